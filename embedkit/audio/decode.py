@@ -1,0 +1,255 @@
+"""An audio file as blocks of mono samples at the model's rate, in constant memory."""
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import BinaryIO
+
+import av
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from embedkit.errors import AudioError, Kind, UsageError
+
+Samples = NDArray[np.float32]
+
+# Short blocks, since a decoder that fails gives nothing of the block in which it failed.
+BLOCK = 16384
+
+# Far beyond any recording, and far below where the power of a window overflows float32.
+LOUDEST = 1e9
+
+# What PyAV may take a file for. Playlists are not among them: they would open other files.
+CONTAINERS = (
+    "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dts,eac3,flac,flv,matroska,mov,mp3,mp4,mpc,mpeg,mpegts,"
+    "ogg,tta,w64,wav,webm,wv"
+)
+
+
+@dataclass(frozen=True)
+class Channel:
+    """Which channel of a file becomes the mono signal: their mean, or one of them from 1 on."""
+
+    number: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "Channel":
+        """Read `mix`, `left`, `right` or a number from 1 on.
+
+        Raises:
+            UsageError: it is none of these.
+        """
+        named = {"mix": None, "left": 1, "right": 2}
+        if text in named:
+            return cls(named[text])
+        if not text.isdecimal() or int(text) < 1:
+            raise UsageError(f"channel {text!r}: expected mix, left, right or a number from 1 on")
+        return cls(int(text))
+
+    def __str__(self) -> str:
+        return "mix" if self.number is None else str(self.number)
+
+    def of(self, block: NDArray[np.float32]) -> Samples:
+        """Take the mono signal [samples] out of a block [samples, channels]."""
+        if self.number is None:
+            return block.mean(axis=1, dtype=np.float32)
+        if self.number > block.shape[1]:
+            raise AudioError(
+                Kind.NO_CHANNEL,
+                f"channel {self.number} was asked for, the file has {block.shape[1]}",
+            )
+        return block[:, self.number - 1]
+
+
+MIX = Channel()
+
+
+def decode(path: Path, sample_rate: int, channel: Channel = MIX) -> Iterator[Samples]:
+    """Decode, take the channel, and resample; the blocks may have any length.
+
+    Content decides which decoder reads the file, not the suffix. What a header says of the length
+    is not trusted, but a file that ends before it is reported after its last block.
+
+    Yields:
+        float32 [samples] at `sample_rate`, nominally in [-1, 1].
+
+    Raises:
+        AudioError: before the first block if nothing can be decoded; after some blocks if the file
+            is damaged midway (the blocks before the damage have been yielded).
+    """
+    seconds = 0.0
+    resample = None
+    rate = sample_rate
+    first: Samples | None = None  # set while no sample has come out of the resampler
+    with _open(path) as file:
+        try:
+            for rate, block in _blocks(file, path.name):
+                mono = channel.of(block)
+                if not (np.abs(mono) <= LOUDEST).all():  # false for NaN too
+                    raise AudioError(Kind.NON_FINITE, f"NaN or infinity after {seconds:.2f} s")
+                if seconds == 0 and len(mono):
+                    first = mono[:1]
+                seconds += len(mono) / rate
+                if rate == sample_rate:
+                    first = None
+                    yield mono
+                    continue
+                resample = resample or soxr.ResampleStream(rate, sample_rate, 1, dtype="float32")
+                out = resample.resample_chunk(mono)
+                if len(out):
+                    first = None
+                    yield out
+        except AudioError as error:
+            damage = error
+        else:
+            damage = None
+    if resample is not None:
+        out = resample.resample_chunk(np.zeros(0, np.float32), last=True)
+        if len(out):
+            first = None
+            yield out
+    if first is not None:
+        # Fewer samples than one of the target rate: a clip of at least one sample gives a row.
+        yield first
+    if damage is not None:
+        raise damage
+    if seconds == 0:
+        raise AudioError(Kind.EMPTY, "it holds no sample")
+
+
+def _open(path: Path) -> BinaryIO:
+    try:
+        # Without O_NONBLOCK, opening a pipe named like audio would wait for its writer for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        if path.is_symlink():
+            reason += " (a link that leads nowhere)"
+        # ENXIO is what a socket answers.
+        raise AudioError(Kind.UNREADABLE, f"cannot be opened: {reason}") from error
+    file = os.fdopen(descriptor, "rb")
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        file.close()
+        raise AudioError(Kind.NOT_A_FILE, "a pipe, device or folder, not a regular file")
+    if status.st_size == 0:
+        file.close()
+        raise AudioError(Kind.EMPTY, "the file has 0 bytes")
+    return file
+
+
+def _blocks(file: BinaryIO, name: str) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Blocks of (rate, float32 [samples, channels])."""
+    try:
+        sound = soundfile.SoundFile(os.dup(file.fileno()), closefd=True)
+    except soundfile.LibsndfileError as error:
+        reason = error.error_string.strip().rstrip(".")
+        file.seek(0)
+        yield from _av_blocks(file, reason)
+        return
+    with sound:
+        # libsndfile stops an MP3 without a Xing header at an estimate of its length, and a
+        # concatenated one at the end of its first part.
+        if sound.format != "MP3":
+            yield from _soundfile_blocks(sound, file)
+            return
+    file.seek(0)
+    yield from _av_blocks(file, "MP3 that no decoder reads")
+
+
+def _soundfile_blocks(
+    sound: soundfile.SoundFile, file: BinaryIO
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    rate, done = sound.samplerate, 0
+    # libsndfile cuts a length that the header overstates, and tells only in its log.
+    cut_header = re.search(r"\(should be \d+\)", sound.extra_info) is not None
+    while True:
+        try:
+            block = sound.read(BLOCK, dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            reason = error.error_string.strip().rstrip(".") or "decoding failed"
+            raise _truncated(done / rate, reason) from error
+        if not len(block):
+            break
+        done += len(block)
+        yield rate, block
+    if done < sound.frames:
+        raise _truncated(done / rate, f"the header promises {sound.frames / rate:.2f} s")
+    if cut_header:
+        raise _truncated(done / rate, "the header promises more")
+    if sound.format == "OGG" and done and not _ogg_is_closed(file):
+        raise _truncated(done / rate, "the last Ogg page is missing")
+
+
+def _ogg_is_closed(file: BinaryIO) -> bool:
+    """Whether the last page has the end-of-stream flag (RFC 3533, section 6: header_type 0x04)."""
+    page_limit = 65307
+    file.seek(0, os.SEEK_END)
+    file.seek(max(0, file.tell() - page_limit))
+    tail = file.read()
+    page = tail.rfind(b"OggS")
+    return page >= 0 and page + 5 < len(tail) and bool(tail[page + 5] & 0x04)
+
+
+def _av_blocks(file: BinaryIO, reason: str) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    try:
+        container = av.open(
+            file, options={"format_whitelist": CONTAINERS}, metadata_errors="replace"
+        )
+    except (av.FFmpegError, ValueError) as error:
+        raise AudioError(Kind.UNREADABLE, f"no decoder reads it ({reason})") from error
+    with container:
+        if not container.streams.audio:
+            raise AudioError(Kind.NO_AUDIO, f"a {container.format.name} file without sound")
+        stream = container.streams.audio[0]
+        rate = stream.rate
+        resampler = av.AudioResampler(format="flt")
+        seconds = 0.0
+        try:
+            for frame in container.decode(stream):
+                for same in resampler.resample(frame):
+                    rate = same.sample_rate
+                    block = same.to_ndarray().reshape(-1, same.layout.nb_channels)
+                    seconds += len(block) / rate
+                    yield rate, block
+        except (av.FFmpegError, ValueError) as error:
+            raise _truncated(seconds, str(error)) from error
+        promised = _promised_seconds(container, stream, file)
+        # A frame or two less than promised is how encoders round.
+        if promised is not None and seconds < promised - 0.25:
+            raise _truncated(seconds, f"the header promises {promised:.2f} s")
+
+
+def _promised_seconds(
+    container: av.container.InputContainer, stream: av.AudioStream, file: BinaryIO
+) -> float | None:
+    """The length that the file states, or None where it states none."""
+    if container.format.name == "mp3" and not _has_xing_header(file):
+        return None  # FFmpeg then guesses from the bit rate of the first frame
+    if stream.duration is not None:
+        return float(stream.duration * (stream.time_base or Fraction(1)))
+    return None
+
+
+def _has_xing_header(file: BinaryIO) -> bool:
+    """Whether an MP3's first frame states the number of frames (Xing and Info tags)."""
+    file.seek(0)
+    head = file.read(10)
+    start = 0
+    if head[:3] == b"ID3":  # skip the tag: four 7-bit bytes of length
+        start = 10 + sum(byte << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
+    file.seek(start)
+    frame = file.read(2048)
+    return b"Xing" in frame or b"Info" in frame
+
+
+def _truncated(seconds: float, reason: str) -> AudioError:
+    if seconds == 0:
+        return AudioError(Kind.UNREADABLE, f"no sample can be decoded ({reason})")
+    return AudioError(Kind.TRUNCATED, f"ends or is damaged after {seconds:.2f} s: {reason}")

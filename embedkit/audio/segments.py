@@ -1,0 +1,65 @@
+"""Blocks of samples -> segments of equal length with their place in the clip."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from embedkit.audio.decode import Samples
+from embedkit.config import SegmentSpec
+from embedkit.errors import AudioError
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One window of a clip.
+
+    Attributes:
+        index: 0, 1, 2, ... within the clip.
+        start_s: where it starts.
+        end_s: where it ends; for a padded tail, the clip's real end.
+        samples: float32 [samples of a whole segment], padded with zeros.
+    """
+
+    index: int
+    start_s: float
+    end_s: float
+    samples: Samples
+
+
+def cut(blocks: Iterable[Samples], spec: SegmentSpec, sample_rate: int) -> Iterator[Segment]:
+    """Cut a stream of blocks into segments; the blocks' lengths do not matter.
+
+    Windows start every hop until one reaches the clip's end; the tail is padded with zeros. A clip
+    of at least one sample gives a segment, and none gives none. When `blocks` raises, what came
+    before is cut as if the clip ended there, and the exception follows.
+    """
+    length, hop = spec.samples(sample_rate)
+    held = np.zeros(0, np.float32)
+    index = 0
+    damage: AudioError | None = None
+
+    def segment(samples: Samples) -> Segment:
+        start = index * hop
+        padded = np.pad(samples, (0, length - len(samples)))
+        return Segment(index, start / sample_rate, (start + len(samples)) / sample_rate, padded)
+
+    blocks = iter(blocks)
+    while True:
+        try:
+            block = next(blocks)
+        except StopIteration:
+            break
+        except AudioError as error:
+            damage = error
+            break
+        held = np.concatenate([held, block])
+        # A window that ends exactly where the held samples end waits: it may be the last one.
+        while len(held) > length:
+            yield segment(held[:length])
+            held = held[hop:]
+            index += 1
+    if len(held):  # at most one window long: it reaches the clip's end
+        yield segment(held)
+    if damage is not None:
+        raise damage

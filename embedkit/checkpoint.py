@@ -1,0 +1,111 @@
+"""The model folder: config.json and model.safetensors. Nothing in it can run code."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from embedkit import __version__
+from embedkit.config import Activation, FeatureSpec, ModelSpec, SegmentSpec, TrainSpec
+from embedkit.errors import EmbedkitError, ModelFolderError
+from embedkit.files import atomic_write
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Everything that a model's numbers depend on, but its weights."""
+
+    model: ModelSpec
+    features: FeatureSpec
+    segments: SegmentSpec
+    training: TrainSpec
+    activation: Activation
+    labels: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "format": FORMAT,
+            "embedkit_version": __version__,
+            "model": self.model.to_dict(),
+            "features": self.features.to_dict(),
+            "segments": self.segments.to_dict(),
+            "training": self.training.to_dict(),
+            "activation": str(self.activation),
+            "labels": list(self.labels),
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "ModelConfig":
+        """The inverse of to_dict."""
+        return cls(
+            model=ModelSpec.from_dict(values["model"]),
+            features=FeatureSpec.from_dict(values["features"]),
+            segments=SegmentSpec.from_dict(values["segments"]),
+            training=TrainSpec.from_dict(values["training"]),
+            activation=Activation(values["activation"]),
+            labels=tuple(str(label) for label in values["labels"]),
+        )
+
+
+def save_model(folder: Path, config: ModelConfig, tensors: dict[str, Tensor]) -> None:
+    """Write a model folder; one that stands there is replaced file by file."""
+    with atomic_write(folder / WEIGHTS) as file:
+        file.write(save({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}))
+    with atomic_write(folder / CONFIG) as file:
+        file.write(json.dumps(config.to_dict(), indent=2, ensure_ascii=False).encode())
+
+
+def load_model(folder: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
+    """Read a model folder.
+
+    Raises:
+        ModelFolderError: a file is missing or damaged, or another version of embedkit wrote it.
+    """
+    config = load_config(folder)
+    try:
+        tensors = load((folder / WEIGHTS).read_bytes())
+    except (OSError, SafetensorError) as error:
+        raise ModelFolderError(f"{folder / WEIGHTS}: cannot be read: {error}") from error
+    return config, tensors
+
+
+def load_config(folder: Path) -> ModelConfig:
+    """Read the settings of a model folder without its weights.
+
+    Raises:
+        ModelFolderError: as load_model.
+    """
+    path = folder / CONFIG
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if values["format"] != FORMAT:
+            raise ModelFolderError(
+                f"{path}: format {values['format']}, this version of embedkit reads {FORMAT}"
+            )
+        return ModelConfig.from_dict(values)
+    except FileNotFoundError as error:
+        raise ModelFolderError(
+            f"{folder}: not a model folder: it has no {CONFIG}. `embedkit train` makes one."
+        ) from error
+    except ModelFolderError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, EmbedkitError) as error:
+        raise ModelFolderError(f"{path}: not a model's settings: {error}") from error
+
+
+def fingerprint(folder: Path) -> str:
+    """SHA-256 of the weights file: it names the model whose vectors may be compared."""
+    try:
+        with (folder / WEIGHTS).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelFolderError(f"{folder / WEIGHTS}: cannot be read: {error}") from error

@@ -1,0 +1,138 @@
+"""A labelled collection: clips with labels and, where known, fold, split and group."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import GroupShuffleSplit
+
+from embedkit.errors import DatasetError
+
+VALIDATION_SPLITS = frozenset({"validation", "valid", "val", "dev"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """One audio file and what is known of it.
+
+    Attributes:
+        path: of the audio file.
+        labels: one or several.
+        fold: of a cross-validation.
+        split: train, validation, test, or the like.
+        group: what must not stand on both sides of a split: a recording, speaker or place.
+    """
+
+    path: Path
+    labels: tuple[str, ...]
+    fold: str | None = None
+    split: str | None = None
+    group: str | None = None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Clips of one labelled collection.
+
+    Attributes:
+        clips: in the order of the source.
+        several_labels: whether a clip may have more than one label.
+    """
+
+    clips: tuple[Clip, ...]
+    several_labels: bool
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """All labels, sorted: the order of a network's outputs."""
+        return tuple(sorted({label for clip in self.clips for label in clip.labels}))
+
+    def fold(self, fold: str) -> "Manifest":
+        """The clips of one fold.
+
+        Raises:
+            DatasetError: there is no such fold.
+        """
+        return self._where(lambda clip: clip.fold == fold, "fold", fold)
+
+    def without_fold(self, fold: str) -> "Manifest":
+        """The clips of all other folds.
+
+        Raises:
+            DatasetError: there is no such fold.
+        """
+        self.fold(fold)
+        return self._where(lambda clip: clip.fold != fold, "fold other than", fold)
+
+    def split(self, split: str) -> "Manifest":
+        """The clips of one split.
+
+        Raises:
+            DatasetError: there is no such split.
+        """
+        return self._where(lambda clip: clip.split == split, "split", split)
+
+    def _where(self, keep: Callable[[Clip], bool], column: str, value: str) -> "Manifest":
+        clips = tuple(clip for clip in self.clips if keep(clip))
+        if not clips:
+            name = column.split()[0]
+            there = sorted({str(getattr(clip, name)) for clip in self.clips} - {"None"})
+            found = f"there are: {', '.join(there)}" if there else f"there is no {name} column"
+            raise DatasetError(f"no clip with {column} {value!r}; {found}")
+        return replace(self, clips=clips)
+
+
+def targets(clips: Sequence[Clip], labels: Sequence[str]) -> NDArray[np.float32]:
+    """One row a clip, 1 where it has the label: float32 [clips, labels]."""
+    column = {label: index for index, label in enumerate(labels)}
+    matrix = np.zeros((len(clips), len(labels)), np.float32)
+    for row, clip in enumerate(clips):
+        for label in clip.labels:
+            if label in column:
+                matrix[row, column[label]] = 1
+    return matrix
+
+
+def split_validation(manifest: Manifest, share: float, seed: int) -> tuple[Manifest, Manifest]:
+    """Take validation clips out of the training clips.
+
+    A `split` column decides where it is there: `train` trains, `validation` (valid, val, dev)
+    validates and everything else is left alone. Otherwise `share` of the clips is drawn at random
+    (paper, section 3.1: 10 %), by whole groups where groups are known.
+
+    Returns:
+        training and validation clips.
+
+    Raises:
+        DatasetError: too few clips or groups to split.
+    """
+    clips = manifest.clips
+    if any(clip.split for clip in clips):
+        training = [clip for clip in clips if clip.split == "train"]
+        validation = [clip for clip in clips if clip.split in VALIDATION_SPLITS]
+        if not training:
+            found = ", ".join(sorted({str(clip.split) for clip in clips}))
+            raise DatasetError(f"the split column has no `train`; it has: {found}")
+        if validation:
+            return (
+                replace(manifest, clips=tuple(training)),
+                replace(manifest, clips=tuple(validation)),
+            )
+        clips = tuple(training)
+    # A clip without a group is a group of its own.
+    groups = [clip.group or str(clip.path) for clip in clips]
+    units = len(set(groups))
+    if units < 2:
+        raise DatasetError(
+            f"{len(clips)} training clips in {units} group: validation needs at least 2 groups"
+        )
+    splitter = GroupShuffleSplit(
+        n_splits=1, test_size=max(1, round(share * units)), random_state=seed
+    )
+    first, second = next(splitter.split(clips, groups=groups))
+    return (
+        replace(manifest, clips=tuple(clips[index] for index in sorted(first))),
+        replace(manifest, clips=tuple(clips[index] for index in sorted(second))),
+    )

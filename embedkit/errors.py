@@ -1,0 +1,55 @@
+"""Everything that embedkit raises on purpose.
+
+EmbedkitError                  a message for a person: what was found, expected, and what to do
+├── UsageError                 arguments that contradict each other or name nothing
+├── DatasetError               a labelled collection that cannot be read or split
+├── ModelFolderError           a model folder that cannot be read or does not fit
+├── EmbeddingFolderError       an embedding folder that cannot be read, mixed or resumed
+└── AudioError                 one audio file; `kind` says what is wrong with it
+"""
+
+from enum import StrEnum
+
+
+class EmbedkitError(Exception):
+    """Base of all errors that embedkit raises on purpose."""
+
+
+class UsageError(EmbedkitError):
+    """Arguments that contradict each other or name nothing that exists."""
+
+
+class DatasetError(EmbedkitError):
+    """A labelled collection that cannot be read, joined or split as asked."""
+
+
+class ModelFolderError(EmbedkitError):
+    """A model folder that is not one, is damaged, or does not fit its use."""
+
+
+class EmbeddingFolderError(EmbedkitError):
+    """An embedding folder that is not one, is damaged, locked, or made with other settings."""
+
+
+class Kind(StrEnum):
+    """What is wrong with an audio file, as a word that a program can act on."""
+
+    EMPTY = "empty"  # it opens as audio and holds no sample, or has no byte
+    NO_AUDIO = "no-audio"  # a container without a sound track
+    NO_CHANNEL = "no-channel"  # the channel asked for does not exist
+    NON_FINITE = "non-finite"  # NaN or infinite samples
+    NOT_A_FILE = "not-a-file"  # a pipe, socket, device or folder named like audio
+    TRUNCATED = "truncated"  # ends before its end or is damaged midway
+    UNREADABLE = "unreadable"  # missing, forbidden, or no decoder knows it
+
+
+class AudioError(EmbedkitError):
+    """One audio file that gives no samples, or no more samples.
+
+    Attributes:
+        kind: what is wrong, for programs; the message is for people.
+    """
+
+    def __init__(self, kind: Kind, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind

@@ -1,0 +1,142 @@
+"""AlexNet for log-mel segments, and the paper's strategies to make it small (its section 2, Table 2)."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from embedkit.config import ModelSpec
+from embedkit.models.network import Network
+
+FULL = 3982  # units of the full-width FC layers
+MAPS = 256  # of the last convolution
+
+Layers = list[tuple[str, nn.Module]]
+
+
+def alexnet(spec: ModelSpec, shape: tuple[int, int]) -> Network:
+    """AlexNet without batch normalisation; its embedding is the last FC layer's output (3982)."""
+    return _fully_connected(spec, shape, width=FULL, normalised=False)
+
+
+def alexnet_bn(spec: ModelSpec, shape: tuple[int, int]) -> Network:
+    """AlexNet(BN): batch normalisation after every convolution and FC layer."""
+    return _fully_connected(spec, shape, width=FULL, normalised=True)
+
+
+def small_fc(spec: ModelSpec, shape: tuple[int, int]) -> Network:
+    """FC-D: AlexNet(BN) whose two FC layers both have D units."""
+    return _fully_connected(spec, shape, width=_dim(spec), normalised=True)
+
+
+def bottleneck_final(spec: ModelSpec, shape: tuple[int, int]) -> Network:
+    """Bneck-Final-D: a linear layer of D units between the last FC layer and the output."""
+    dim = _dim(spec)
+    trunk, flat = _trunk(shape)
+    embedding = [
+        *trunk,
+        *_fc(1, flat, FULL, spec.dropout),
+        *_fc(2, FULL, FULL, spec.dropout),
+        ("bottleneck", nn.Linear(FULL, dim)),
+    ]
+    return Network(_sequence(embedding), _sequence(_output(dim, spec)), dim)
+
+
+def bottleneck_mid(spec: ModelSpec, shape: tuple[int, int]) -> Network:
+    """Bneck-Mid-D: a linear layer of D units between the two FC layers."""
+    dim = _dim(spec)
+    trunk, flat = _trunk(shape)
+    embedding = [
+        *trunk,
+        *_fc(1, flat, FULL, spec.dropout),
+        ("bottleneck", nn.Linear(FULL, dim)),
+    ]
+    classifier = [*_fc(2, dim, FULL, spec.dropout), *_output(FULL, spec)]
+    return Network(_sequence(embedding), _sequence(classifier), dim)
+
+
+def global_average_pooling(spec: ModelSpec, shape: tuple[int, int]) -> Network:
+    """Global-avg-pool: the mean of each map after the last max-pool replaces both FC layers."""
+    dim = _dim(spec)
+    trunk, _ = _trunk(shape, maps=dim)
+    trunk[-1] = ("pool", nn.AdaptiveAvgPool2d(1))
+    return Network(
+        _sequence([*trunk, ("flatten", nn.Flatten())]), _sequence(_output(dim, spec)), dim
+    )
+
+
+def _fully_connected(
+    spec: ModelSpec, shape: tuple[int, int], *, width: int, normalised: bool
+) -> Network:
+    trunk, flat = _trunk(shape, normalised=normalised)
+    embedding = [
+        *trunk,
+        *_fc(1, flat, width, spec.dropout, normalised),
+        *_fc(2, width, width, spec.dropout, normalised),
+    ]
+    return Network(_sequence(embedding), _sequence(_output(width, spec)), width)
+
+
+def _trunk(
+    shape: tuple[int, int], *, maps: int = MAPS, normalised: bool = True
+) -> tuple[Layers, int]:
+    """The convolutions and the flattening after them, and the flattened size (8960 for 101 x 64)."""
+    layers: Layers = [
+        *_conv(1, 1, 64, (11, 7), normalised, stride=(2, 1)),
+        ("pool1", nn.MaxPool2d(3, 2)),
+        *_conv(2, 64, 192, (5, 5), normalised),
+        ("pool2", nn.MaxPool2d(3, 2)),
+        *_conv(3, 192, 384, (3, 3), normalised),
+        *_conv(4, 384, 256, (3, 3), normalised),
+        *_conv(5, 256, maps, (3, 3), normalised),
+        ("pool5", nn.MaxPool2d(3, 2)),
+        ("flatten", nn.Flatten()),
+    ]
+    probe = _sequence(layers).eval()  # a batch of one has no variance to normalise by
+    with torch.inference_mode():
+        flat = int(probe(torch.zeros(1, 1, *shape)).shape[1])
+    probe.train()
+    return layers, flat
+
+
+def _conv(
+    number: int,
+    inputs: int,
+    outputs: int,
+    kernel: tuple[int, int],
+    normalised: bool,
+    stride: tuple[int, int] = (1, 1),
+) -> Layers:
+    # 11 x 7 with stride 2 x 1 is padded by 2 x 3 (time x mel), every other one to keep its size.
+    padding = (2, 3) if number == 1 else (kernel[0] // 2, kernel[1] // 2)
+    layers: Layers = [(f"conv{number}", nn.Conv2d(inputs, outputs, kernel, stride, padding))]
+    if normalised:
+        layers.append((f"conv{number}_bn", nn.BatchNorm2d(outputs)))
+    return [*layers, (f"conv{number}_relu", nn.ReLU())]
+
+
+def _fc(number: int, inputs: int, outputs: int, dropout: float, normalised: bool = True) -> Layers:
+    layers: Layers = [
+        (f"fc{number}_dropout", nn.Dropout(dropout)),
+        (f"fc{number}", nn.Linear(inputs, outputs)),
+    ]
+    if normalised:
+        layers.append((f"fc{number}_bn", nn.BatchNorm1d(outputs)))
+    return [*layers, (f"fc{number}_relu", nn.ReLU())]
+
+
+def _output(inputs: int, spec: ModelSpec) -> Layers:
+    return [
+        ("output_dropout", nn.Dropout(spec.dropout)),
+        ("output", nn.Linear(inputs, spec.classes)),
+    ]
+
+
+def _sequence(layers: Sequence[tuple[str, nn.Module]]) -> nn.Sequential:
+    return nn.Sequential(OrderedDict(layers))
+
+
+def _dim(spec: ModelSpec) -> int:
+    assert spec.dim is not None  # build_model has set it
+    return spec.dim

@@ -1,0 +1,5 @@
+"""Training an extractor: the features of every clip, the augmentations, the loop."""
+
+from embedkit.training.loop import Trained, train
+
+__all__ = ["Trained", "train"]
