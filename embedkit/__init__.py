@@ -1,5 +1,6 @@
 """embedkit turns folders of sound into small vectors to search, classify and map."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -9,15 +10,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["EmbeddingTable", "Extractor", "__version__"]
 
+# Imported when asked for, so that `import embedkit` and the numpy half load no torch.
+_HOMES = {"Extractor": "embedkit.models.extractor", "EmbeddingTable": "embedkit.store"}
+
 
 def __getattr__(name: str) -> Any:
-    # Lazy, so that `import embedkit` and the numpy half load no torch.
-    if name == "Extractor":
-        from embedkit.models.extractor import Extractor
-
-        return Extractor
-    if name == "EmbeddingTable":
-        from embedkit.store import EmbeddingTable
-
-        return EmbeddingTable
-    raise AttributeError(f"module 'embedkit' has no attribute {name!r}")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

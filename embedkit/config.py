@@ -1,4 +1,4 @@
-"""Everything that the numbers of a model depend on: frozen, checked once, saved beside the weights."""
+"""Everything that a model's numbers depend on: frozen, checked once, saved beside the weights."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -73,7 +73,7 @@ class FeatureSpec(Spec):
         )
         _require(self.bands > 0, f"{self.bands} mel bands: must be at least 1")
         _require(self.log_floor > 0, f"log floor {self.log_floor}: must be above 0")
-        _require(0 < self.hop_s, f"feature hop {self.hop_s} s: must be above 0")
+        _require(self.hop_s > 0, f"feature hop {self.hop_s} s: must be above 0")
         _require(
             0 < self.window_length <= self.n_fft,
             f"a window of {self.window_length} samples does not fit an FFT of {self.n_fft}",
@@ -143,6 +143,7 @@ class TrainSpec(Spec):
     mixup: float = 0.0  # alpha of the Beta distribution; 0: none
     time_mask: int = 0  # SpecAugment: longest masked run of frames; 0: none
     band_mask: int = 0  # SpecAugment: longest masked run of mel bands; 0: none
+    hold_out_fold: str = ""  # neither trained on nor validated with
     segment_hop_s: float = 1.0  # of the training segments; below 1 s they overlap
     seed: int = 0
 

@@ -85,8 +85,8 @@ def _per_class(
     defined = (positive > 0) & (positive < len(targets))
     if not defined.all():
         warnings.warn(
-            f"{int((~defined).sum())} of {len(defined)} classes have no positive or no negative clip"
-            " and are left out of the mean",
+            f"{int((~defined).sum())} of {len(defined)} classes have no positive or no negative"
+            " clip and are left out",
             stacklevel=3,
         )
     return np.array(

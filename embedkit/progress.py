@@ -11,7 +11,8 @@ class Track(Protocol):
 
     def __call__(
         self, items: Iterable[T], description: str, total: int | None = None
-    ) -> Iterable[T]: ...
+    ) -> Iterable[T]:
+        """Iterate over `items`."""
 
 
 def untracked(items: Iterable[T], description: str, total: int | None = None) -> Iterable[T]:

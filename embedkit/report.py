@@ -93,7 +93,7 @@ def training_curves(epochs: Sequence[Mapping[str, float]]) -> Figure:
     for axes in (loss, score):
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="#e4e4e4", linewidth=0.7)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.legend(frameon=False)
     figure.set_label(f"Curves over {len(epochs)} epochs, first to last: {'; '.join(words)}.")
     return figure
@@ -109,13 +109,13 @@ def confusion_matrix(counts: NDArray[np.integer[Any]], labels: Sequence[str]) ->
         raise ValueError(f"counts of shape {counts.shape} for {classes} labels")
     # A class without clips has a row of zeros, which stays zeros.
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side = min(3.4 + 0.3 * classes, 10.2)
+    names = [_shown(label) for label in labels]
+    side = min(2.6 + 0.3 * classes + 0.07 * max(map(len, names)), 10.2)
     figure = Figure(figsize=(side + 0.9, side), layout="constrained", facecolor="white")
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="none")
     figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.6, aspect=30)
     font = 9.0 if classes <= FEW_CLASSES else 7.0
-    names = [_shown(label) for label in labels]
     axes.set_xticks(range(classes), names, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(classes), names)
     for tick in (*axes.get_xticklabels(), *axes.get_yticklabels()):
@@ -133,8 +133,16 @@ def _write_counts(
 ) -> None:
     """Write each of counts [C, C] into its cell, zeros faintly, on the colour of its share."""
     for (row, column), count in np.ndenumerate(counts):
-        colour = "#b0b0b0" if count == 0 else "black" if shares[row, column] < 0.5 else "white"
-        axes.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=8)
+        axes.text(
+            column,
+            row,
+            str(count),
+            ha="center",
+            va="center",
+            fontsize=8,
+            color="#a0a0a0" if count == 0 else "black" if shares[row, column] < 0.6 else "white",
+            in_layout=False,  # what lies inside the axes needs no room beside them
+        )
 
 
 def _confusion_in_words(counts: NDArray[np.integer[Any]], names: Sequence[str]) -> str:
@@ -150,7 +158,7 @@ def _confusion_in_words(counts: NDArray[np.integer[Any]], names: Sequence[str]) 
 
 def embedding_map(points: NDArray[np.floating[Any]], labels: Sequence[str]) -> Figure:
     """Points [N, 2] in a plane, coloured and shaped by their N labels, classes named in place."""
-    if points.shape != (len(labels), 2) or not labels:
+    if points.shape != (len(labels), 2) or len(labels) == 0:
         raise ValueError(f"points of shape {points.shape} for {len(labels)} labels")
     owners = np.array(labels, dtype=object)
     names = sorted(set(labels))
@@ -193,7 +201,7 @@ def _add_legend(figure: Figure, axes: Axes, names: Sequence[str], columns: int) 
     """Put the key of colours and markers under the axes, where it covers no point."""
     legend = figure.legend(
         axes.collections,
-        # Matplotlib leaves out entries whose name starts with "_", so the names come afterwards.
+        # Matplotlib 3.9 refuses entries whose name starts with "_": the names come afterwards.
         ["class"] * len(names),
         loc="outside lower center",
         ncols=columns,
@@ -246,7 +254,7 @@ def _spread(
     room for all of them they still overlap.
     """
     moved = centres.copy()
-    reach = (sizes[:, None] + sizes[None]) / 2
+    reach = (sizes[:, None] + sizes[None]) / 2 + 2  # a little air between them
     # Of two boxes at one height the first goes up.
     order = np.sign(np.arange(len(sizes))[None] - np.arange(len(sizes))[:, None])
     for _ in range(500):
@@ -256,7 +264,7 @@ def _spread(
         if not hit.any():
             break
         direction = np.where(apart[:, :, 1] == 0, order, np.sign(apart[:, :, 1]))
-        moved[:, 1] += 0.3 * (hit * direction * (overlap[:, :, 1] + 0.5)).sum(axis=1)
+        moved[:, 1] += 0.3 * (hit * direction * overlap[:, :, 1]).sum(axis=1)
         moved[:, 1] = moved[:, 1].clip(low + sizes[:, 1] / 2, high - sizes[:, 1] / 2)
     return moved
 
@@ -326,15 +334,17 @@ def _data_uri(figure: Figure) -> str:
     stream = io.BytesIO()
     with _page_settings():
         # Without a date, and with a fixed salt for its names, an equal figure gives equal bytes.
-        figure.savefig(stream, format="svg", dpi=192, metadata={"Date": None})
+        figure.savefig(stream, format="svg", dpi=144, metadata={"Date": None})
     return "data:image/svg+xml;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
 
 
 @contextmanager
 def _page_settings() -> Iterator[None]:
     """Matplotlib as the page needs it; what was set before is set again afterwards."""
-    settings = {"svg.fonttype": "none", "svg.hashsalt": "embedkit"}
-    with matplotlib.rc_context(settings), warnings.catch_warnings():
+    with (
+        matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "embedkit"}),
+        warnings.catch_warnings(),
+    ):
         # Text stays text, which is small and drawn by the browser with the reader's fonts. That
         # matplotlib's own font lacks, say, Chinese does not matter then.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")

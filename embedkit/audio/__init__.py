@@ -1,1 +1,1 @@
-"""From audio files to features, in the order of the file names' tasks: files, decode, segments, features."""
+"""From audio files to features: files, decode, segments, features, in that order."""

@@ -58,13 +58,15 @@ class Channel:
     def of(self, block: NDArray[np.float32]) -> Samples:
         """Take the mono signal [samples] out of a block [samples, channels]."""
         if self.number is None:
-            return block.mean(axis=1, dtype=np.float32)
+            mean: Samples = block.mean(axis=1, dtype=np.float32)
+            return mean
         if self.number > block.shape[1]:
             raise AudioError(
                 Kind.NO_CHANNEL,
                 f"channel {self.number} was asked for, the file has {block.shape[1]}",
             )
-        return block[:, self.number - 1]
+        one: Samples = block[:, self.number - 1]
+        return one
 
 
 MIX = Channel()
@@ -86,10 +88,11 @@ def decode(path: Path, sample_rate: int, channel: Channel = MIX) -> Iterator[Sam
     seconds = 0.0
     resample = None
     rate = sample_rate
+    damage: AudioError | None = None
     first: Samples | None = None  # set while no sample has come out of the resampler
     with _open(path) as file:
         try:
-            for rate, block in _blocks(file, path.name):
+            for rate, block in _blocks(file):
                 mono = channel.of(block)
                 if not (np.abs(mono) <= LOUDEST).all():  # false for NaN too
                     raise AudioError(Kind.NON_FINITE, f"NaN or infinity after {seconds:.2f} s")
@@ -107,8 +110,6 @@ def decode(path: Path, sample_rate: int, channel: Channel = MIX) -> Iterator[Sam
                     yield out
         except AudioError as error:
             damage = error
-        else:
-            damage = None
     if resample is not None:
         out = resample.resample_chunk(np.zeros(0, np.float32), last=True)
         if len(out):
@@ -121,6 +122,42 @@ def decode(path: Path, sample_rate: int, channel: Channel = MIX) -> Iterator[Sam
         raise damage
     if seconds == 0:
         raise AudioError(Kind.EMPTY, "it holds no sample")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioInfo:
+    """What decoding a file to its end found.
+
+    Attributes:
+        sample_rate: of the file, Hz; 0 if nothing could be decoded.
+        channels: 0 if nothing could be decoded.
+        duration_s: of what was decoded.
+        problem: what is wrong, as kind and message; empty for a good file.
+    """
+
+    sample_rate: int
+    channels: int
+    duration_s: float
+    problem: str
+
+
+def probe(path: Path) -> AudioInfo:
+    """Decode a file and tell what it holds; headers are not trusted."""
+    rate = channels = samples = 0
+    problem = ""
+    try:
+        with _open(path) as file:
+            for rate, block in _blocks(file):  # noqa: B007 (the last rate is the file's)
+                channels = block.shape[1]
+                samples += len(block)
+    except AudioError as error:
+        problem = f"{error.kind}: {error}"
+    return AudioInfo(
+        sample_rate=rate,
+        channels=channels,
+        duration_s=samples / max(rate, 1),
+        problem=problem,
+    )
 
 
 def _open(path: Path) -> BinaryIO:
@@ -144,7 +181,7 @@ def _open(path: Path) -> BinaryIO:
     return file
 
 
-def _blocks(file: BinaryIO, name: str) -> Iterator[tuple[int, NDArray[np.float32]]]:
+def _blocks(file: BinaryIO) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """Blocks of (rate, float32 [samples, channels])."""
     try:
         sound = soundfile.SoundFile(os.dup(file.fileno()), closefd=True)
@@ -200,7 +237,7 @@ def _ogg_is_closed(file: BinaryIO) -> bool:
 def _av_blocks(file: BinaryIO, reason: str) -> Iterator[tuple[int, NDArray[np.float32]]]:
     try:
         container = av.open(
-            file, options={"format_whitelist": CONTAINERS}, metadata_errors="replace"
+            file, "r", options={"format_whitelist": CONTAINERS}, metadata_errors="replace"
         )
     except (av.FFmpegError, ValueError) as error:
         raise AudioError(Kind.UNREADABLE, f"no decoder reads it ({reason})") from error
@@ -215,7 +252,11 @@ def _av_blocks(file: BinaryIO, reason: str) -> Iterator[tuple[int, NDArray[np.fl
             for frame in container.decode(stream):
                 for same in resampler.resample(frame):
                     rate = same.sample_rate
-                    block = same.to_ndarray().reshape(-1, same.layout.nb_channels)
+                    block = (
+                        same.to_ndarray()
+                        .astype(np.float32, copy=False)
+                        .reshape(-1, same.layout.nb_channels)
+                    )
                     seconds += len(block) / rate
                     yield rate, block
         except (av.FFmpegError, ValueError) as error:
@@ -243,7 +284,9 @@ def _has_xing_header(file: BinaryIO) -> bool:
     head = file.read(10)
     start = 0
     if head[:3] == b"ID3":  # skip the tag: four 7-bit bytes of length
-        start = 10 + sum(byte << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
+        start = 10 + sum(
+            byte << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True)
+        )
     file.seek(start)
     frame = file.read(2048)
     return b"Xing" in frame or b"Info" in frame

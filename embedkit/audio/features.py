@@ -10,9 +10,9 @@ try:
     from torchaudio.transforms import MelSpectrogram
 except (ImportError, OSError, RuntimeError) as error:
     raise EmbedkitError(
-        f"torchaudio does not load beside torch {torch.__version__} ({error}). Both must be built for"
-        " the same CUDA, or both for none: pip install 'torch>=2.11,<2.15' 'torchaudio==2.11.*' from"
-        " one and the same index."
+        f"torchaudio does not load beside torch {torch.__version__} ({error}). Both must be built"
+        " for the same CUDA, or both for none: pip install 'torch>=2.11,<2.15' 'torchaudio==2.11.*'"
+        " from one and the same index."
     ) from error
 
 

@@ -11,8 +11,12 @@ import filetype
 from embedkit.errors import UsageError
 
 AUDIO_SUFFIXES = frozenset(
-    ".aac .ac3 .aif .aifc .aiff .amr .ape .au .caf .flac .m4a .m4b .mka .mp2 .mp3 .oga .ogg .opus"
-    " .rf64 .snd .tta .w64 .wav .wave .weba .wma .wv".split()
+    f".{suffix}"
+    for suffix in (
+        *("aac", "ac3", "aif", "aifc", "aiff", "amr", "ape", "au", "caf", "flac", "m4a", "m4b"),
+        *("mka", "mp2", "mp3", "oga", "ogg", "opus", "rf64", "snd", "tta", "w64", "wav", "wave"),
+        *("weba", "wma", "wv"),
+    )
 )
 
 

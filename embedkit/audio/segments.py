@@ -1,6 +1,6 @@
 """Blocks of samples -> segments of equal length with their place in the clip."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,3 +63,29 @@ def cut(blocks: Iterable[Samples], spec: SegmentSpec, sample_rate: int) -> Itera
         yield segment(held)
     if damage is not None:
         raise damage
+
+
+def in_batches(segments: Iterable[Segment], size: int) -> Iterator[list[Segment]]:
+    """Lists of `size` segments, the last one shorter.
+
+    When `segments` raises, what came before is yielded, and the exception follows.
+    """
+    batch: list[Segment] = []
+    damage: AudioError | None = None
+    try:
+        for segment in segments:
+            batch.append(segment)
+            if len(batch) == size:
+                yield batch
+                batch = []
+    except AudioError as error:
+        damage = error
+    if batch:
+        yield batch
+    if damage is not None:
+        raise damage
+
+
+def stack(segments: Sequence[Segment]) -> Samples:
+    """The samples of segments as one array, float32 [segments, samples]."""
+    return np.stack([segment.samples for segment in segments])

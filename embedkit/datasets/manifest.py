@@ -77,7 +77,7 @@ class Manifest:
     def _where(self, keep: Callable[[Clip], bool], column: str, value: str) -> "Manifest":
         clips = tuple(clip for clip in self.clips if keep(clip))
         if not clips:
-            name = column.split()[0]
+            name = column.split(maxsplit=1)[0]
             there = sorted({str(getattr(clip, name)) for clip in self.clips} - {"None"})
             found = f"there are: {', '.join(there)}" if there else f"there is no {name} column"
             raise DatasetError(f"no clip with {column} {value!r}; {found}")

@@ -1,4 +1,4 @@
-"""A CSV or Parquet manifest with the columns path and label, or labels; optional fold, split, group."""
+"""A CSV or Parquet manifest: path and label, or labels; optional fold, split, group."""
 
 import csv
 from pathlib import Path
@@ -44,7 +44,8 @@ def read_table(path: Path) -> Manifest:
     if "path" not in columns or label is None:
         found = ", ".join(sorted(columns)) or "no rows"
         raise DatasetError(
-            f"{path}: expected the columns path and label (or labels, separated by `;`), found: {found}"
+            f"{path}: expected the columns path and label (or labels, separated by `;`),"
+            f" found: {found}"
         )
     several = label == "labels"
     clips = []

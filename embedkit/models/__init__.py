@@ -12,6 +12,7 @@ __all__ = ["FAMILIES", "MODELS", "Network", "build_model", "count_macs", "count_
 
 SIZES = range(64, 1025)
 FRAMES, BANDS = 101, 64  # of the paper's segments
+AUDIOSET = 527  # classes
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def _names() -> dict[str, ModelSpec]:
     for family, entry in FAMILIES.items():
         for dim in entry.sizes or (None,):
             name = f"{family}-{dim}" if len(entry.sizes) > 1 else family
-            names[name] = ModelSpec(name=family, dim=dim, classes=527)
+            names[name] = ModelSpec(name=family, dim=dim, classes=AUDIOSET)
     return names
 
 
@@ -50,7 +51,9 @@ MODELS: dict[str, ModelSpec] = _names()
 """Every network that the paper names, with the 527 classes of AudioSet."""
 
 
-def resolve(name: str, *, classes: int, dim: int | None = None, dropout: float = 0.5) -> ModelSpec:
+def resolve(
+    name: str, *, dim: int | None = None, dropout: float = 0.5, classes: int = AUDIOSET
+) -> ModelSpec:
     """The spec of a model by its name, with another embedding size where that is free.
 
     `bneck-mid-256` and `bneck-mid` with `dim=256` are the same.

@@ -1,4 +1,4 @@
-"""AlexNet for log-mel segments, and the paper's strategies to make it small (its section 2, Table 2)."""
+"""AlexNet for log-mel segments, and the paper's strategies to make it small (Table 2)."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -81,7 +81,7 @@ def _fully_connected(
 def _trunk(
     shape: tuple[int, int], *, maps: int = MAPS, normalised: bool = True
 ) -> tuple[Layers, int]:
-    """The convolutions and the flattening after them, and the flattened size (8960 for 101 x 64)."""
+    """The convolutions and the flattening after them; the flattened size (8960 for 101 x 64)."""
     layers: Layers = [
         *_conv(1, 1, 64, (11, 7), normalised, stride=(2, 1)),
         ("pool1", nn.MaxPool2d(3, 2)),

@@ -1,5 +1,6 @@
 """The extractor: features, normalisation and network as one thing that turns sound into vectors."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from embedkit.audio.decode import Samples
 from embedkit.audio.features import LogMel
-from embedkit.audio.segments import cut
+from embedkit.audio.segments import cut, in_batches, stack
 from embedkit.checkpoint import ModelConfig, load_model, save_model
 from embedkit.config import Activation
 from embedkit.errors import ModelFolderError, UsageError
@@ -36,9 +37,7 @@ class Extractor(nn.Module):
         self.logmel = LogMel(config.features)
         self.register_buffer("mean", mean)
         self.register_buffer("std", std)
-        length, _ = config.segments.samples(config.features.sample_rate)
-        frames = 1 + length // config.features.hop_length
-        network = build_model(config.model, (frames, config.features.bands))
+        network = build_model(config.model, self.feature_shape)
         # On CPUs convolutions run up to twice as fast with channels last.
         self.network: Network = network.to(memory_format=torch.channels_last)
 
@@ -73,6 +72,13 @@ class Extractor(nn.Module):
     def sample_rate(self) -> int:
         """Samples a second that waveforms must have."""
         return self.config.features.sample_rate
+
+    @property
+    def feature_shape(self) -> tuple[int, int]:
+        """Frames and bands of a segment's features."""
+        features = self.config.features
+        length, _ = self.config.segments.samples(features.sample_rate)
+        return 1 + length // features.hop_length, features.bands
 
     def normalise(self, features: Tensor) -> Tensor:
         """Bring features [B, 1, frames, bands] to mean 0 and deviation 1 of the training set."""
@@ -125,12 +131,11 @@ class Extractor(nn.Module):
     def _tensor(self, segments: Samples) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(segments, np.float32)).to(self.mean.device)
 
-    def _batches(self, waveform: Samples) -> list[Samples]:
+    def _batches(self, waveform: Samples) -> Iterator[Samples]:
         waveform = np.asarray(waveform, np.float32)
         if waveform.ndim != 1 or not len(waveform):
             raise UsageError(f"expected a waveform [samples], found shape {waveform.shape}")
         if not np.isfinite(waveform).all():
             raise UsageError("the waveform holds NaN or infinity")
         segments = cut([waveform], self.config.segments, self.sample_rate)
-        samples = np.stack([segment.samples for segment in segments])
-        return [samples[start : start + BATCH] for start in range(0, len(samples), BATCH)]
+        return (stack(batch) for batch in in_batches(segments, BATCH))

@@ -4,18 +4,17 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from embedkit.audio.decode import Samples, decode
+from embedkit.audio.decode import decode
 from embedkit.audio.features import LogMel
-from embedkit.audio.segments import cut
+from embedkit.audio.segments import cut, in_batches, stack
 from embedkit.config import FeatureSpec, SegmentSpec
 from embedkit.datasets import Clip
-from embedkit.errors import AudioError, DatasetError
+from embedkit.errors import AudioError, DatasetError, UsageError
 from embedkit.files import atomic_write
 from embedkit.progress import Track, untracked
 
@@ -70,6 +69,7 @@ def compute_features(
 
     Raises:
         DatasetError: not one clip can be decoded.
+        UsageError: the interrupted run had other clips or settings.
     """
     segments = replace(segments, hop_s=hop_s)
     settings = {
@@ -78,11 +78,13 @@ def compute_features(
         "clips": [str(clip.path) for clip in clips],
     }
     index_path = path.with_suffix(".json")
-    if not index_path.exists() or json.loads(index_path.read_bytes())["settings"] != settings:
-        index = _write(clips, path, features, segments, track)
+    if not index_path.exists():
+        written = _write(clips, path, features, segments, track)
         with atomic_write(index_path) as file:
-            file.write(json.dumps({"settings": settings, **index}).encode())
+            file.write(json.dumps({"settings": settings, **written}).encode())
     index = json.loads(index_path.read_bytes())
+    if index["settings"] != settings:
+        raise UsageError(f"{path.parent}: the training there began with other clips")
     if not index["clip"]:
         found, kind, message = index["failures"][0]
         raise DatasetError(f"none of {len(clips)} clips can be decoded; {found}: {kind}: {message}")
@@ -101,29 +103,21 @@ def _write(
     owners: list[int] = []
     failures: list[tuple[str, str, str]] = []
     shape: tuple[int, ...] = ()
+    rate = features.sample_rate
     with path.open("wb") as file, torch.inference_mode():
         for number, clip in enumerate(track(clips, "Features", len(clips))):
-            batch: list[Samples] = []
+            whole = (
+                segment
+                for segment in cut(decode(clip.path, rate), segments, rate)
+                # A sliver at a clip's end is mostly padding and would teach silence.
+                if not segment.index or segment.end_s - segment.start_s >= segments.duration_s / 2
+            )
             try:
-                for segment in cut(
-                    decode(clip.path, features.sample_rate), segments, features.sample_rate
-                ):
-                    # A sliver at a clip's end is mostly padding and would teach silence.
-                    if segment.index and segment.end_s - segment.start_s < segments.duration_s / 2:
-                        continue
-                    batch.append(segment.samples)
-                    owners.append(number)
-                    if len(batch) == BATCH:
-                        shape = _append(file, logmel, batch)
+                for batch in in_batches(whole, BATCH):
+                    values = logmel(torch.from_numpy(stack(batch))).numpy()
+                    values.tofile(file)
+                    shape = values.shape[1:]
+                    owners += [number] * len(batch)
             except AudioError as error:
                 failures.append((str(clip.path), str(error.kind), str(error)))
-            if batch:
-                shape = _append(file, logmel, batch)
     return {"clip": owners, "shape": shape, "failures": failures}
-
-
-def _append(file: BinaryIO, logmel: LogMel, batch: list[Samples]) -> tuple[int, ...]:
-    values = logmel(torch.from_numpy(np.stack(batch))).numpy()
-    values.tofile(file)
-    batch.clear()
-    return tuple(values.shape[1:])

@@ -71,7 +71,7 @@ def train(
     result is the same as without an interruption.
 
     Args:
-        manifest: the training clips; a held-out fold must not be among them.
+        manifest: the training clips, and those of the held-out fold if the recipe names one.
         folder: gets config.json, model.safetensors, metrics.jsonl.
         model: the network; its number of classes is that of the manifest's labels.
         features: the front-end.
@@ -85,6 +85,8 @@ def train(
         UsageError: the folder has a model or a training already, or one with other settings.
         DatasetError: too few clips, or none that can be decoded.
     """
+    if spec.hold_out_fold:
+        manifest = manifest.without_fold(spec.hold_out_fold)
     labels = manifest.labels
     if len(labels) < 2 and not manifest.several_labels:
         raise DatasetError(f"training needs at least 2 labels, found: {', '.join(labels)}")
@@ -107,9 +109,7 @@ def train(
 
     training, validation = split_validation(manifest, spec.validation, spec.seed)
     sets = [
-        compute_features(
-            part.clips, scratch / f"{name}.f32", features, segments, hop_s, track
-        )
+        compute_features(part.clips, scratch / f"{name}.f32", features, segments, hop_s, track)
         for name, part, hop_s in (
             ("training", training, spec.segment_hop_s),
             ("validation", validation, segments.hop_s),
@@ -133,7 +133,9 @@ def train(
         len(sets[0].values),
         len(sets[1].values),
         len(labels),
-        "several labels a clip: sigmoid" if manifest.several_labels else "one label a clip: softmax",
+        "several labels a clip: sigmoid"
+        if manifest.several_labels
+        else "one label a clip: softmax",
     )
     for epoch in range(len(trainer.history) + 1, spec.epochs + 1):
         trainer.run_epoch(epoch, track)
@@ -237,7 +239,7 @@ class _Trainer:
             features, wanted = mix(features, wanted, self.spec.mixup)
         loss = self._loss(self.extractor.network(features), wanted)
         self.optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self.schedule.step()
         return float(loss.detach())

@@ -1,0 +1,52 @@
+"""The embedkit command line. Each command's file parses, calls the library, and prints."""
+
+import logging
+import sys
+
+import typer
+
+from embedkit.errors import EmbedkitError, UsageError
+
+from . import classify, demo, evaluate, extract, info, models, predict, search, train
+from ._app import app
+
+__all__ = [
+    "app",
+    "classify",
+    "demo",
+    "evaluate",
+    "extract",
+    "info",
+    "main",
+    "models",
+    "predict",
+    "search",
+    "train",
+]
+
+
+def main() -> None:
+    """Run the command line and exit.
+
+    0 done, 1 failed, 2 wrong usage, 3 finished but some files failed, 130 interrupted.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    for noisy in ("matplotlib", "filelock"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    try:
+        app()
+    except UsageError as error:
+        _fail(error, 2)
+    except EmbedkitError as error:
+        _fail(error, 1)
+    except KeyboardInterrupt:
+        _fail("interrupted", 130)
+    except BrokenPipeError:
+        sys.exit(1)  # the reader of our output has left
+    except OSError as error:  # a full disk, a folder that may not be written
+        _fail(error, 1)
+
+
+def _fail(error: object, code: int) -> None:
+    typer.echo(f"embedkit: {error}", err=True)
+    sys.exit(code)

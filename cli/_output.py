@@ -1,0 +1,90 @@
+"""How commands speak: tables and JSON to stdout, progress and messages to stderr, exit codes."""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+from rich.progress import track as rich_track
+
+T = TypeVar("T")
+
+SOME_FAILED = 3
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
+Device = Annotated[str, typer.Option(help="Where torch computes: cpu, cuda, cuda:1, mps.")]
+
+
+def track(items: Iterable[T], description: str, total: int | None = None) -> Iterable[T]:
+    """A progress bar on stderr, on a terminal only."""
+    console = Console(stderr=True)
+    return rich_track(
+        items,
+        description,
+        total=total,
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+def message(text: str) -> None:
+    """Say something that is not the result."""
+    print(text, file=sys.stderr)
+
+
+def print_json(value: Any) -> None:
+    """Print a result for a program."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a result for a person: columns aligned, numbers to the right."""
+    cells = [[_safe(str(cell)) for cell in row] for row in [header, *rows]]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    numeric = [all(_is_number(row[column]) for row in cells[1:]) for column in range(len(header))]
+    for row in cells:
+        line = "  ".join(
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(row, widths, numeric, strict=True)
+        )
+        print(line.rstrip())
+
+
+def print_figures(figures: Mapping[str, float | int | tuple[float, float]]) -> None:
+    """Print figures of merit by name; an interval stands as low to high."""
+    print_table(
+        ["figure", "value"],
+        [[name.replace("_", " "), _figure(value)] for name, value in figures.items()],
+    )
+
+
+def report_failures(failures: Sequence[tuple[str, str, str]], of: int) -> None:
+    """Name the files (name, kind, message) that failed, and exit with 3 if there are any."""
+    for name, kind, text in failures[:20]:
+        message(_safe(f"{name}: {kind}: {text}"))
+    if len(failures) > 20:
+        message(f"... and {len(failures) - 20} more")
+    if failures:
+        message(f"{len(failures)} of {of} files failed or are damaged")
+        raise typer.Exit(SOME_FAILED)
+
+
+def _figure(value: float | int | tuple[float, float]) -> str:
+    if isinstance(value, tuple):
+        return f"{value[0]:.3f} to {value[1]:.3f}"
+    return str(value) if isinstance(value, int) else f"{value:.3f}"
+
+
+def _safe(text: str) -> str:
+    """A file's name must not steer the terminal."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+def _is_number(text: str) -> bool:
+    return (
+        text.replace(",", "").replace(".", "").replace("-", "").replace("%", "").isdigit()
+        or not text
+    )

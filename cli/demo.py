@@ -1,0 +1,56 @@
+"""embedkit demo: the whole way on sounds that embedkit makes itself."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ._app import app
+from ._output import Json, message, print_figures, print_json, print_table, track
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("demo"),
+    json: Json = False,
+) -> None:
+    """Synthesise a collection, train, extract, classify, search, and write a report page.
+
+    Needs no network and no data. A second run keeps what is there.
+
+    Example: embedkit demo --out demo
+    """
+    from embedkit.demo import run_demo
+
+    done = run_demo(out, track)
+    figures = {
+        "clips": done.clips,
+        "labels": done.labels,
+        **{f"held_out_{name}": value for name, value in done.evaluation.figures().items()},
+        "held_out_retrieval_map": done.retrieval_map,
+        "held_out_precision_at_5": done.precision_at_5,
+        **{f"{step}_seconds": value for step, value in done.seconds.items()},
+    }
+    if json:
+        print_json(
+            {
+                **figures,
+                "query": done.query,
+                "results": [asdict(hit) for hit in done.hits],
+                "report": str(done.report),
+            }
+        )
+        return
+    print_figures(figures)
+    print(f"\nNearest to {done.query}:")
+    print_table(
+        ["similarity", "start_s", "end_s", "clip"],
+        [
+            [f"{hit.similarity:.4f}", f"{hit.start_s:.2f}", f"{hit.end_s:.2f}", hit.clip]
+            for hit in done.hits
+        ],
+    )
+    message(
+        f"\nOpen {done.report} in a browser. The same for a folder of yours:\n\n{done.commands}"
+    )

@@ -1,0 +1,95 @@
+"""embedkit info: what a folder or file is."""
+
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from embedkit.errors import UsageError
+
+from ._app import app
+from ._output import Json, print_json, print_table
+
+
+@app.command()
+def info(
+    path: Annotated[
+        Path, typer.Argument(help="A model folder, an embedding folder, or an audio file.")
+    ],
+    json: Json = False,
+) -> None:
+    """Say what a model folder, an embedding folder or an audio file is.
+
+    Example: embedkit info embeddings
+    """
+    from embedkit import checkpoint, store
+
+    if (path / store.MANIFEST).exists():
+        found = _embeddings(path)
+    elif (path / checkpoint.CONFIG).exists():
+        found = _model(path)
+    elif path.is_file():
+        found = _audio(path)
+    else:
+        raise UsageError(f"{path}: neither a model folder, nor an embedding folder, nor a file")
+    if json:
+        print_json(found)
+    else:
+        print_table(["what", "value"], _flatten(found))
+
+
+def _embeddings(path: Path) -> dict[str, Any]:
+    from embedkit.store import EmbeddingTable
+
+    table = EmbeddingTable.open(path)
+    kinds = Counter(record.kind for record in table.journal if record.kind)
+    return {
+        "kind": "embedding folder",
+        "files": len(table.journal),
+        "failed_or_damaged": dict(sorted(kinds.items())),
+        "audio_hours": round(sum(record.duration_s for record in table.journal) / 3600, 4),
+        "rows": len(table),
+        **asdict(table.provenance),
+    }
+
+
+def _model(path: Path) -> dict[str, Any]:
+    from embedkit.checkpoint import fingerprint
+    from embedkit.models import count_macs, count_parameters
+    from embedkit.models.extractor import Extractor
+
+    extractor = Extractor.load(path)
+    config = extractor.config
+    return {
+        "kind": "model folder",
+        "fingerprint": fingerprint(path),
+        "parameters": count_parameters(extractor.network),
+        "embedding_size": extractor.embedding_size,
+        "macs": count_macs(extractor.network, extractor.feature_shape),
+        "labels": list(config.labels),
+        "activation": str(config.activation),
+        "model": config.model.to_dict(),
+        "features": config.features.to_dict(),
+        "segments": config.segments.to_dict(),
+        "training": config.training.to_dict(),
+    }
+
+
+def _audio(path: Path) -> dict[str, Any]:
+    from embedkit.audio.decode import probe
+
+    return {"kind": "audio file", **asdict(probe(path))}
+
+
+def _flatten(found: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    for name, value in found.items():
+        if isinstance(value, dict):
+            rows += _flatten(value, f"{prefix}{name}.") or [(prefix + name, "none")]
+        elif isinstance(value, list):
+            rows.append((prefix + name, ", ".join(map(str, value))))
+        else:
+            rows.append((prefix + name, str(value)))
+    return rows

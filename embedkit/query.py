@@ -1,0 +1,60 @@
+"""A sound from outside the collection as a vector that the collection can be compared with."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedkit.audio.decode import Channel, decode
+from embedkit.audio.segments import cut, in_batches, stack
+from embedkit.checkpoint import fingerprint
+from embedkit.config import SegmentSpec
+from embedkit.errors import AudioError, EmbeddingFolderError, UsageError
+from embedkit.models.extractor import BATCH, Extractor
+from embedkit.store import Provenance
+
+log = logging.getLogger(__name__)
+
+
+def embed_query(
+    provenance: Provenance, path: Path, model: Path | None = None, device: str = "cpu"
+) -> NDArray[np.float32]:
+    """Embed a file as the clips of an embedding folder were embedded.
+
+    Args:
+        provenance: of the embedding folder: its model, hop and channel are used.
+        path: the audio file; of a damaged one, what stands before the damage.
+        model: where the model is now, if it has moved.
+        device: where torch computes.
+
+    Returns:
+        float32 [D], the mean of the file's segments weighted by their real duration.
+
+    Raises:
+        UsageError: no such file.
+        EmbeddingFolderError: the model is not the one that made the folder.
+        AudioError: nothing of the file can be decoded.
+    """
+    if not path.exists():
+        raise UsageError(f"{path}: neither a clip of the collection nor a file")
+    folder = model or Path(provenance.model)
+    if fingerprint(folder) != provenance.fingerprint:
+        raise EmbeddingFolderError(
+            f"{folder}: not the model that made these embeddings; name that one with --model"
+        )
+    extractor = Extractor.load(folder, device)
+    spec = SegmentSpec(duration_s=provenance.segment_s, hop_s=provenance.hop_s)
+    blocks = decode(path, extractor.sample_rate, Channel.parse(provenance.channel))
+    total = np.zeros(extractor.embedding_size)
+    seconds = 0.0
+    try:
+        for batch in in_batches(cut(blocks, spec, extractor.sample_rate), BATCH):
+            weights = np.array([segment.end_s - segment.start_s for segment in batch])
+            total += weights @ extractor.embed_segments(stack(batch))
+            seconds += weights.sum()
+    except AudioError as error:
+        if not seconds:
+            raise AudioError(error.kind, f"{path}: {error}") from error
+        log.warning("%s: %s: %s", path, error.kind, error)
+    return (total / seconds).astype(np.float32)
