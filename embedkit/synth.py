@@ -5,11 +5,9 @@ background noise vary so widely within each class that the loudness and the aver
 clip say little about its label, while every second of it carries the pattern.
 """
 
-import csv
 import math
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
@@ -22,6 +20,9 @@ from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
 from scipy.signal import oaconvolve, sawtooth
 from scipy.signal.windows import hann, tukey
 
+from embedkit.config import SAMPLE_RATES
+from embedkit.errors import UsageError
+from embedkit.files import atomic_write
 from embedkit.progress import Track, untracked
 
 T = TypeVar("T")
@@ -29,7 +30,6 @@ Signal = NDArray[np.float64]
 
 # The packs from which the clips' traits are dealt; the costly ones to encode are the rarer.
 FORMATS = ("flac", "flac", "mp3", "ogg", "wav", "wav")
-SAMPLE_RATES = (16000, 22050, 32000, 44100, 48000)
 CHANNELS = (1, 1, 2)
 PEAK = 0.7  # headroom: lossy codecs overshoot, and the decoded peak shall stay below 1
 
@@ -112,8 +112,8 @@ class _Studio:
 
 def _bell(studio: _Studio) -> Signal:
     ratios = np.array([0.5, 1, 1.19, 1.5, 2, 2.74, 3.76]) * studio.rng.uniform(0.98, 1.02, 7)
-    strike = studio.ring(studio.draw(400, 1600) * ratios, studio.draw(0.2, 0.5) / ratios**0.5)
-    return studio.scatter(studio.draw(1.5, 3.5), 0.1, lambda: strike)
+    strike = studio.ring(studio.draw(400, 1600) * ratios, studio.draw(0.12, 0.35) / ratios**0.5)
+    return studio.scatter(studio.draw(2, 4), 0.1, lambda: strike)
 
 
 def _bird(studio: _Studio) -> Signal:
@@ -136,7 +136,7 @@ def _bubbles(studio: _Studio) -> Signal:
         time = studio.time(5 * decay_s) / decay_s
         return np.exp(-time) * studio.tone(start * (1 + studio.draw(0.1, 0.3) * time))
 
-    return studio.scatter(studio.draw(8, 18), 0.8, bubble)
+    return studio.scatter(studio.draw(9, 18), 0.5, bubble)
 
 
 def _clock(studio: _Studio) -> Signal:
@@ -204,8 +204,8 @@ def _rain(studio: _Studio) -> Signal:
 
 
 def _siren(studio: _Studio) -> Signal:
-    phase = 2 * np.pi * (studio.draw(0.8, 2.5) * studio.time() + studio.rng.uniform())
-    octaves = studio.draw(0.3, 0.6) * sawtooth(phase, studio.rng.uniform(0.4, 0.6))
+    phase = 2 * np.pi * (studio.draw(1, 2.5) * studio.time() + studio.rng.uniform())
+    octaves = studio.draw(0.35, 0.65) * sawtooth(phase, studio.rng.uniform(0.4, 0.6))
     return studio.tone(studio.draw(500, 2000) * 2**octaves, (1, 0.5, 0.4, 0.2))
 
 
@@ -243,9 +243,9 @@ def synthesise_clip(
     one second or more: anything shorter may miss the pattern that makes the class.
     """
     if label not in _SOURCES:
-        raise ValueError(f"unknown class {label!r}, expected one of {', '.join(CLASSES)}")
+        raise UsageError(f"unknown class {label!r}, expected one of {', '.join(CLASSES)}")
     if duration_s < 1:
-        raise ValueError(f"a clip lasts at least 1 s, not {duration_s} s")
+        raise UsageError(f"a clip lasts at least 1 s, not {duration_s} s")
     studio = _Studio(rng, round(duration_s * sample_rate), sample_rate)
     clip = _SOURCES[label](studio)
     tail = studio.burst(studio.draw(0.02, 0.08), -3)
@@ -292,17 +292,6 @@ def _plans(clips_per_class: int, folds: int, seed: int) -> Iterator[_Plan]:
             yield _Plan(path, label, (number + k) % folds, sample_rate, channels, clip_seed)
 
 
-@contextmanager
-def _complete(path: Path) -> Iterator[Path]:
-    """A temporary name to write to, renamed to `path` once that is done."""
-    partial = path.with_name(f"{path.name}.part")
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 def write_collection(
     root: Path,
     *,
@@ -317,18 +306,17 @@ def write_collection(
     POSIX), label and fold (0 .. folds - 1).
     """
     if not 1 <= folds <= clips_per_class:
-        raise ValueError(f"{clips_per_class} clips per class do not fill {folds} folds")
+        raise UsageError(f"{clips_per_class} clips per class do not fill {folds} folds")
     plans = list(_plans(clips_per_class, folds, seed))
     for plan in track(plans, "synthesise clips", len(plans)):
         rng = np.random.default_rng(plan.seed)
         audio = synthesise_clip(plan.label, rng, 2 + 6 * rng.beta(1, 3), plan.sample_rate)
         if plan.channels == 2:
             audio = np.outer(audio, rng.permutation((1, rng.uniform(0.3, 1))))
-        (root / plan.path).parent.mkdir(parents=True, exist_ok=True)
-        with _complete(root / plan.path) as partial:
-            soundfile.write(partial, audio, plan.sample_rate, format=plan.path.suffix[1:])
-    with _complete(root / "clips.csv") as partial, partial.open("w", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(("path", "label", "fold"))
-        table.writerows((plan.path.as_posix(), plan.label, plan.fold) for plan in plans)
+        with atomic_write(root / plan.path) as file:
+            soundfile.write(file, audio, plan.sample_rate, format=plan.path.suffix[1:])
+    with atomic_write(root / "clips.csv") as file:
+        rows = [(plan.path.as_posix(), plan.label, str(plan.fold)) for plan in plans]
+        table = [("path", "label", "fold"), *rows]
+        file.write("".join(",".join(row) + "\n" for row in table).encode())
     return root / "clips.csv"
