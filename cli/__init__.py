@@ -30,9 +30,9 @@ def main() -> None:
 
     0 done, 1 failed, 2 wrong usage, 3 finished but some files failed, 130 interrupted.
     """
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    for noisy in ("matplotlib", "filelock"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    log = logging.getLogger("embedkit")  # not the root: libraries have much to say
+    log.setLevel(logging.INFO)
+    log.addHandler(logging.StreamHandler(sys.stderr))
     try:
         app()
     except UsageError as error:

@@ -67,7 +67,7 @@ def extract(
             f" ({done.already_done} files were there already)"
         )
     if done.skipped:
-        message(f"{done.skipped} files are not audio and were skipped")
+        message(f"skipped, not audio: {done.skipped}")
     report_failures(
         [(record.clip, record.kind, record.message) for record in done.failures], of=done.done
     )

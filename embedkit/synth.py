@@ -239,8 +239,14 @@ def synthesise_clip(
 ) -> NDArray[np.float32]:
     """A clip of class `label`, as if recorded in some room with some background noise.
 
-    Returns mono float32 [round(duration_s * sample_rate)] with a peak of at most 1. A clip lasts
-    one second or more: anything shorter may miss the pattern that makes the class.
+    Args:
+        label: one of CLASSES.
+        rng: decides everything that varies within the class.
+        duration_s: at least 1 s, since anything shorter may miss the pattern of the class.
+        sample_rate: in Hz.
+
+    Returns:
+        Mono float32 [round(duration_s * sample_rate)] with a peak of at most 1.
     """
     if label not in _SOURCES:
         raise UsageError(f"unknown class {label!r}, expected one of {', '.join(CLASSES)}")
@@ -300,10 +306,18 @@ def write_collection(
     seed: int = 0,
     track: Track = untracked,
 ) -> Path:
-    """Write clips of 2 to 8 s to `root/<class>/<class>-<nn>.<suffix>` and list them in a CSV.
+    """Write clips of 2 to 8 s, named `root/<class>/<class>-<nn>.<suffix>`, and a list of them.
 
-    Returns the path of that list, `root/clips.csv`, with the columns path (relative to `root`,
-    POSIX), label and fold (0 .. folds - 1).
+    Args:
+        root: folder, made if it is missing.
+        clips_per_class: at least `folds`.
+        folds: parts over which the clips of each class are spread evenly.
+        seed: the same seed gives the same sounds; a larger collection starts with the smaller one.
+        track: told of every clip.
+
+    Returns:
+        The path of the list, `root/clips.csv`, with the columns path (relative to `root`, POSIX),
+        label and fold (0 .. folds - 1).
     """
     if not 1 <= folds <= clips_per_class:
         raise UsageError(f"{clips_per_class} clips per class do not fill {folds} folds")
@@ -316,7 +330,6 @@ def write_collection(
         with atomic_write(root / plan.path) as file:
             soundfile.write(file, audio, plan.sample_rate, format=plan.path.suffix[1:])
     with atomic_write(root / "clips.csv") as file:
-        rows = [(plan.path.as_posix(), plan.label, str(plan.fold)) for plan in plans]
-        table = [("path", "label", "fold"), *rows]
-        file.write("".join(",".join(row) + "\n" for row in table).encode())
+        rows = [f"{plan.path.as_posix()},{plan.label},{plan.fold}" for plan in plans]
+        file.write("\n".join(["path,label,fold", *rows, ""]).encode())
     return root / "clips.csv"

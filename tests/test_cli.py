@@ -1,0 +1,197 @@
+"""The command line from outside: exit codes, what goes to stdout, and that both paths agree."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from embedkit.store import EmbeddingTable
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    code = "from embedkit_cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def succeed(*arguments: object) -> str:
+    done = run(*arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory, model_dir: Path) -> Path:
+    """A folder with audio/<a|b|c>/<n>.wav, labels.csv with folds, and embeddings of it."""
+    root = tmp_path_factory.mktemp("cli")
+    rng = np.random.default_rng(0)
+    lines = ["path,label,fold"]
+    for label in "abc":
+        (root / "audio" / label).mkdir(parents=True)
+        for number in range(4):
+            path = root / "audio" / label / f"{number}.wav"
+            noise = 0.1 * rng.standard_normal(24000)
+            tone = np.sin(2 * np.pi * 300 * (ord(label) - 96) * np.arange(24000) / 16000)
+            soundfile.write(path, 0.3 * tone + noise, 16000)
+            lines.append(f"audio/{label}/{number}.wav,{label},{number % 2}")
+    (root / "labels.csv").write_text("\n".join(lines))
+    succeed("extract", root / "audio", "--model", model_dir, "--out", root / "emb")
+    return root
+
+
+def test_help_names_every_command() -> None:
+    text = succeed("--help")
+    commands = "train evaluate predict extract classify search models info demo"
+    assert all(f" {command} " in text for command in commands.split())
+
+
+def test_models_lists_the_table_as_json() -> None:
+    rows = {row["name"]: row for row in json.loads(succeed("models", "--json"))}
+    assert rows["gap"] == {
+        "name": "gap", "parameters": 2589135, "embedding_size": 256, "macs": rows["gap"]["macs"],
+    }  # fmt: skip
+    assert rows["alexnet-bn"]["parameters"] == 56111673
+    fewer = json.loads(succeed("models", "--json", "--classes", "10"))
+    # One output per class, each with a weight per unit and a bias.
+    assert {row["name"]: rows[row["name"]]["parameters"] - row["parameters"] for row in fewer}[
+        "gap"
+    ] == (527 - 10) * 257
+
+
+def test_extract_counts_what_the_table_holds(work: Path, model_dir: Path) -> None:
+    out = work / "again"
+    done = json.loads(
+        succeed("extract", work / "audio", "--model", model_dir, "--out", out, "--json")
+    )
+    table = EmbeddingTable.open(out)
+    assert (done["files"], done["rows"], done["failures"]) == (12, len(table), [])
+    np.testing.assert_array_equal(
+        table.rows().embeddings, EmbeddingTable.open(work / "emb").rows().embeddings
+    )
+
+
+def test_a_damaged_file_ends_as_exit_code_3_and_all_others_as_rows(
+    work: Path, model_dir: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "good.wav").write_bytes((work / "audio" / "a" / "0.wav").read_bytes())
+    (tmp_path / "bad.wav").write_text("no sound here")
+    done = run("extract", tmp_path, "--model", model_dir, "--out", tmp_path / "emb", "--json")
+    assert done.returncode == 3
+    failures = json.loads(done.stdout)["failures"]
+    assert [(failure["clip"], failure["kind"]) for failure in failures] == [
+        ("bad.wav", "unreadable")
+    ]
+    assert "bad.wav" in done.stderr
+    info = json.loads(succeed("info", tmp_path / "emb", "--json"))
+    assert info["failed_or_damaged"] == {"unreadable": 1}
+    assert info["rows"] == 2
+
+
+def test_search_by_clip_and_by_the_same_file_agree(work: Path) -> None:
+    by_clip, by_file = json.loads(
+        succeed("search", work / "emb", "a/0.wav", work / "audio/a/0.wav", "--json", "--top", "13")
+    )
+    assert by_clip["query"] == "a/0.wav"
+    assert by_file["results"][0]["clip"] == "a/0.wav"  # a file finds itself, a clip others
+    others = [result for result in by_file["results"] if result["clip"] != "a/0.wav"]
+    assert [result["clip"] for result in others] == [
+        result["clip"] for result in by_clip["results"]
+    ]
+    np.testing.assert_allclose(
+        [result["similarity"] for result in others],
+        [result["similarity"] for result in by_clip["results"]],
+        atol=1e-5,
+    )
+    assert set(by_clip["results"][0]) == {"clip", "start_s", "end_s", "similarity"}
+
+
+def test_classify_fit_evaluate_and_predict_agree(work: Path) -> None:
+    labels = work / "labels.csv"
+    fitted = succeed(
+        *("classify", "fit", work / "emb", "--labels", labels, "--out", work / "classifier"),
+        *("--hold-out-fold", "0"),
+    )
+    assert "6 clips of 3 labels" in fitted
+    predicted = json.loads(
+        succeed("classify", "predict", work / "emb", "--classifier", work / "classifier", "--json")
+    )
+    right = sum(row["label"] == row["clip"][0] for row in predicted if int(row["clip"][2]) % 2 == 0)
+    figures = json.loads(
+        succeed(
+            *("classify", "evaluate", work / "emb", "--labels", labels),
+            *("--hold-out-fold", "0", "--json"),
+        )
+    )
+    assert (figures["clips"], figures["correct"]) == (6, right)
+    by_folder = json.loads(
+        succeed(
+            *("classify", "evaluate", work / "emb", "--labels", "folders", "--k-folds", "2"),
+            "--json",
+        )
+    )
+    assert by_folder["clips"] == 12
+
+
+def test_evaluate_and_predict_of_a_network_agree(work: Path, model_dir: Path) -> None:
+    figures = json.loads(succeed("evaluate", model_dir, work / "labels.csv", "--json"))
+    clips = json.loads(succeed("predict", model_dir, work / "audio", "--json"))
+    right = sum(
+        max(clip["scores"], key=clip["scores"].__getitem__) == clip["clip"][0] for clip in clips
+    )
+    assert (figures["clips"], figures["correct"]) == (12, right)
+
+
+def test_info_of_a_model_and_of_a_sound(work: Path, model_dir: Path) -> None:
+    model = json.loads(succeed("info", model_dir, "--json"))
+    assert (model["embedding_size"], model["labels"]) == (64, ["a", "b", "c"])
+    sound = json.loads(succeed("info", work / "audio/a/0.wav", "--json"))
+    assert (sound["sample_rate"], sound["channels"], sound["duration_s"]) == (16000, 1, 1.5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["extract", "nowhere", "--model", "MODEL", "--out", "OUT"], 2, "nowhere"),
+        (["extract", "AUDIO", "--model", "AUDIO", "--out", "OUT"], 1, "config.json"),
+        (["extract", "AUDIO", "--model", "MODEL", "--out", "OUT", "--channel", "up"], 2, "up"),
+        (["extract", "AUDIO", "--model", "MODEL", "--out", "EMB", "--hop", "0.5"], 1, "hop_s"),
+        (["search", "EMB", "nothing.wav"], 2, "nothing.wav"),
+        (["search", "AUDIO", "a/0.wav"], 1, "manifest.json"),
+        (["train", "AUDIO", "--model", "gab", "--out", "OUT"], 2, "gap"),
+        (["train", "AUDIO", "--model", "gap", "--out", "MODEL"], 2, "resume"),
+        (["classify", "evaluate", "EMB", "--labels", "missing.csv"], 1, "missing.csv"),
+        (["classify", "evaluate", "EMB", "--labels", "LABELS", "--hold-out-fold", "7"], 1, "0, 1"),
+        (["classify", "predict", "EMB", "--classifier", "AUDIO"], 1, "classify fit"),
+        (["info", "nowhere"], 2, "nowhere"),
+        (["models", "--classes", "0"], 2, "classes"),
+        (["nonsense"], 2, "nonsense"),
+    ],
+)
+def test_mistakes_end_in_words_and_an_exit_code(
+    work: Path, model_dir: Path, tmp_path: Path, arguments: list[str], code: int, words: str
+) -> None:
+    places = {
+        "MODEL": model_dir, "AUDIO": work / "audio", "EMB": work / "emb",
+        "LABELS": work / "labels.csv", "OUT": tmp_path / "out",
+    }  # fmt: skip
+    done = run(*(places.get(argument, argument) for argument in arguments))
+    assert done.returncode == code, done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not done.stdout
+
+
+def test_a_name_cannot_steer_the_terminal(model_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "\x1b[2Jbad.wav").write_text("no sound")
+    done = run("extract", tmp_path, "--model", model_dir, "--out", tmp_path / "emb")
+    assert done.returncode == 3
+    assert "\x1b" not in done.stderr
+    assert "\\x1b[2Jbad.wav" in done.stderr
