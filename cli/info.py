@@ -91,5 +91,5 @@ def _flatten(found: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         elif isinstance(value, list):
             rows.append((prefix + name, ", ".join(map(str, value))))
         else:
-            rows.append((prefix + name, str(value)))
+            rows.append((prefix + name, "none" if value in {"", None} else str(value)))
     return rows

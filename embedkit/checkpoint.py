@@ -12,7 +12,7 @@ from torch import Tensor
 
 from embedkit import __version__
 from embedkit.config import Activation, FeatureSpec, ModelSpec, SegmentSpec, TrainSpec
-from embedkit.errors import EmbedkitError, ModelFolderError
+from embedkit.errors import EmbedkitError, ModelFolderError, UsageError
 from embedkit.files import atomic_write
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
@@ -29,6 +29,10 @@ class ModelConfig:
     training: TrainSpec
     activation: Activation
     labels: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.labels) != self.model.classes:
+            raise UsageError(f"{len(self.labels)} labels for {self.model.classes} classes")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""

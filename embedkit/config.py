@@ -73,7 +73,10 @@ class FeatureSpec(Spec):
         )
         _require(self.bands > 0, f"{self.bands} mel bands: must be at least 1")
         _require(self.log_floor > 0, f"log floor {self.log_floor}: must be above 0")
-        _require(self.hop_s > 0, f"feature hop {self.hop_s} s: must be above 0")
+        _require(
+            self.hop_s > 0 and self.hop_length > 0,
+            f"feature hop {self.hop_s} s: must be at least a sample",
+        )
         _require(
             0 < self.window_length <= self.n_fft,
             f"a window of {self.window_length} samples does not fit an FFT of {self.n_fft}",
@@ -153,6 +156,8 @@ class TrainSpec(Spec):
         # Batch normalisation needs two segments to have a variance.
         _require(self.batch_size > 1, f"batches of {self.batch_size}: must be at least 2")
         _require(self.learning_rate > 0, f"learning rate {self.learning_rate}: must be above 0")
+        betas = (self.beta1, self.beta2)
+        _require(0 <= min(betas) and max(betas) < 1, f"betas {betas}: from 0 to below 1")
         _require(self.halve_every > 0, f"halving every {self.halve_every} epochs: at least 1")
         _require(0 < self.validation < 1, f"validation share {self.validation}: between 0 and 1")
         _require(self.weight_decay >= 0, f"weight decay {self.weight_decay}: must not be negative")

@@ -50,7 +50,8 @@ def retrieval(vectors: Floats, labels: Integers, k: int = 5) -> tuple[float, flo
         k: how many neighbours precision looks at.
 
     Returns:
-        mean average precision and precision at k over the queries that have a relevant clip.
+        mean average precision and precision at k over the queries that have a relevant clip;
+        NaN if none has.
     """
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     similarity = unit @ unit.T
@@ -63,6 +64,8 @@ def retrieval(vectors: Floats, labels: Integers, k: int = 5) -> tuple[float, flo
         scores = similarity[query, others]
         precisions.append(average_precision_score(relevant, scores))
         at_k.append(relevant[np.argsort(-scores, kind="stable")[:k]].mean())
+    if not precisions:
+        return float("nan"), float("nan")
     return float(np.mean(precisions)), float(np.mean(at_k))
 
 

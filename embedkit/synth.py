@@ -99,15 +99,16 @@ class _Studio:
 
     def scatter(self, per_second: float, spread: float, grain: Callable[[], Signal]) -> Signal:
         """Grains over the clip, their intervals' deviation / mean being `spread` (1: Poisson)."""
-        count = int(2 * per_second * self.samples / self.sample_rate) + 20
+        lead = int(self.sample_rate / per_second)  # the clip begins in the midst of it
+        clip = np.zeros(lead + self.samples)
+        count = int(2 * per_second * clip.size / self.sample_rate) + 20
         intervals = self.rng.gamma(spread**-2, spread**2 / per_second, count)
         intervals[0] = self.rng.uniform() / per_second
         onsets = (np.cumsum(intervals) * self.sample_rate).astype(int)
-        clip = np.zeros(self.samples)
-        for onset in onsets[onsets < self.samples]:
-            piece = self.rng.uniform(0.5, 1) * grain()[: self.samples - onset]
+        for onset in onsets[onsets < clip.size]:
+            piece = self.rng.uniform(0.5, 1) * grain()[: clip.size - onset]
             clip[onset : onset + piece.size] += piece
-        return clip
+        return clip[lead:]
 
 
 def _bell(studio: _Studio) -> Signal:
@@ -187,7 +188,7 @@ def _phone(studio: _Studio) -> Signal:
     time = studio.time(studio.draw(0.3, 0.5))
     high = np.sin(2 * np.pi * studio.draw(12, 22) * time) > 0
     pitch = studio.draw(600, 2400) * np.where(high, studio.draw(1.2, 1.4), 1)
-    ring = tukey(time.size, 0.1) * studio.tone(pitch, (1, 0.4, 0.3, 0.1))
+    ring = tukey(time.size, 0.1) * studio.tone(pitch, (1, 0.6, 0.6, 0.4, 0.4))
     return studio.scatter(1 / (time[-1] * studio.draw(1.2, 1.5)), 0.01, lambda: ring)
 
 

@@ -1,5 +1,6 @@
 """An audio file as blocks of mono samples at the model's rate, in constant memory."""
 
+import errno
 import os
 import re
 import stat
@@ -30,6 +31,9 @@ CONTAINERS = (
     "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dts,eac3,flac,flv,matroska,mov,mp3,mp4,mpc,mpeg,mpegts,"
     "ogg,tta,w64,wav,webm,wv"
 )
+
+# Streams of frames without a header that states their length.
+BARE = ("aac", "ac3", "eac3", "dts")
 
 
 @dataclass(frozen=True)
@@ -165,20 +169,20 @@ def _open(path: Path) -> BinaryIO:
         # Without O_NONBLOCK, opening a pipe named like audio would wait for its writer for ever.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError as error:
+        if error.errno == errno.ENXIO:
+            raise AudioError(Kind.NOT_A_FILE, "a socket, not a regular file") from error
         reason = error.strerror or str(error)
         if path.is_symlink():
             reason += " (a link that leads nowhere)"
-        # ENXIO is what a socket answers.
         raise AudioError(Kind.UNREADABLE, f"cannot be opened: {reason}") from error
-    file = os.fdopen(descriptor, "rb")
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
-        file.close()
+        os.close(descriptor)
         raise AudioError(Kind.NOT_A_FILE, "a pipe, device or folder, not a regular file")
     if status.st_size == 0:
-        file.close()
+        os.close(descriptor)
         raise AudioError(Kind.EMPTY, "the file has 0 bytes")
-    return file
+    return os.fdopen(descriptor, "rb")
 
 
 def _blocks(file: BinaryIO) -> Iterator[tuple[int, NDArray[np.float32]]]:
@@ -265,16 +269,22 @@ def _av_blocks(file: BinaryIO, reason: str) -> Iterator[tuple[int, NDArray[np.fl
         # A frame or two less than promised is how encoders round.
         if promised is not None and seconds < promised - 0.25:
             raise _truncated(seconds, f"the header promises {promised:.2f} s")
+        if container.format.name == "ogg" and not _ogg_is_closed(file):
+            raise _truncated(seconds, "the last Ogg page is missing")
 
 
 def _promised_seconds(
     container: av.container.InputContainer, stream: av.AudioStream, file: BinaryIO
 ) -> float | None:
     """The length that the file states, or None where it states none."""
-    if container.format.name == "mp3" and not _has_xing_header(file):
-        return None  # FFmpeg then guesses from the bit rate of the first frame
+    form = container.format.name
+    if form in BARE or (form == "mp3" and not _has_xing_header(file)):
+        return None  # FFmpeg then guesses from the bit rate of the first frames
     if stream.duration is not None:
         return float(stream.duration * (stream.time_base or Fraction(1)))
+    # Matroska states the length of its longest stream.
+    if form == "matroska,webm" and len(container.streams) == 1 and container.duration:
+        return float(container.duration / av.time_base)
     return None
 
 

@@ -73,15 +73,15 @@ def _walk(root: Path, unlistable: list[Path]) -> Iterator[Path]:
     walk = os.walk(root, followlinks=True, onerror=lambda e: unlistable.append(Path(e.filename)))
     for folder, subfolders, names in walk:
         kept = []
-        for name in subfolders:
+        for name in sorted(subfolders):
             path = Path(folder, name)
-            if path.is_symlink():
-                target = path.resolve()
-                if target in seen or target.is_relative_to(real_root):
-                    continue
-                seen.add(target)
+            target = path.resolve()
+            # Folders too, not only links: a link to the parent of `root` leads back into it.
+            if target in seen or (path.is_symlink() and target.is_relative_to(real_root)):
+                continue
+            seen.add(target)
             kept.append(name)
-        subfolders[:] = sorted(kept)
+        subfolders[:] = kept
         yield from (Path(folder, name) for name in names)
 
 

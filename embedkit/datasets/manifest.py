@@ -128,9 +128,8 @@ def split_validation(manifest: Manifest, share: float, seed: int) -> tuple[Manif
         raise DatasetError(
             f"{len(clips)} training clips in {units} group: validation needs at least 2 groups"
         )
-    splitter = GroupShuffleSplit(
-        n_splits=1, test_size=max(1, round(share * units)), random_state=seed
-    )
+    held = min(max(1, round(share * units)), units - 1)
+    splitter = GroupShuffleSplit(n_splits=1, test_size=held, random_state=seed)
     first, second = next(splitter.split(clips, groups=groups))
     return (
         replace(manifest, clips=tuple(clips[index] for index in sorted(first))),

@@ -63,20 +63,16 @@ def resolve(
     """
     if name not in MODELS and name not in FAMILIES:
         near = difflib.get_close_matches(name, [*MODELS, *FAMILIES], n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        hint = f"; did you mean {near[0]}?" if near else "."
         raise UsageError(f"no model {name!r}{hint} There are: {', '.join(MODELS)}")
-    known = MODELS.get(name, ModelSpec(name=name, classes=classes))
+    spec = MODELS.get(name, ModelSpec(name=name, classes=classes))
     if dim is not None:
-        if not FAMILIES[known.name].sizes:
-            raise UsageError(f"the embedding size of {name} is not free: leave out the size {dim}")
-        if name not in FAMILIES and dim != known.dim:
-            raise UsageError(f"{name} has a size of its own: name {known.name} for size {dim}")
-        if dim not in SIZES:
-            raise UsageError(f"embedding size {dim}: from {SIZES.start} to {SIZES.stop - 1}")
-        known = replace(known, dim=dim)
-    if known.dim is None and FAMILIES[known.name].sizes:
-        raise UsageError(f"{name} needs an embedding size, for example {name}-256")
-    return replace(known, classes=classes, dropout=dropout)
+        if name not in FAMILIES and dim != spec.dim:
+            raise UsageError(f"{name} has a size of its own: name {spec.name} for size {dim}")
+        spec = replace(spec, dim=dim)
+    spec = replace(spec, classes=classes, dropout=dropout)
+    _check(spec)
+    return spec
 
 
 def build_model(spec: ModelSpec, shape: tuple[int, int] = (FRAMES, BANDS)) -> Network:
@@ -87,8 +83,20 @@ def build_model(spec: ModelSpec, shape: tuple[int, int] = (FRAMES, BANDS)) -> Ne
         shape: of a segment's features (frames, bands).
 
     Raises:
-        UsageError: no such family.
+        UsageError: no such family, or a size of the embedding that it cannot have.
     """
+    _check(spec)
+    return FAMILIES[spec.name].build(spec, shape)
+
+
+def _check(spec: ModelSpec) -> None:
+    """Refuse a family that there is not, or a size of the embedding that it cannot have."""
     if spec.name not in FAMILIES:
         raise UsageError(f"no model {spec.name!r}; there are: {', '.join(FAMILIES)}")
-    return FAMILIES[spec.name].build(spec, shape)
+    if not FAMILIES[spec.name].sizes:
+        if spec.dim is not None:
+            raise UsageError(f"the embedding size of {spec.name} is not free: leave out {spec.dim}")
+    elif spec.dim is None:
+        raise UsageError(f"{spec.name} needs an embedding size, for example {spec.name}-256")
+    elif spec.dim not in SIZES:
+        raise UsageError(f"embedding size {spec.dim}: from {SIZES.start} to {SIZES.stop - 1}")

@@ -33,6 +33,8 @@ class Extractor(nn.Module):
 
     def __init__(self, config: ModelConfig, mean: Tensor, std: Tensor) -> None:
         super().__init__()
+        if mean.shape != (config.features.bands,) or std.shape != mean.shape:
+            raise UsageError(f"mean and std are not of {config.features.bands} bands")
         self.config = config
         self.logmel = LogMel(config.features)
         self.register_buffer("mean", mean)

@@ -1,0 +1,80 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from numpy.typing import NDArray
+
+from embedkit.checkpoint import ModelConfig
+from embedkit.config import Activation, FeatureSpec, SegmentSpec, TrainSpec
+from embedkit.models import resolve
+from embedkit.models.extractor import Extractor
+
+Samples = NDArray[np.float32]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _two_threads() -> None:
+    torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def save_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+    """Make a model folder with random weights from a seed."""
+
+    def save(seed: int) -> Path:
+        config = ModelConfig(
+            model=resolve("gap", dim=64, classes=3),
+            features=FeatureSpec(),
+            segments=SegmentSpec(),
+            training=TrainSpec(),
+            activation=Activation.SOFTMAX,
+            labels=("a", "b", "c"),
+        )
+        torch.manual_seed(seed)
+        bands = config.features.bands
+        folder = tmp_path_factory.mktemp(f"model-{seed}-")
+        Extractor(config, torch.zeros(bands), torch.ones(bands)).save(folder)
+        return folder
+
+    return save
+
+
+@pytest.fixture(scope="session")
+def model_dir(save_model: Callable[[int], Path]) -> Path:
+    return save_model(0)
+
+
+@pytest.fixture(scope="session")
+def make_sound() -> Callable[..., Samples]:
+    """A chirp in noise, different for each seed: [samples], or [samples, channels]."""
+
+    def make(
+        seconds: float, rate: int = 16000, *, seed: int = 0, channels: int | None = None
+    ) -> Samples:
+        rng = np.random.default_rng(seed)
+        time = np.arange(round(seconds * rate)) / rate
+        low, slope = rng.uniform(200, 1000), rng.uniform(100, 500)
+        sound = 0.5 * np.sin(2 * np.pi * (low + slope * time) * time)
+        if channels is not None:
+            sound = sound[:, None] * rng.uniform(0.2, 1, channels)
+        return np.clip(sound + 0.05 * rng.standard_normal(sound.shape), -0.99, 0.99).astype("f4")
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def write_audio() -> Callable[..., Path]:
+    """Write samples [n] or [n, channels]; the suffix does not have to fit `format`."""
+
+    def write(path: Path, samples: NDArray[Any], rate: int = 16000, **options: str) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            name = options.pop("format", path.suffix.lstrip(".").upper())
+            soundfile.write(file, samples, rate, format=name, **options)
+        return path
+
+    return write

@@ -1,0 +1,291 @@
+import dataclasses
+import hashlib
+import json
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from embedkit.checkpoint import CONFIG, WEIGHTS, ModelConfig, fingerprint, load_model, save_model
+from embedkit.config import (
+    Activation,
+    FeatureSpec,
+    ModelSpec,
+    Schedule,
+    SegmentSpec,
+    Spec,
+    TrainSpec,
+)
+from embedkit.errors import ModelFolderError, UsageError
+from embedkit.models.extractor import Extractor
+
+# One of each spec, no value a default.
+SPECS = [
+    ModelSpec(name="fc", classes=3, dim=99, dropout=0.25),
+    FeatureSpec(
+        sample_rate=32000, window_s=0.02, hop_s=0.005, n_fft=1024, bands=40, log_floor=1e-3
+    ),
+    SegmentSpec(duration_s=2.5, hop_s=0.5),
+    TrainSpec(
+        **{"epochs": 3, "batch_size": 7, "learning_rate": 0.02, "schedule": Schedule.COSINE},
+        **{"halve_every": 2, "beta1": 0.8, "beta2": 0.99, "weight_decay": 0.0, "validation": 0.2},
+        **{"mixup": 0.4, "time_mask": 5, "band_mask": 6, "hold_out_fold": "2"},
+        **{"segment_hop_s": 0.75, "seed": 11},
+    ),
+]
+
+
+@pytest.fixture
+def folder(model_dir: Path, tmp_path: Path) -> Path:
+    """A model folder to damage."""
+    return Path(shutil.copytree(model_dir, tmp_path / "model"))
+
+
+def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    config = json.loads((folder / CONFIG).read_text())
+    change(config)
+    (folder / CONFIG).write_text(json.dumps(config))
+
+
+def test_saved_and_loaded_again_config_weights_and_embeddings_are_the_same(tmp_path: Path) -> None:
+    model, features, segments, training = SPECS
+    config = ModelConfig(
+        model=dataclasses.replace(model, name="gap", dim=70),
+        features=features,
+        segments=segments,
+        training=training,
+        activation=Activation.SIGMOID,
+        labels=("Ärger, laut", "b\n;c", "鸟"),
+    )
+    extractor = Extractor(config, torch.randn(40), torch.rand(40) + 0.5)
+    for _ in range(2):  # the second time it replaces a model
+        extractor.save(tmp_path / "model")
+    loaded = Extractor.load(tmp_path / "model")
+    assert loaded.config == config
+    expected, found = extractor.state_dict(), loaded.state_dict()
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    waveform = np.random.default_rng(0).standard_normal(3 * 32000).astype(np.float32)
+    np.testing.assert_array_equal(loaded.embed(waveform), extractor.eval().embed(waveform))
+    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == [CONFIG, WEIGHTS]
+
+
+def test_tensors_come_back_bit_for_bit(tmp_path: Path, model_dir: Path) -> None:
+    config, _ = load_model(model_dir)
+    tensors = {
+        "odd": torch.tensor([float("nan"), -0.0, 1e-42]),
+        "whole": torch.tensor(2**53 + 1),
+        "strided": torch.arange(12.0).view(3, 4).T,
+    }
+    save_model(tmp_path, config, tensors)
+    _, loaded = load_model(tmp_path)
+    for name, tensor in tensors.items():
+        assert loaded[name].dtype == tensor.dtype
+        assert loaded[name].numpy().tobytes() == tensor.numpy().tobytes()
+
+
+def test_fingerprint_is_the_sha256_of_the_weights_file(model_dir: Path) -> None:
+    assert fingerprint(model_dir) == hashlib.sha256((model_dir / WEIGHTS).read_bytes()).hexdigest()
+
+
+def test_fingerprint_of_nothing_says_what_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(ModelFolderError, match=rf"{WEIGHTS}: cannot be read"):
+        fingerprint(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, r"not a model folder: it has no config\.json"),
+        (b"", "not a model's settings"),
+        (b"{", "not a model's settings"),
+        (b"\xff\xfe\x00", "not a model's settings"),
+        (b"[1, 2]", "not a model's settings"),
+        (b"{}", "not a model's settings: 'format'"),
+        (b'{"format": 99}', "format 99, this version of embedkit reads 1"),
+        (b'{"format": 1}', "not a model's settings: 'model'"),
+    ],
+)
+def test_a_config_that_is_none_is_refused(
+    folder: Path, content: bytes | None, message: str
+) -> None:
+    (folder / CONFIG).unlink()
+    if content is not None:
+        (folder / CONFIG).write_bytes(content)
+    with pytest.raises(ModelFolderError, match=message):
+        Extractor.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c["features"].update(colour=1), "FeatureSpec: settings .*: colour"),
+        (lambda c: c["training"].pop("seed"), "TrainSpec: settings .*: seed"),
+        (lambda c: c.update(model=None), "not a model's settings"),
+        (lambda c: c.update(features=[1]), "not a model's settings"),
+        (lambda c: c.update(activation="relu"), "not a model's settings: 'relu'"),
+        (lambda c: c.update(labels=3), "not a model's settings"),
+        (lambda c: c.update(labels=["a", "b"]), "2 labels for 3 classes"),
+        (lambda c: c["training"].update(schedule="steep"), "not a model's settings: 'steep'"),
+        (lambda c: c["features"].update(bands="64"), "not a model's settings"),
+        (lambda c: c["features"].update(sample_rate=12345), "sample rate 12345: choose one of"),
+        (lambda c: c["model"].update(name="resnet"), "no model 'resnet'"),
+        (lambda c: c["model"].update(dim=None), "needs an embedding size"),
+        (lambda c: c["model"].update(dim=10**12), "embedding size 1000000000000"),
+        (lambda c: c["model"].update(dim=128), "do not fit the settings"),
+        (lambda c: c["features"].update(bands=32), "do not fit the settings: .* 32 bands"),
+    ],
+)
+def test_a_changed_setting_that_cannot_be_is_refused(
+    folder: Path, change: Callable[[dict[str, Any]], object], message: str
+) -> None:
+    edit(folder, change)
+    with pytest.raises(ModelFolderError, match=message):
+        Extractor.load(folder)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda weights: b"",
+        lambda weights: b"garbage" * 100,
+        lambda weights: weights[:1000],
+        lambda weights: weights[:-4],
+        lambda weights: b"\xff" * 8 + weights[8:],
+        None,
+    ],
+    ids=["empty", "garbage", "header-only", "short", "huge-header", "missing"],
+)
+def test_damaged_weights_are_refused(folder: Path, damage: Callable[[bytes], bytes] | None) -> None:
+    weights = (folder / WEIGHTS).read_bytes()
+    (folder / WEIGHTS).unlink()
+    if damage is not None:
+        (folder / WEIGHTS).write_bytes(damage(weights))
+    with pytest.raises(ModelFolderError, match=rf"{WEIGHTS}: cannot be read"):
+        Extractor.load(folder)
+
+
+@pytest.mark.parametrize("change", ["other", "without-mean", "extra"])
+def test_weights_of_another_network_are_refused(folder: Path, change: str) -> None:
+    tensors = load_file(folder / WEIGHTS)
+    if change == "other":
+        tensors["classifier.output.weight"] = torch.zeros(4, 64)
+    elif change == "without-mean":
+        del tensors["mean"]
+    else:
+        tensors["embedding.fc1.weight"] = torch.zeros(2, 2)
+    save_file(tensors, folder / WEIGHTS)
+    with pytest.raises(ModelFolderError, match="the weights do not fit the settings"):
+        Extractor.load(folder)
+
+
+class Payload:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[[Path], None], tuple[Path]]:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("write", [pickle.dump, torch.save], ids=["pickle", "torch"])
+@pytest.mark.parametrize("name", [CONFIG, WEIGHTS])
+def test_a_pickle_in_a_model_folder_is_refused_and_never_run(
+    folder: Path, tmp_path: Path, write: Callable[..., None], name: str
+) -> None:
+    with (folder / name).open("wb") as file:
+        write(Payload(tmp_path / "was-run"), file)
+    with pytest.raises(ModelFolderError):
+        Extractor.load(folder)
+    assert not (tmp_path / "was-run").exists()
+    with (folder / name).open("rb") as file:  # the payload does work where pickles are read
+        if write is pickle.dump:
+            pickle.load(file)
+        else:
+            torch.load(file, weights_only=False)
+    assert (tmp_path / "was-run").exists()
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: type(spec).__name__)
+def test_a_spec_goes_through_json_and_back(spec: Spec) -> None:
+    required = {"name": "x", "classes": 1} if isinstance(spec, ModelSpec) else {}
+    default = type(spec)(**required)
+    values = json.loads(json.dumps(spec.to_dict()))
+    assert not set(values.items()) & set(default.to_dict().items())  # nothing left at its default
+    again = type(spec).from_dict(values)
+    assert again == spec
+    assert [type(value) for value in dataclasses.astuple(again)] == [
+        type(value) for value in dataclasses.astuple(spec)
+    ]
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: type(spec).__name__)
+def test_a_spec_takes_no_default_for_a_missing_key_and_no_unknown_one(spec: Spec) -> None:
+    values = spec.to_dict()
+    for name in values:
+        with pytest.raises(UsageError, match=f"settings do not match .*: {name}$"):
+            type(spec).from_dict({key: value for key, value in values.items() if key != name})
+    with pytest.raises(UsageError, match=r"settings do not match .*: surprise$"):
+        type(spec).from_dict({**values, "surprise": 1})
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "message"),
+    [
+        (FeatureSpec, {"sample_rate": 8000}, "16000, 22050, 32000, 44100, 48000"),
+        (FeatureSpec, {"bands": 0}, "0 mel bands"),
+        (FeatureSpec, {"log_floor": 0}, "log floor 0"),
+        (FeatureSpec, {"log_floor": NAN}, "log floor nan"),
+        (FeatureSpec, {"hop_s": 0}, "hop 0 s"),
+        (FeatureSpec, {"hop_s": 1e-6}, "hop 1e-06 s"),
+        (FeatureSpec, {"hop_s": NAN}, "hop nan s"),
+        (FeatureSpec, {"hop_s": -0.01}, "hop -0.01 s"),
+        (FeatureSpec, {"window_s": 0}, "window of 0 samples"),
+        (FeatureSpec, {"n_fft": 399}, "a window of 400 samples does not fit an FFT of 399"),
+        (SegmentSpec, {"duration_s": 0.09, "hop_s": 0.09}, "segments of 0.09 s"),
+        (SegmentSpec, {"hop_s": 1.01}, "hop of 1.01 s"),
+        (SegmentSpec, {"hop_s": 0}, "hop of 0 s"),
+        (SegmentSpec, {"hop_s": NAN}, "hop of nan s"),
+        (ModelSpec, {"name": "gap", "classes": 0}, "0 classes"),
+        (ModelSpec, {"name": "gap", "classes": 2, "dropout": 1}, "dropout 1"),
+        (ModelSpec, {"name": "gap", "classes": 2, "dropout": -0.1}, "dropout -0.1"),
+        (TrainSpec, {"epochs": 0}, "0 epochs"),
+        (TrainSpec, {"batch_size": 1}, "batches of 1"),
+        (TrainSpec, {"learning_rate": 0}, "learning rate 0"),
+        (TrainSpec, {"learning_rate": NAN}, "learning rate nan"),
+        (TrainSpec, {"beta1": 1.0}, r"betas \(1.0, 0.999\)"),
+        (TrainSpec, {"beta2": -0.1}, r"betas \(0.9, -0.1\)"),
+        (TrainSpec, {"halve_every": 0}, "halving every 0"),
+        (TrainSpec, {"validation": 0}, "validation share 0"),
+        (TrainSpec, {"validation": 1}, "validation share 1"),
+        (TrainSpec, {"weight_decay": -1}, "weight decay -1"),
+        (TrainSpec, {"mixup": -0.2}, "mixup -0.2"),
+        (TrainSpec, {"time_mask": -1}, "SpecAugment"),
+        (TrainSpec, {"band_mask": -1}, "SpecAugment"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(
+    kind: type[Spec], values: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        kind(**values)
+
+
+@pytest.mark.parametrize(
+    ("sample_rate", "window", "hop", "segment"),
+    [(16000, 400, 160, 16000), (22050, 551, 220, 22050), (44100, 1102, 441, 44100)],
+)
+def test_seconds_become_whole_samples(
+    sample_rate: int, window: int, hop: int, segment: int
+) -> None:
+    features = FeatureSpec(sample_rate=sample_rate)
+    assert (features.window_length, features.hop_length) == (window, hop)
+    assert SegmentSpec(hop_s=0.5).samples(sample_rate) == (segment, round(segment / 2))

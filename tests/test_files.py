@@ -1,0 +1,160 @@
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from embedkit.audio.files import clip_name, find_audio
+from embedkit.errors import UsageError
+from embedkit.files import atomic_write
+
+Write = Callable[..., Path]
+
+SILENCE = np.zeros(160, np.float32)
+
+
+def names(root: Path) -> list[str]:
+    return [clip_name(path, root) for path in find_audio(root).paths]
+
+
+@pytest.fixture
+def wav(write_audio: Write) -> Callable[[Path], Path]:
+    return lambda path: write_audio(path, SILENCE, format="WAV")
+
+
+def test_audio_is_found_in_subfolders_and_sorted_by_name(tmp_path, wav):
+    for name in ("b.wav", "a/z.wav", "a.wav", "B.WAV", "a/b/c.wav", "a-b.wav"):
+        wav(tmp_path / name)
+    assert names(tmp_path) == ["B.WAV", "a-b.wav", "a.wav", "a/b/c.wav", "a/z.wav", "b.wav"]
+
+
+@pytest.mark.parametrize("form", ["WAV", "FLAC", "OGG", "MP3", "AIFF"])
+def test_content_makes_a_file_audio_whatever_its_suffix(tmp_path, write_audio, form):
+    sound = np.tile(SILENCE, 100)  # an empty FLAC has no byte, a short MP3 no frame
+    for name in ("bare", "data.dat", "notes.txt"):
+        write_audio(tmp_path / name, sound, format=form)
+    assert names(tmp_path) == ["bare", "data.dat", "notes.txt"]
+
+
+def test_files_that_are_neither_named_like_audio_nor_audio_are_counted(tmp_path, wav):
+    wav(tmp_path / "good.wav")
+    (tmp_path / "readme.txt").write_text("words " * 100)
+    (tmp_path / "empty").touch()
+    (tmp_path / "picture.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
+    (tmp_path / "score.mid").write_bytes(b"MThd" + bytes(100))
+    (tmp_path / "dead").symlink_to("nowhere")
+    listing = find_audio(tmp_path)
+    assert [path.name for path in listing.paths] == ["good.wav"]
+    assert listing.skipped == 5
+
+
+@pytest.mark.parametrize("name", ["text.mp3", "text.MP3", "text.wave", "text.opus"])
+def test_a_text_file_named_like_audio_is_listed(tmp_path, name):
+    (tmp_path / name).write_text("words " * 100)
+    listing = find_audio(tmp_path)
+    assert (listing.paths, listing.skipped) == ([tmp_path / name], 0)
+
+
+def test_links_that_lead_nowhere_and_links_in_a_ring_are_listed(tmp_path):
+    (tmp_path / "broken.wav").symlink_to("nowhere.wav")
+    (tmp_path / "ring.wav").symlink_to("gnir.wav")
+    (tmp_path / "gnir.wav").symlink_to("ring.wav")
+    (tmp_path / "self.wav").symlink_to("self.wav")
+    assert names(tmp_path) == ["broken.wav", "gnir.wav", "ring.wav", "self.wav"]
+
+
+def test_pipes_and_sockets_are_listed_if_named_like_audio_and_never_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.wav")
+    os.mkfifo(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "socket.wav"))
+    listing = find_audio(tmp_path)
+    assert [path.name for path in listing.paths] == ["pipe.wav", "socket.wav"]
+    assert listing.skipped == 1
+
+
+@pytest.mark.parametrize("target", [".", "..", "../a", "../a/b", "../.."])
+def test_folder_links_inside_the_root_or_above_it_list_nothing_twice(tmp_path, wav, target):
+    root = tmp_path / "root"
+    wav(root / "top.wav")
+    wav(root / "a/b/deep.wav")
+    (root / "a/link").symlink_to(target)
+    assert names(root) == ["a/b/deep.wav", "top.wav"]
+
+
+def test_a_folder_outside_is_followed_once_however_many_links_lead_to_it(tmp_path, wav):
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    wav(root / "mine.wav")
+    wav(outside / "sub/other.wav")
+    wav(outside / "sub/deep/more.wav")
+    (outside / "back").symlink_to(root)
+    (outside / "again").symlink_to(outside)
+    (root / "link1").symlink_to(outside)
+    (root / "link2").symlink_to(outside)
+    (root / "link3").symlink_to(outside / "sub")
+    # Folders at the same depth come first, so `sub` is met through the link to it.
+    assert names(root) == ["link3/deep/more.wav", "link3/other.wav", "mine.wav"]
+
+
+def test_a_root_that_is_a_link_is_followed(tmp_path, wav):
+    wav(tmp_path / "real/a.wav")
+    (tmp_path / "link").symlink_to("real")
+    assert names(tmp_path / "link") == ["a.wav"]
+
+
+def test_one_file_as_root_is_listed_by_its_name(tmp_path, wav):
+    path = wav(tmp_path / "one.wav")
+    assert names(path) == ["one.wav"]
+
+
+def test_a_root_that_does_not_exist_is_refused_by_its_name(tmp_path):
+    with pytest.raises(UsageError, match="nothing-here"):
+        find_audio(tmp_path / "nothing-here")
+
+
+@pytest.mark.parametrize(
+    ("raw", "clip"),
+    [
+        (b"caf\xe9.wav", "caf\\xe9.wav"),  # Latin-1
+        (b"\xff\xfe/x.wav", "\\xff\\xfe/x.wav"),
+        (b"two  words .wav", "two  words .wav"),
+        (b"new\nline.wav", "new\nline.wav"),
+        ("🎵 größer.wav".encode(), "🎵 größer.wav"),
+        (b"-rf.wav", "-rf.wav"),
+        (b"..wav/a.wav", "..wav/a.wav"),
+    ],
+)
+def test_any_name_is_found_and_becomes_utf8_text(tmp_path, wav, raw, clip):
+    wav(tmp_path / os.fsdecode(raw))
+    assert names(tmp_path) == [clip]
+    assert clip.encode()  # without surrogates
+
+
+def test_one_stem_with_several_suffixes_is_several_clips(tmp_path, wav):
+    for name in ("a.wav", "a.mp3", "a", "a.wav.wav"):
+        wav(tmp_path / name)
+    assert names(tmp_path) == ["a", "a.mp3", "a.wav", "a.wav.wav"]
+
+
+def test_atomic_write_replaces_the_file_and_makes_its_folder(tmp_path):
+    path = tmp_path / "new/file.bin"
+    for content in (b"old", b"newer"):
+        with atomic_write(path) as file:
+            file.write(content)
+        assert path.read_bytes() == content
+    assert os.listdir(path.parent) == ["file.bin"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_an_exception_in_atomic_write_leaves_the_old_file_alone(tmp_path, error):
+    path = tmp_path / "file.bin"
+    path.write_bytes(b"old")
+    with pytest.raises(error), atomic_write(path) as file:
+        file.write(b"half of the new")
+        file.flush()
+        assert path.read_bytes() == b"old"  # nothing shows before the end
+        raise error
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["file.bin"]

@@ -1,0 +1,228 @@
+import re
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import nn
+
+from embedkit.config import ModelSpec
+from embedkit.errors import UsageError
+from embedkit.models import (
+    FAMILIES,
+    MODELS,
+    Network,
+    alexnet,
+    build_model,
+    count_macs,
+    count_parameters,
+    resolve,
+)
+
+FRAMES, BANDS = 101, 64
+SMALL = (51, 40)
+BOTTLENECKS = [name for name in MODELS if name.startswith("bneck")]
+
+# Parameters at 527 classes as the paper prints them (Tables 1 and 2): to the unit where it gives
+# a configuration that counts to one, else in millions to two decimals.
+TO_THE_UNIT = {"alexnet": 56_093_441, "alexnet-bn": 56_111_673, "gap": 2_589_135}
+IN_MILLIONS = {
+    **{"alexnet": "56.09", "alexnet-bn": "56.11", "gap": "2.59"},
+    **{"bneck-final-64": "54.30", "bneck-final-256": "55.17", "bneck-final-1024": "58.63"},
+    **{"bneck-mid-64": "40.77", "bneck-mid-256": "42.29", "bneck-mid-1024": "48.41"},
+    **{"fc-64": "3.07", "fc-256": "4.95", "fc-1024": "13.22"},
+}
+
+
+def on_meta(name: str, **settings: int) -> Network:
+    """A network without memory: shapes and counts alone."""
+    with torch.device("meta"):
+        return build_model(resolve(name, **settings))
+
+
+@pytest.fixture(scope="module")
+def narrow() -> Iterator[None]:
+    """Full-width layers of 300 units instead of 3982: the same structure, built in no time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(alexnet, "FULL", 300)
+        yield
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def network(request: pytest.FixtureRequest, narrow: None) -> tuple[str, Network]:
+    """Each network in eval mode, for features of 51 x 40."""
+    torch.manual_seed(0)
+    return request.param, build_model(resolve(request.param, classes=10), SMALL).eval()
+
+
+def test_every_model_has_the_papers_number_of_parameters() -> None:
+    counts = {name: count_parameters(on_meta(name)) for name in MODELS}
+    assert {name: f"{count / 1e6:.2f}" for name, count in counts.items()} == IN_MILLIONS
+    assert {name: counts[name] for name in TO_THE_UNIT} == TO_THE_UNIT
+
+
+def test_the_embedding_has_the_size_in_the_models_name_or_of_its_last_layer() -> None:
+    sizes = {"alexnet": 3982, "alexnet-bn": 3982, "gap": 256}
+    for name in MODELS:
+        size = sizes[name] if name in sizes else int(name.rsplit("-", 1)[1])
+        net = on_meta(name)
+        features = torch.zeros(2, 1, FRAMES, BANDS, device="meta")
+        assert (net.embedding_size, net.embedding(features).shape) == (size, (2, size))
+        assert net(features).shape == (2, 527)
+
+
+def test_a_batch_gives_what_single_segments_give(network: tuple[str, Network]) -> None:
+    features = torch.randn(3, 1, *SMALL)
+    with torch.inference_mode():
+        together = network[1](features)
+        alone = torch.cat([network[1](item[None]) for item in features])
+    assert together.std(dim=0).min() > 0  # the segments do differ
+    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-6)
+
+
+def test_only_bottlenecks_have_negative_embeddings(network: tuple[str, Network]) -> None:
+    name, net = network
+    with torch.inference_mode():
+        embedding = net.embedding(torch.randn(8, 1, *SMALL))
+    assert embedding.abs().max() > 0
+    # The others come after a ReLU, or are means of what does.
+    assert (embedding.min() < 0) == (name in BOTTLENECKS)
+
+
+@pytest.mark.parametrize("name", ["bneck-final-64", "bneck-mid-64"])
+def test_a_bottleneck_is_one_linear_layer_between_relu_and_embedding(
+    name: str, narrow: None
+) -> None:
+    # In training mode, where a batch normalisation or dropout around it would show.
+    net = build_model(resolve(name, classes=2), SMALL).train()
+    modules = dict(net.embedding.named_children())
+    seen: dict[str, torch.Tensor] = {}
+    fc = "fc2" if "final" in name else "fc1"
+    modules[f"{fc}_relu"].register_forward_hook(lambda *call: seen.update(relu=call[2].clone()))
+    with torch.no_grad():
+        embedding = net.embedding(torch.randn(2, 1, *SMALL))
+    layer = modules["bottleneck"]
+    assert isinstance(layer, nn.Linear)
+    torch.testing.assert_close(embedding, seen["relu"] @ layer.weight.T + layer.bias)
+
+
+def test_fc_embedding_is_the_last_fc_layers_output() -> None:
+    net = build_model(resolve("fc-64", classes=2), SMALL).eval()
+    features = torch.randn(2, 1, *SMALL)
+    layers = dict(net.embedding.named_children())
+    with torch.inference_mode():
+        x = features
+        for name, layer in layers.items():
+            if name == "fc2":
+                break
+            x = layer(x)
+        # Of a new network the normalisation does nothing but divide by sqrt(1 + eps).
+        by_hand = (x @ layers["fc2"].weight.T + layers["fc2"].bias) / (1 + 1e-5) ** 0.5
+        torch.testing.assert_close(net.embedding(features), by_hand.clamp(min=0))
+
+
+@pytest.mark.parametrize("dim", [64, 256])
+def test_gap_embedding_is_the_mean_of_each_map_after_the_last_max_pool(dim: int) -> None:
+    net = build_model(resolve("gap", dim=dim, classes=2)).eval()
+    features = torch.randn(2, 1, FRAMES, BANDS)
+    with torch.inference_mode():
+        maps = features
+        for name, layer in net.embedding.named_children():
+            maps = layer(maps)
+            if name == "pool5":
+                break
+        assert maps.shape == (2, dim, 5, 7)
+        torch.testing.assert_close(net.embedding(features), maps.mean(dim=(2, 3)))
+
+
+def test_dropout_acts_on_the_inputs_of_fc_and_output_layers_with_the_rate_asked_for() -> None:
+    with torch.device("meta"):
+        net = build_model(resolve("bneck-mid-64", dropout=0.3))
+    names = [name for half in (net.embedding, net.classifier) for name, _ in half.named_children()]
+    after = {
+        names[index + 1] for index, name in enumerate(names) if name.rpartition("_")[2] == "dropout"
+    }
+    assert after == {"fc1", "fc2", "output"}
+    assert {part.p for part in net.modules() if isinstance(part, nn.Dropout)} == {0.3}
+
+
+def test_batch_normalisation_stands_between_every_layer_and_its_relu_but_in_plain_alexnet() -> None:
+    kinds = {}
+    for name in ("alexnet", "alexnet-bn"):
+        kinds[name] = [type(part).__name__ for part in on_meta(name).embedding]
+    assert not any("BatchNorm" in kind for kind in kinds["alexnet"])
+    followed = re.findall(r"(Conv2d|Linear) (\S+) ReLU", " ".join(kinds["alexnet-bn"]))
+    assert followed == [("Conv2d", "BatchNorm2d")] * 5 + [("Linear", "BatchNorm1d")] * 2
+
+
+def test_count_macs_of_gap_is_the_closed_form() -> None:
+    conv1 = (48 * 64) * 64 * (1 * 11 * 7)  # (101 + 2 x 2 - 11) // 2 + 1 = 48 frames, 64 bands
+    conv2 = (23 * 31) * 192 * (64 * 5 * 5)  # after a 3/2 pool of 48 x 64
+    conv345 = (11 * 15) * 9 * (384 * 192 + 256 * 384 + 256 * 256)  # after one of 23 x 31
+    output = 527 * 256
+    assert count_macs(on_meta("gap"), (FRAMES, BANDS)) == conv1 + conv2 + conv345 + output
+
+
+def test_other_shapes_of_features_are_built_to_fit() -> None:
+    # conv1 (51 + 4 - 11) // 2 + 1 = 23 x 40, pooled to 11 x 19, 5 x 9 and 2 x 4
+    with torch.device("meta"):
+        net = build_model(resolve("fc-64"), SMALL)
+    assert net.embedding.fc1.in_features == 256 * 2 * 4
+
+
+@pytest.mark.parametrize(
+    ("name", "dim", "family", "size"),
+    [
+        *((name, None, spec.name, spec.dim) for name, spec in MODELS.items()),
+        ("bneck-mid", 256, "bneck-mid", 256),
+        ("bneck-mid-256", 256, "bneck-mid", 256),
+        ("fc", 100, "fc", 100),
+        ("gap", 64, "gap", 64),
+        ("bneck-final", 1024, "bneck-final", 1024),
+    ],
+)
+def test_resolve_finds_names_and_families(
+    name: str, dim: int | None, family: str, size: int | None
+) -> None:
+    assert resolve(name, dim=dim, dropout=0.1, classes=7) == ModelSpec(
+        name=family, dim=size, dropout=0.1, classes=7
+    )
+
+
+def test_the_table_names_every_family_once_or_with_its_sizes() -> None:
+    assert set(MODELS) == set(IN_MILLIONS)
+    assert set(FAMILIES) == {spec.name for spec in MODELS.values()}
+    assert {spec.classes for spec in MODELS.values()} == {527}
+
+
+@pytest.mark.parametrize(
+    ("name", "dim", "message"),
+    [
+        ("bneck-mdi-64", None, r"no model 'bneck-mdi-64'; did you mean bneck-mid-64\? There are: "),
+        ("alexnetbn", None, r"did you mean alexnet-bn\?"),
+        ("transformer", None, r"no model 'transformer'\. There are: alexnet, alexnet-bn, bneck-"),
+        ("alexnet", 256, "the embedding size of alexnet is not free: leave out 256"),
+        ("bneck-mid-256", 64, "bneck-mid-256 has a size of its own: name bneck-mid for size 64"),
+        ("bneck-mid", 63, "embedding size 63: from 64 to 1024"),
+        ("gap", 1025, "embedding size 1025: from 64 to 1024"),
+        ("fc", None, "fc needs an embedding size, for example fc-256"),
+    ],
+)
+def test_resolve_refuses_and_says_what_to_do(name: str, dim: int | None, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        resolve(name, dim=dim)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"name": "resnet"}, "no model 'resnet'; there are: alexnet, "),
+        ({"name": "gap"}, "gap needs an embedding size"),
+        ({"name": "fc", "dim": 10**12}, "embedding size 1000000000000: from 64 to 1024"),
+        ({"name": "alexnet", "dim": 64}, "the embedding size of alexnet is not free"),
+    ],
+)
+def test_build_model_refuses_a_spec_that_resolve_would_not_give(
+    spec: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)):
+        build_model(ModelSpec(classes=2, **spec))
