@@ -5,7 +5,8 @@
 DATA holds ESC-10 as meta.csv (path,fold,label) and the audio that it names. For each fold the
 network is trained on the other four, all clips are extracted, and logistic regression
 (standardised clip vectors, C = 0.1) is fitted on the other four folds and scored on this one; so
-is the same back-end on the means and deviations of 20 MFCC (librosa, 16 kHz). An interrupted run goes on.
+is the same back-end on the means and deviations of 20 MFCC (librosa, 16 kHz). An interrupted run
+goes on.
 """
 
 import argparse

@@ -32,7 +32,7 @@ def main() -> None:
     """
     log = logging.getLogger("embedkit")  # not the root: libraries have much to say
     log.setLevel(logging.INFO)
-    log.addHandler(logging.StreamHandler(sys.stderr))
+    log.handlers = [logging.StreamHandler(sys.stderr)]
     try:
         app()
     except UsageError as error:

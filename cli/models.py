@@ -21,19 +21,22 @@ def models(
     """
     from dataclasses import replace
 
+    import torch
+
     from embedkit.models import BANDS, FRAMES, MODELS, build_model, count_macs, count_parameters
 
     rows = []
     for name, spec in MODELS.items():
-        network = build_model(replace(spec, classes=classes))
-        rows.append(
-            {
-                "name": name,
-                "parameters": count_parameters(network),
-                "embedding_size": network.embedding_size,
-                "macs": count_macs(network, (FRAMES, BANDS)),
-            }
-        )
+        with torch.device("meta"):  # shapes alone: no weights are drawn, nothing is computed
+            network = build_model(replace(spec, classes=classes))
+            rows.append(
+                {
+                    "name": name,
+                    "parameters": count_parameters(network),
+                    "embedding_size": network.embedding_size,
+                    "macs": count_macs(network, (FRAMES, BANDS)),
+                }
+            )
     if json:
         print_json(rows)
     else:

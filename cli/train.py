@@ -118,7 +118,7 @@ def train(
         figure = "validation_accuracy" if "validation_accuracy" in best else "validation_map"
         print(
             f"{out}: epoch {trained.best_epoch} of {len(trained.history)} was best:"
-            f" {figure.replace('_', ' ')} {best[figure]:.3f},"
+            f" {figure.replace('_', ' ')} {best.get(figure, float('nan')):.3f},"
             f" validation loss {best['validation_loss']:.3f}"
         )
     report_failures(trained.failures, of=len(manifest.clips))

@@ -32,7 +32,10 @@ class Spec:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return asdict(self)
+        return {
+            name: str(value) if isinstance(value, StrEnum) else value
+            for name, value in asdict(self).items()
+        }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -157,7 +160,7 @@ class TrainSpec(Spec):
         _require(self.batch_size > 1, f"batches of {self.batch_size}: must be at least 2")
         _require(self.learning_rate > 0, f"learning rate {self.learning_rate}: must be above 0")
         betas = (self.beta1, self.beta2)
-        _require(0 <= min(betas) and max(betas) < 1, f"betas {betas}: from 0 to below 1")
+        _require(min(betas) >= 0 and max(betas) < 1, f"betas {betas}: from 0 to below 1")
         _require(self.halve_every > 0, f"halving every {self.halve_every} epochs: at least 1")
         _require(0 < self.validation < 1, f"validation share {self.validation}: between 0 and 1")
         _require(self.weight_decay >= 0, f"weight decay {self.weight_decay}: must not be negative")

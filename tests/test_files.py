@@ -151,10 +151,15 @@ def test_atomic_write_replaces_the_file_and_makes_its_folder(tmp_path):
 def test_an_exception_in_atomic_write_leaves_the_old_file_alone(tmp_path, error):
     path = tmp_path / "file.bin"
     path.write_bytes(b"old")
-    with pytest.raises(error), atomic_write(path) as file:
-        file.write(b"half of the new")
-        file.flush()
-        assert path.read_bytes() == b"old"  # nothing shows before the end
-        raise error
+
+    def interrupted() -> None:
+        with atomic_write(path) as file:
+            file.write(b"half of the new")
+            file.flush()
+            assert path.read_bytes() == b"old"  # nothing shows before the end
+            raise error
+
+    with pytest.raises(error):
+        interrupted()
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["file.bin"]

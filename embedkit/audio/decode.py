@@ -32,6 +32,9 @@ CONTAINERS = (
     "ogg,tta,w64,wav,webm,wv"
 )
 
+# What libsndfile takes for the number of samples that a header leaves open.
+OPEN_LENGTH = 2**63 - 1
+
 # Streams of frames without a header that states their length.
 BARE = ("aac", "ac3", "eac3", "dts")
 
@@ -98,8 +101,7 @@ def decode(path: Path, sample_rate: int, channel: Channel = MIX) -> Iterator[Sam
         try:
             for rate, block in _blocks(file):
                 mono = channel.of(block)
-                if not (np.abs(mono) <= LOUDEST).all():  # false for NaN too
-                    raise AudioError(Kind.NON_FINITE, f"NaN or infinity after {seconds:.2f} s")
+                _check_finite(mono, seconds)
                 if seconds == 0 and len(mono):
                     first = mono[:1]
                 seconds += len(mono) / rate
@@ -151,9 +153,12 @@ def probe(path: Path) -> AudioInfo:
     problem = ""
     try:
         with _open(path) as file:
-            for rate, block in _blocks(file):  # noqa: B007 (the last rate is the file's)
+            for rate, block in _blocks(file):
                 channels = block.shape[1]
+                _check_finite(block, samples / rate)
                 samples += len(block)
+        if not samples:
+            raise AudioError(Kind.EMPTY, "it holds no sample")
     except AudioError as error:
         problem = f"{error.kind}: {error}"
     return AudioInfo(
@@ -185,6 +190,11 @@ def _open(path: Path) -> BinaryIO:
     return os.fdopen(descriptor, "rb")
 
 
+def _check_finite(block: NDArray[np.float32], seconds: float) -> None:
+    if not (np.abs(block) <= LOUDEST).all():  # false for NaN too
+        raise AudioError(Kind.NON_FINITE, f"NaN or infinity after {seconds:.2f} s")
+
+
 def _blocks(file: BinaryIO) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """Blocks of (rate, float32 [samples, channels])."""
     try:
@@ -196,12 +206,14 @@ def _blocks(file: BinaryIO) -> Iterator[tuple[int, NDArray[np.float32]]]:
         return
     with sound:
         # libsndfile stops an MP3 without a Xing header at an estimate of its length, and a
-        # concatenated one at the end of its first part.
-        if sound.format != "MP3":
+        # concatenated one at the end of its first part. It loses the end of a streamed FLAC, whose
+        # header leaves the length open.
+        if sound.format != "MP3" and sound.frames < OPEN_LENGTH:
             yield from _soundfile_blocks(sound, file)
             return
+        reason = f"{sound.format} that no decoder reads"
     file.seek(0)
-    yield from _av_blocks(file, "MP3 that no decoder reads")
+    yield from _av_blocks(file, reason)
 
 
 def _soundfile_blocks(
@@ -209,7 +221,8 @@ def _soundfile_blocks(
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
     rate, done = sound.samplerate, 0
     # libsndfile cuts a length that the header overstates, and tells only in its log.
-    cut_header = re.search(r"\(should be \d+\)", sound.extra_info) is not None
+    # A WAV that was written to a pipe has 0xFFFFFFFF there, for a length not known.
+    cut_header = re.search(r"(?<!: 4294967295) \(should be \d+\)", sound.extra_info) is not None
     while True:
         try:
             block = sound.read(BLOCK, dtype="float32", always_2d=True)

@@ -4,7 +4,8 @@ import multiprocessing
 import os
 import queue
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from multiprocessing.queues import Queue
 from pathlib import Path
@@ -114,16 +115,17 @@ def extract(
     else:
         records = _in_processes(job, [remaining[number::workers] for number in range(workers)])
     run = Extraction(already_done=len(listing.paths) - len(remaining), skipped=listing.skipped)
-    for record in track(records, "Extracting", len(remaining)):
-        run.done += 1
-        run.rows += record.rows
-        run.audio_s += record.duration_s
-        if record.kind:
-            run.failures.append(record)
+    with closing(records):  # on an interruption: close the open part, stop the processes
+        for record in track(records, "Extracting", len(remaining)):
+            run.done += 1
+            run.rows += record.rows
+            run.audio_s += record.duration_s
+            if record.kind:
+                run.failures.append(record)
     return run
 
 
-def _in_processes(job: Job, shares: list[list[Path]]) -> Iterator[FileRecord]:
+def _in_processes(job: Job, shares: list[list[Path]]) -> Generator[FileRecord]:
     context = multiprocessing.get_context("spawn")  # a fork of a threaded torch may hang
     results: Queue[FileRecord | EmbedkitError | OSError | None] = context.Queue()
     threads = max(1, len(os.sched_getaffinity(0)) // len(shares))

@@ -1,6 +1,6 @@
 """One shard's files -> rows and journal, with batches filled across clips."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -45,7 +45,7 @@ class Job:
 Item = tuple[str, Segment] | FileRecord
 
 
-def run_worker(job: Job, shard: int, paths: Iterable[Path]) -> Iterator[FileRecord]:
+def run_worker(job: Job, shard: int, paths: Iterable[Path]) -> Generator[FileRecord]:
     """Embed files one after the other as one shard of the folder.
 
     Yields:

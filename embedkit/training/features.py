@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -54,7 +55,6 @@ def compute_features(
     path: Path,
     features: FeatureSpec,
     segments: SegmentSpec,
-    hop_s: float,
     track: Track = untracked,
 ) -> Features:
     """Compute the features of clips into `path`, or open what an interrupted run computed.
@@ -63,15 +63,13 @@ def compute_features(
         clips: their audio is decoded once, in order.
         path: of the file of float32 values; its index goes beside it.
         features: of the model.
-        segments: of the model.
-        hop_s: between two training segments.
+        segments: how the clips are cut.
         track: shows the progress over clips.
 
     Raises:
         DatasetError: not one clip can be decoded.
         UsageError: the interrupted run had other clips or settings.
     """
-    segments = replace(segments, hop_s=hop_s)
     settings = {
         "features": features.to_dict(),
         "segments": segments.to_dict(),
@@ -80,14 +78,16 @@ def compute_features(
     index_path = path.with_suffix(".json")
     if not index_path.exists():
         written = _write(clips, path, features, segments, track)
+        if not written["clip"]:
+            found, kind, message = written["failures"][0]
+            raise DatasetError(
+                f"none of {len(clips)} clips can be decoded; {found}: {kind}: {message}"
+            )
         with atomic_write(index_path) as file:
             file.write(json.dumps({"settings": settings, **written}).encode())
     index = json.loads(index_path.read_bytes())
     if index["settings"] != settings:
         raise UsageError(f"{path.parent}: the training there began with other clips")
-    if not index["clip"]:
-        found, kind, message = index["failures"][0]
-        raise DatasetError(f"none of {len(clips)} clips can be decoded; {found}: {kind}: {message}")
     values = np.memmap(path, np.float32, mode="c", shape=(len(index["clip"]), *index["shape"]))
     return Features(
         values=values,
@@ -98,7 +98,7 @@ def compute_features(
 
 def _write(
     clips: Sequence[Clip], path: Path, features: FeatureSpec, segments: SegmentSpec, track: Track
-) -> dict[str, object]:
+) -> dict[str, Any]:
     logmel = LogMel(features)
     owners: list[int] = []
     failures: list[tuple[str, str, str]] = []

@@ -103,16 +103,17 @@ def train(
     if resume and (folder / CONFIG).exists() and not scratch.exists():
         history = [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
         return Trained(history=history, best_epoch=_best(history), failures=[])
-    scratch.mkdir(parents=True, exist_ok=True)
+    training, validation = split_validation(manifest, spec.validation, spec.seed)
+    training_segments = replace(segments, hop_s=spec.segment_hop_s)
+    # From here on the folder holds a training: what is refused above leaves it as it was.
     with atomic_write(scratch / CONFIG) as file:
         file.write(json.dumps(config.to_dict()).encode())
 
-    training, validation = split_validation(manifest, spec.validation, spec.seed)
     sets = [
-        compute_features(part.clips, scratch / f"{name}.f32", features, segments, hop_s, track)
-        for name, part, hop_s in (
-            ("training", training, spec.segment_hop_s),
-            ("validation", validation, segments.hop_s),
+        compute_features(part.clips, scratch / f"{name}.f32", features, cut, track)
+        for name, part, cut in (
+            ("training", training, training_segments),
+            ("validation", validation, segments),
         )
     ]
     if len(sets[0].values) < 2:
@@ -226,7 +227,7 @@ class _Trainer:
             record["validation_loss"],
             f"accuracy {record['validation_accuracy']:.3f}"
             if "validation_accuracy" in record
-            else f"mAP {record['validation_map']:.3f}",
+            else f"mAP {record.get('validation_map', math.nan):.3f}",
             record["seconds"],
         )
         self._save(best=_best(self.history) == epoch)
