@@ -11,11 +11,12 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, get_type_hints
 
 import numpy as np
 import pyarrow as pa
@@ -298,15 +299,25 @@ def read_manifest(folder: Path) -> Provenance:
         if content.pop("format") != FORMAT:
             raise EmbeddingFolderError(f"{path}: this version of embedkit reads format {FORMAT}")
         del content["embedkit_version"]
-        return Provenance(**content)
+        return _checked(Provenance(**content))
     except FileNotFoundError as error:
         raise EmbeddingFolderError(
             f"{folder}: not an embedding folder: it has no {MANIFEST}; `embedkit extract` makes one"
         ) from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise EmbeddingFolderError(
             f"{path}: not an embedding folder's manifest: {error}"
         ) from error
+
+
+def _checked(provenance: Provenance) -> Provenance:
+    for name, wanted in get_type_hints(Provenance).items():
+        value = getattr(provenance, name)
+        if not isinstance(value, (int, float) if wanted is float else wanted):
+            raise TypeError(f"{name} is {value!r}")
+    if provenance.embedding_size < 1:
+        raise ValueError(f"embedding_size is {provenance.embedding_size}")
+    return provenance
 
 
 @dataclass(frozen=True)
@@ -351,9 +362,9 @@ class EmbeddingTable:
         provenance = read_manifest(folder)
         parts = sorted(path.name for path in (folder / FILES).glob("part-*.parquet"))
         table = cls(folder, provenance, parts)
-        expected = _with_provenance(rows_schema(provenance.embedding_size), provenance)
         for name in parts:
-            table._check(name, expected)
+            table._check(ROWS, name, rows_schema(provenance.embedding_size))
+            table._check(FILES, name, FILES_SCHEMA)
         return table
 
     @property
@@ -363,33 +374,27 @@ class EmbeddingTable:
 
     def __len__(self) -> int:
         """How many rows there are."""
-        return sum(self._part(ROWS, name).metadata.num_rows for name in self._parts)
+        total = 0
+        for name in self._parts:
+            with _reading(self.folder / ROWS / name) as part:
+                total += part.metadata.num_rows
+        return total
 
     @cached_property
     def journal(self) -> list[FileRecord]:
         """One record per finished input file, sorted by clip."""
-        records = [
-            FileRecord(**row)
-            for name in self._parts
-            for row in self._part(FILES, name).read().to_pylist()
-        ]
+        records = []
+        for name in self._parts:
+            with _reading(self.folder / FILES / name) as part:
+                records += [FileRecord(**row) for row in part.read().to_pylist()]
         return sorted(records, key=lambda record: record.clip)
 
     def batches(self) -> Iterator[Rows]:
         """All rows, a row group (16 MiB) at a time, in the order of the parts."""
         for name in self._parts:
-            part = self._part(ROWS, name)
-            for group in range(part.num_row_groups):
-                table = part.read_row_group(group).combine_chunks()
-                vectors = table["embedding"].combine_chunks()
-                yield Rows(
-                    clips=table["clip"].to_numpy(),
-                    segments=table["segment"].to_numpy(),
-                    start_s=table["start_s"].to_numpy(),
-                    end_s=table["end_s"].to_numpy(),
-                    # The zero-copy way out of a fixed-size list.
-                    embeddings=vectors.flatten().to_numpy().reshape(-1, self.embedding_size),
-                )
+            with _reading(self.folder / ROWS / name) as part:
+                for group in range(part.num_row_groups):
+                    yield self._rows(part.read_row_group(group).combine_chunks())
 
     def rows(self) -> Rows:
         """All rows, sorted by clip and segment: the same however they were written."""
@@ -424,26 +429,46 @@ class EmbeddingTable:
             np.add.at(weights, owner, weight)
         return list(number), (sums / np.maximum(weights, 1e-12)[:, None]).astype(np.float32)
 
-    def _part(self, folder: str, name: str) -> pq.ParquetFile:
-        path = self.folder / folder / name
-        try:
-            return pq.ParquetFile(path)
-        except (OSError, pa.ArrowException) as error:
-            raise EmbeddingFolderError(f"{path}: cannot be read: {error}") from error
+    def _rows(self, table: pa.Table) -> Rows:
+        vectors = table["embedding"].combine_chunks()
+        return Rows(
+            clips=table["clip"].to_numpy(),
+            segments=table["segment"].to_numpy(),
+            start_s=table["start_s"].to_numpy(),
+            end_s=table["end_s"].to_numpy(),
+            # The zero-copy way out of a fixed-size list.
+            embeddings=vectors.flatten().to_numpy().reshape(-1, self.embedding_size),
+        )
 
-    def _check(self, name: str, expected: pa.Schema) -> None:
-        found = self._part(ROWS, name).schema_arrow
+    def _check(self, folder: str, name: str, expected: pa.Schema) -> None:
+        path = self.folder / folder / name
+        with _reading(path) as part:
+            found = part.schema_arrow
         if not found.equals(expected):
             raise EmbeddingFolderError(
-                f"{self.folder / ROWS / name}: expected the columns {_columns(expected)};"
-                f" found {_columns(found)}"
+                f"{path}: expected the columns {_columns(expected)}; found {_columns(found)}"
             )
-        mine = json.loads((found.metadata or {}).get(METADATA, b"{}"))
-        if mine.get("fingerprint") != self.provenance.fingerprint:
+        if _fingerprint(found) != self.provenance.fingerprint:
             raise EmbeddingFolderError(
-                f"{self.folder / ROWS / name}: made by another model than the manifest names;"
-                " vectors of two models cannot be compared"
+                f"{path}: made by another model than the manifest names; vectors of two models"
+                " cannot be compared"
             )
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[pq.ParquetFile]:
+    try:
+        with pq.ParquetFile(path) as part:
+            yield part
+    except (OSError, pa.ArrowException) as error:
+        raise EmbeddingFolderError(f"{path}: cannot be read: {error}") from error
+
+
+def _fingerprint(schema: pa.Schema) -> object:
+    try:
+        return json.loads(schema.metadata[METADATA])["fingerprint"]
+    except (KeyError, TypeError, ValueError):
+        return None  # not ours
 
 
 def _with_provenance(schema: pa.Schema, provenance: Provenance) -> pa.Schema:

@@ -39,6 +39,15 @@ def on_meta(name: str, **settings: int) -> Network:
         return build_model(resolve(name, **settings))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Two threads on so small tensors wait for each other, for long where others compute too."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="module")
 def narrow() -> Iterator[None]:
     """Full-width layers of 300 units instead of 3982: the same structure, built in no time."""

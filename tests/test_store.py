@@ -393,6 +393,7 @@ DAMAGE = {
     "of-another-type": rewrite(
         lambda table: table.set_column(0, "clip", pa.array([1] * len(table)))
     ),
+    "metadata": rewrite(lambda table: table.replace_schema_metadata({"embedkit": "x"})),
     "folder": lambda path: (path.unlink(), path.mkdir()),
 }
 

@@ -29,7 +29,7 @@ T = TypeVar("T")
 Audio = NDArray[np.float32]
 
 FOLDS = 4
-CLIPS_PER_CLASS = 7  # not a multiple of FOLDS
+CLIPS_PER_CLASS = 6  # not a multiple of FOLDS
 SEED = 3
 
 
@@ -228,8 +228,8 @@ def test_unknown_class_and_too_short_clip_are_refused() -> None:
 
 @pytest.mark.parametrize("label", CLASSES)
 def test_shortest_clip_at_every_rate(label: str) -> None:
-    for sample_rate, seed in itertools.product(SAMPLE_RATES, range(3)):
-        clip = synthesise_clip(label, np.random.default_rng(seed), 1.0, sample_rate)
+    for sample_rate in SAMPLE_RATES:
+        clip = synthesise_clip(label, np.random.default_rng(sample_rate), 1.0, sample_rate)
         assert clip.dtype == np.float32
         assert clip.shape == (sample_rate,)
         assert np.isfinite(clip).all()

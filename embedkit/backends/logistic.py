@@ -138,6 +138,10 @@ class LogisticClassifier:
             arrays = load((folder / ARRAYS).read_bytes())
             if settings["method"] != METHOD:
                 raise EmbedkitError(f"{folder}: a classifier of another method")
+            classes, size = arrays["weights"].shape
+            shapes = [arrays[name].shape for name in ("mean", "scale", "bias")]
+            if classes != len(settings["labels"]) or shapes != [(size,), (size,), (classes,)]:
+                raise EmbedkitError(f"{folder}: the classifier's arrays do not fit its labels")
             return cls(
                 labels=tuple(settings["labels"]),
                 several_labels=settings["several_labels"],

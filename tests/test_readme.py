@@ -1,0 +1,39 @@
+"""The README's Python is run as it stands."""
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from embedkit.extraction import extract
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def test_the_readmes_python_runs(
+    model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    waveform = (0.1 * rng.standard_normal(40000)).astype(np.float32)
+    (tmp_path / "demo" / "audio").mkdir(parents=True)
+    soundfile.write(tmp_path / "demo/audio/one.wav", waveform, 16000, subtype="FLOAT")
+    shutil.copytree(model_dir, tmp_path / "demo" / "model")
+    monkeypatch.chdir(tmp_path)
+    extract(Path("demo/audio"), Path("demo/model"), Path("demo/embeddings"))
+
+    names: dict[str, Any] = {"waveform": waveform}
+    for name in ("pandas", "polars", "duckdb"):
+        names[name] = pytest.importorskip(name)
+    for block in re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL):
+        exec(block, names)
+
+    # What it calls the clip's vector is the mean of what it calls the waveform's vectors.
+    weights = np.array([1, 1, 0.5])
+    expected = np.average(names["extractor"].embed(waveform), axis=0, weights=weights)
+    np.testing.assert_allclose(names["vectors"][0], expected, atol=1e-5)
+    assert names["clips"] == ["one.wav"]
+    assert names["scores"].shape == (3, 3)
