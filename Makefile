@@ -17,6 +17,7 @@ lint: .venv/installed-dev
 	$(BIN)/lint-imports
 
 .venv/installed: pyproject.toml
+	@echo "Setting up .venv, once: torch makes it a few minutes and 5 GB"
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --editable .
 	touch $@

@@ -423,7 +423,12 @@ class EmbeddingTable:
         sums = np.zeros((len(number), self.embedding_size))
         weights = np.zeros(len(number))
         for batch in self.batches():
-            owner = np.array([number[clip] for clip in batch.clips], np.int64)
+            try:
+                owner = np.array([number[clip] for clip in batch.clips], np.int64)
+            except KeyError as error:
+                raise EmbeddingFolderError(
+                    f"{self.folder}: clip {error} has rows that the journal does not know"
+                ) from error
             weight = batch.end_s - batch.start_s
             np.add.at(sums, owner, weight[:, None] * batch.embeddings)
             np.add.at(weights, owner, weight)

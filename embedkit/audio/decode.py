@@ -7,8 +7,8 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 import av
 import numpy as np
@@ -169,7 +169,7 @@ def probe(path: Path) -> AudioInfo:
     )
 
 
-def _open(path: Path) -> BinaryIO:
+def _open(path: Path) -> FileIO:
     try:
         # Without O_NONBLOCK, opening a pipe named like audio would wait for its writer for ever.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
@@ -187,7 +187,8 @@ def _open(path: Path) -> BinaryIO:
     if status.st_size == 0:
         os.close(descriptor)
         raise AudioError(Kind.EMPTY, "the file has 0 bytes")
-    return os.fdopen(descriptor, "rb")
+    # Unbuffered: where we seek to is where libsndfile goes on from the descriptor.
+    return os.fdopen(descriptor, "rb", buffering=0)
 
 
 def _check_finite(block: NDArray[np.float32], seconds: float) -> None:
@@ -195,8 +196,10 @@ def _check_finite(block: NDArray[np.float32], seconds: float) -> None:
         raise AudioError(Kind.NON_FINITE, f"NaN or infinity after {seconds:.2f} s")
 
 
-def _blocks(file: BinaryIO) -> Iterator[tuple[int, NDArray[np.float32]]]:
+def _blocks(file: FileIO) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """Blocks of (rate, float32 [samples, channels])."""
+    chained = _ogg_is_chained(file)
+    file.seek(0)
     try:
         sound = soundfile.SoundFile(os.dup(file.fileno()), closefd=True)
     except soundfile.LibsndfileError as error:
@@ -206,9 +209,9 @@ def _blocks(file: BinaryIO) -> Iterator[tuple[int, NDArray[np.float32]]]:
         return
     with sound:
         # libsndfile stops an MP3 without a Xing header at an estimate of its length, and a
-        # concatenated one at the end of its first part. It loses the end of a streamed FLAC, whose
-        # header leaves the length open.
-        if sound.format != "MP3" and sound.frames < OPEN_LENGTH:
+        # concatenated MP3 or Ogg at the end of its first part. It loses the end of a streamed FLAC,
+        # whose header leaves the length open.
+        if sound.format != "MP3" and sound.frames < OPEN_LENGTH and not chained:
             yield from _soundfile_blocks(sound, file)
             return
         reason = f"{sound.format} that no decoder reads"
@@ -217,7 +220,7 @@ def _blocks(file: BinaryIO) -> Iterator[tuple[int, NDArray[np.float32]]]:
 
 
 def _soundfile_blocks(
-    sound: soundfile.SoundFile, file: BinaryIO
+    sound: soundfile.SoundFile, file: FileIO
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
     rate, done = sound.samplerate, 0
     # libsndfile cuts a length that the header overstates, and tells only in its log.
@@ -241,17 +244,28 @@ def _soundfile_blocks(
         raise _truncated(done / rate, "the last Ogg page is missing")
 
 
-def _ogg_is_closed(file: BinaryIO) -> bool:
+def _ogg_is_closed(file: FileIO) -> bool:
     """Whether the last page has the end-of-stream flag (RFC 3533, section 6: header_type 0x04)."""
+    page = _last_ogg_page(file)
+    return len(page) > 5 and bool(page[5] & 0x04)
+
+
+def _ogg_is_chained(file: FileIO) -> bool:
+    """Whether it ends with another logical stream than it begins (RFC 3533: serial number)."""
+    file.seek(0)
+    first = file.read(18)
+    return first[:4] == b"OggS" and first[14:18] != _last_ogg_page(file)[14:18]
+
+
+def _last_ogg_page(file: FileIO) -> bytes:
     page_limit = 65307
     file.seek(0, os.SEEK_END)
     file.seek(max(0, file.tell() - page_limit))
     tail = file.read()
-    page = tail.rfind(b"OggS")
-    return page >= 0 and page + 5 < len(tail) and bool(tail[page + 5] & 0x04)
+    return tail[tail.rfind(b"OggS") :]
 
 
-def _av_blocks(file: BinaryIO, reason: str) -> Iterator[tuple[int, NDArray[np.float32]]]:
+def _av_blocks(file: FileIO, reason: str) -> Iterator[tuple[int, NDArray[np.float32]]]:
     try:
         container = av.open(
             file, "r", options={"format_whitelist": CONTAINERS}, metadata_errors="replace"
@@ -287,7 +301,7 @@ def _av_blocks(file: BinaryIO, reason: str) -> Iterator[tuple[int, NDArray[np.fl
 
 
 def _promised_seconds(
-    container: av.container.InputContainer, stream: av.AudioStream, file: BinaryIO
+    container: av.container.InputContainer, stream: av.AudioStream, file: FileIO
 ) -> float | None:
     """The length that the file states, or None where it states none."""
     form = container.format.name
@@ -301,7 +315,7 @@ def _promised_seconds(
     return None
 
 
-def _has_xing_header(file: BinaryIO) -> bool:
+def _has_xing_header(file: FileIO) -> bool:
     """Whether an MP3's first frame states the number of frames (Xing and Info tags)."""
     file.seek(0)
     head = file.read(10)
