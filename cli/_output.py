@@ -61,6 +61,13 @@ def print_figures(figures: Mapping[str, float | int | tuple[float, float]]) -> N
     )
 
 
+def duration(seconds: float) -> str:
+    """A length of time in the unit that a person would choose."""
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
 def report_failures(failures: Sequence[tuple[str, str, str]], of: int) -> None:
     """Name the files (name, kind, message) that failed, and exit with 3 if there are any."""
     for name, kind, text in failures[:20]:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ._app import app
-from ._output import Device, Json, message, print_json, report_failures, track
+from ._output import Device, Json, duration, message, print_json, report_failures, track
 
 
 @app.command()
@@ -63,7 +63,7 @@ def extract(
         )
     else:
         print(
-            f"{out}: {done.done} files, {done.audio_s / 3600:.2f} h of audio, {done.rows} rows"
+            f"{out}: {done.done} files, {duration(done.audio_s)} of audio, {done.rows} rows"
             f" ({done.already_done} files were there already)"
         )
     if done.skipped:

@@ -13,7 +13,15 @@ from embedkit.datasets import Clip, Manifest, read_dataset, split_validation
 from embedkit.datasets.manifest import targets
 from embedkit.errors import DatasetError
 
-NASTY = ["plain.wav", "a,b.wav", 'say "hi".wav', "two\nlines.wav", "Ünï 鸟.wav", "; ' #.wav"]
+NASTY = [
+    "plain.wav",
+    "a,b.wav",
+    'say "hi".wav',
+    "two\nlines.wav",
+    "re\r\nturn.wav",
+    "Ünï 鸟.wav",
+    "; ' #.wav",
+]
 
 
 def write_csv(path: Path, rows: Sequence[Sequence[object]], encoding: str = "utf-8") -> Path:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.stats import binom
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from embedkit.metrics import (
@@ -140,6 +141,14 @@ def test_interval_equals_a_plain_bootstrap_of_the_mean() -> None:
     half = 1.96 * values.std() / np.sqrt(80)
     assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.02)
     assert interval(values) == (low, high) != interval(values, seed=1)
+
+
+def test_interval_of_skewed_values_is_the_quantiles_of_a_binomial_share() -> None:
+    # Of 40 clips 1 is wrong: a resample holds it k times with the odds of a binomial.
+    values = np.ones(40)
+    values[7] = 0
+    most, fewest = binom.ppf([0.975, 0.025], 40, 1 / 40)
+    assert interval(values) == pytest.approx((1 - most / 40, 1 - fewest / 40), abs=1e-12)
 
 
 def test_interval_covers_the_true_mean_about_95_times_in_100() -> None:

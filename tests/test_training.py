@@ -321,6 +321,28 @@ def test_the_seed_fixes_everything(tmp_path: Path, manifest: Manifest, finished:
     assert all(mine["train_loss"] != theirs["train_loss"] for mine, theirs in losses)
 
 
+def test_every_epoch_draws_all_segments_anew_in_nearly_equal_batches(
+    tmp_path: Path, manifest: Manifest
+) -> None:
+    def orders(seed: int) -> list[list[list[int]]]:
+        epochs = []
+
+        def track(items: Iterable[Any], description: str, total: int | None = None) -> Any:
+            if description.startswith("Epoch"):
+                epochs.append([batch.tolist() for batch in items])
+            return items
+
+        run(manifest, tmp_path / str(seed), track=track, epochs=2, batch_size=17, seed=seed)
+        return epochs
+
+    first, second, other = *orders(0), orders(1)[0]
+    for batches in (first, second, other):  # 18 segments: not 17 and 1, which has no variance
+        assert [len(batch) for batch in batches] == [9, 9]
+        assert sorted(batches[0] + batches[1]) == list(range(18))
+    assert first != second
+    assert first != other
+
+
 def test_the_held_out_fold_is_never_read(
     tmp_path: Path, manifest: Manifest, write_clips: Any
 ) -> None:
