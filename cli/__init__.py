@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import warnings
 
 import typer
 
@@ -33,6 +34,8 @@ def main() -> None:
     log = logging.getLogger("embedkit")  # not the root: libraries have much to say
     log.setLevel(logging.INFO)
     log.handlers = [logging.StreamHandler(sys.stderr)]
+    warnings.simplefilter("once")
+    warnings.showwarning = lambda text, *_: typer.echo(f"warning: {text}", err=True)
     try:
         app()
     except UsageError as error:

@@ -1,6 +1,7 @@
 """How commands speak: tables and JSON to stdout, progress and messages to stderr, exit codes."""
 
 import json
+import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, TypeVar
@@ -37,7 +38,7 @@ def message(text: str) -> None:
 
 def print_json(value: Any) -> None:
     """Print a result for a program."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    print(json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -83,6 +84,15 @@ def _figure(value: float | int | tuple[float, float]) -> str:
     if isinstance(value, tuple):
         return f"{value[0]:.3f} to {value[1]:.3f}"
     return str(value) if isinstance(value, int) else f"{value:.3f}"
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN: null stands for a figure that is not defined."""
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _safe(text: str) -> str:

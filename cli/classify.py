@@ -41,16 +41,23 @@ def fit(
 ) -> None:
     """Fit logistic regression on standardised clip vectors.
 
+    Where the labels have a split column, only on the clips whose split is train.
+
     Example: embedkit classify fit embeddings --labels folders --out classifier
     """
     from embedkit.backends import classify as backend
+    from embedkit.backends import splits
     from embedkit.backends.labels import join_labels
-    from embedkit.backends.splits import hold_out_fold as without
     from embedkit.store import EmbeddingTable
 
     table = EmbeddingTable.open(emb_dir)
     data = join_labels(table, labels)
-    rows = np.arange(len(data.clips)) if hold_out_fold is None else without(data, hold_out_fold)[0]
+    if hold_out_fold is not None:
+        rows = splits.hold_out_fold(data, hold_out_fold)[0]
+    elif data.splits is not None:
+        rows = splits.training_split(data)[0]
+    else:
+        rows = np.arange(len(data.clips))
     classifier = backend.fit(data, rows, fingerprint=table.provenance.fingerprint, c=c)
     classifier.save(out)
     if json:
@@ -78,8 +85,9 @@ def evaluate(
 ) -> None:
     """Score clips by a classifier that was fitted without them.
 
-    Without an option, each fold of the labels' fold column is held out in turn, or a quarter of
-    the groups where there is none. No group (or clip) stands on both sides.
+    Without an option: where the labels have a split column, `train` is fitted on and everything
+    but `train` and `validation` scored; else each fold of a fold column is held out in turn; else
+    a quarter of the groups. No group (or clip) stands on both sides.
 
     Example: embedkit classify evaluate embeddings --labels sounds.csv --hold-out-fold 1
     """
@@ -95,6 +103,8 @@ def evaluate(
         how, held = f"fold {hold_out_fold} held out", [splits.hold_out_fold(data, hold_out_fold)]
     elif k_folds is not None:
         how, held = f"{k_folds} random folds", list(splits.random_folds(data, k_folds, seed))
+    elif test_share is None and data.splits is not None:
+        how, held = "fitted on split train", [splits.training_split(data)]
     elif test_share is None and data.folds is not None:
         held = list(splits.published_folds(data))
         how = f"each of {len(held)} folds held out in turn"

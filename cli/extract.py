@@ -6,7 +6,16 @@ from typing import Annotated
 import typer
 
 from ._app import app
-from ._output import Device, Json, duration, message, print_json, report_failures, track
+from ._output import (
+    SOME_FAILED,
+    Device,
+    Json,
+    duration,
+    message,
+    print_json,
+    report_failures,
+    track,
+)
 
 
 @app.command()
@@ -28,7 +37,8 @@ def extract(
     """Extract embeddings to Parquet.
 
     Run it again after a crash, or when files have come: it goes on with what is missing. A file
-    that cannot be read is reported and does not stop the run; the exit code is then 3.
+    that cannot be read is reported and does not stop the run; the exit code is 3 as long as the
+    folder's journal has such a file.
 
     Example: embedkit extract sounds/ --model model --out embeddings
     """
@@ -54,6 +64,8 @@ def extract(
                 "rows": done.rows,
                 "audio_hours": done.audio_s / 3600,
                 "already_done": done.already_done,
+                "failed_before": done.failed_before,
+                "changed": done.changed,
                 "skipped": done.skipped,
                 "failures": [
                     {"clip": record.clip, "kind": record.kind, "message": record.message}
@@ -66,8 +78,14 @@ def extract(
             f"{out}: {done.done} files, {duration(done.audio_s)} of audio, {done.rows} rows"
             f" ({done.already_done} files were there already)"
         )
+    if done.changed:
+        message(f"changed since they were embedded, their rows are old: {done.changed}")
     if done.skipped:
         message(f"skipped, not audio: {done.skipped}")
-    report_failures(
-        [(record.clip, record.kind, record.message) for record in done.failures], of=done.done
-    )
+    failures = [(record.clip, record.kind, record.message) for record in done.failures]
+    report_failures(failures, of=done.done)
+    if done.failed_before:
+        message(
+            f"failed or damaged in earlier runs: {done.failed_before}; embedkit info counts them"
+        )
+        raise typer.Exit(SOME_FAILED)

@@ -24,11 +24,9 @@ def info(
 
     Example: embedkit info embeddings
     """
-    from embedkit import checkpoint, store
-
-    if (path / store.MANIFEST).exists():
+    if (path / "manifest.json").exists():
         found = _embeddings(path)
-    elif (path / checkpoint.CONFIG).exists():
+    elif (path / "config.json").exists():
         found = _model(path)
     elif path.is_file():
         found = _audio(path)
@@ -67,7 +65,7 @@ def _model(path: Path) -> dict[str, Any]:
         "fingerprint": fingerprint(path),
         "parameters": count_parameters(extractor.network),
         "embedding_size": extractor.embedding_size,
-        "macs": count_macs(extractor.network, extractor.feature_shape),
+        "macs": count_macs(extractor.network, config.feature_shape),
         "labels": list(config.labels),
         "activation": str(config.activation),
         "model": config.model.to_dict(),

@@ -5,8 +5,10 @@ from typing import Annotated
 
 import typer
 
+from embedkit.errors import AudioError
+
 from ._app import app
-from ._output import Device, Json, print_json, print_table
+from ._output import Device, Json, print_json, print_table, report_failures
 
 
 @app.command()
@@ -36,21 +38,27 @@ def search(
 
     table = EmbeddingTable.open(emb_dir)
     index = CosineIndex(table)
-    answers = []
+    embed = None
+    if not all(index.has_clip(query) for query in queries):
+        from embedkit.query import QueryEmbedder  # loads torch, which clips do not need
+
+        embed = QueryEmbedder(table.provenance, model, device).embed
+    answers, failures = [], []
     for query in queries:
-        if index.has_clip(query):
+        if embed is None or index.has_clip(query):
             vector, own = index.clip_vector(query), query
         else:
-            from embedkit.query import embed_query
-
-            vector, own = embed_query(table.provenance, Path(query), model, device), ""
+            try:
+                vector, own = embed(Path(query)), ""
+            except AudioError as error:
+                failures.append((query, str(error.kind), str(error)))
+                continue
         answers.append((query, index.search(vector, top, without=own)))
     if json:
         print_json(
             [{"query": query, "results": [vars(hit) for hit in hits]} for query, hits in answers]
         )
-        return
-    for number, (query, hits) in enumerate(answers):
+    for number, (query, hits) in enumerate([] if json else answers):
         if len(answers) > 1:
             print(("\n" if number else "") + f"{query}:")
         print_table(
@@ -60,3 +68,4 @@ def search(
                 for hit in hits
             ],
         )
+    report_failures(failures, of=len(queries))

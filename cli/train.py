@@ -49,10 +49,12 @@ def train(
     weight_decay: Annotated[float, paper(help="L2, as in Adam.")] = RECIPE.weight_decay,
     dropout: Annotated[float, paper(help="Before full-width FC and output layers.")] = 0.5,
     validation: Annotated[
-        float, paper(help="Share of the training clips that choose the best epoch.")
+        float,
+        paper(help="Share of the clips, or of their groups, that choose the best epoch."),
     ] = RECIPE.validation,
     seed: Annotated[int, paper(help="Fixes everything that is drawn.")] = RECIPE.seed,
     sample_rate: Annotated[int, front_end(help="Of the front-end, Hz.")] = FEATURES.sample_rate,
+    segment: Annotated[float, front_end(help="Length of a segment, s.")] = SegmentSpec().duration_s,
     window: Annotated[float, front_end(help="Analysis window, s.")] = FEATURES.window_s,
     feature_hop: Annotated[float, front_end(help="Between two frames, s.")] = FEATURES.hop_s,
     n_fft: Annotated[int, front_end(help="FFT length.")] = FEATURES.n_fft,
@@ -65,8 +67,12 @@ def train(
         int, beyond(help="SpecAugment: bands masked at most; 0: none.")
     ] = RECIPE.band_mask,
     segment_hop: Annotated[
-        float, beyond(help="Between two training segments, s; the paper's do not overlap.")
-    ] = RECIPE.segment_hop_s,
+        float | None,
+        beyond(
+            help="Between two training segments, s; the paper's do not overlap.",
+            show_default="the segment's length",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Train an extractor.
@@ -89,7 +95,7 @@ def train(
         features=FeatureSpec(
             sample_rate=sample_rate, window_s=window, hop_s=feature_hop, n_fft=n_fft, bands=bands
         ),
-        segments=SegmentSpec(),
+        segments=SegmentSpec(duration_s=segment, hop_s=segment),
         spec=TrainSpec(
             epochs=epochs,
             batch_size=batch_size,
@@ -104,7 +110,7 @@ def train(
             time_mask=time_mask,
             band_mask=band_mask,
             hold_out_fold=hold_out_fold,
-            segment_hop_s=segment_hop,
+            segment_hop_s=segment if segment_hop is None else segment_hop,
             seed=seed,
         ),
         device=device,

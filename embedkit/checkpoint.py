@@ -33,6 +33,15 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if len(self.labels) != self.model.classes:
             raise UsageError(f"{len(self.labels)} labels for {self.model.classes} classes")
+        length, _ = self.segments.samples(self.features.sample_rate)
+        if self.features.n_fft // 2 >= length:
+            raise UsageError(f"an FFT of {self.features.n_fft} in segments of {length} samples")
+
+    @property
+    def feature_shape(self) -> tuple[int, int]:
+        """Frames and bands of a segment's features."""
+        length, _ = self.segments.samples(self.features.sample_rate)
+        return 1 + length // self.features.hop_length, self.features.bands
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""

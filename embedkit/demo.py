@@ -19,6 +19,7 @@ from embedkit.config import FeatureSpec, Schedule, SegmentSpec, TrainSpec
 from embedkit.datasets import read_dataset
 from embedkit.errors import UsageError
 from embedkit.extraction import extract
+from embedkit.files import atomic_write
 from embedkit.models import count_parameters, resolve
 from embedkit.models.extractor import Extractor
 from embedkit.progress import Track, untracked
@@ -77,8 +78,11 @@ def run_demo(out: Path, track: Track = untracked) -> Demo:
     Raises:
         UsageError: `out` holds something else.
     """
-    if out.exists() and any(out.iterdir()) and not (out / "audio" / "clips.csv").exists():
+    mark = out / ".embedkit-demo"
+    if out.exists() and any(out.iterdir()) and not mark.exists():
         raise UsageError(f"{out}: not empty, and not from an earlier demo; name another folder")
+    with atomic_write(mark):
+        pass
     seconds: dict[str, float] = {}
 
     def step(name: str, started: float) -> float:

@@ -75,7 +75,12 @@ def interval(values: Floats, seed: int = 0) -> tuple[float, float]:
         mean = float(np.mean(values))
         return mean, mean  # every resample is the same
     found = bootstrap(
-        (values,), np.mean, method="percentile", n_resamples=9999, rng=np.random.default_rng(seed)
+        (values,),
+        np.mean,
+        method="percentile",
+        n_resamples=9999,
+        batch=max(1, 10_000_000 // len(values)),  # 80 MB at a time
+        rng=np.random.default_rng(seed),
     )
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
 

@@ -10,51 +10,67 @@ from embedkit.audio.decode import Channel, decode
 from embedkit.audio.segments import cut, in_batches, stack
 from embedkit.checkpoint import fingerprint
 from embedkit.config import SegmentSpec
-from embedkit.errors import AudioError, EmbeddingFolderError, UsageError
+from embedkit.errors import AudioError, EmbeddingFolderError, ModelFolderError, UsageError
 from embedkit.models.extractor import BATCH, Extractor
 from embedkit.store import Provenance
 
 log = logging.getLogger(__name__)
 
 
-def embed_query(
-    provenance: Provenance, path: Path, model: Path | None = None, device: str = "cpu"
-) -> NDArray[np.float32]:
-    """Embed a file as the clips of an embedding folder were embedded.
+class QueryEmbedder:
+    """Embeds files as the clips of an embedding folder were embedded."""
 
-    Args:
-        provenance: of the embedding folder: its model, hop and channel are used.
-        path: the audio file; of a damaged one, what stands before the damage.
-        model: where the model is now, if it has moved.
-        device: where torch computes.
+    def __init__(
+        self, provenance: Provenance, model: Path | None = None, device: str = "cpu"
+    ) -> None:
+        """Load the model that made the folder.
 
-    Returns:
-        float32 [D], the mean of the file's segments weighted by their real duration.
+        Args:
+            provenance: of the embedding folder: its model, hop and channel are used.
+            model: where the model is now, if it has moved.
+            device: where torch computes.
 
-    Raises:
-        UsageError: no such file.
-        EmbeddingFolderError: the model is not the one that made the folder.
-        AudioError: nothing of the file can be decoded.
-    """
-    if not path.exists():
-        raise UsageError(f"{path}: neither a clip of the collection nor a file")
-    folder = model or Path(provenance.model)
-    if fingerprint(folder) != provenance.fingerprint:
-        raise EmbeddingFolderError(
-            f"{folder}: not the model that made these embeddings; name that one with --model"
-        )
-    extractor = Extractor.load(folder, device)
-    spec = SegmentSpec(duration_s=provenance.segment_s, hop_s=provenance.hop_s)
-    blocks = decode(path, extractor.sample_rate, Channel.parse(provenance.channel))
-    total = np.zeros(extractor.embedding_size)
-    seconds = 0.0
-    try:
-        for batch in in_batches(cut(blocks, spec, extractor.sample_rate), BATCH):
-            weights = np.array([segment.end_s - segment.start_s for segment in batch])
-            total += weights @ extractor.embed_segments(stack(batch))
-            seconds += weights.sum()
-    except AudioError as error:
-        if not seconds:
-            raise AudioError(error.kind, f"{path}: {error}") from error
-        log.warning("%s: %s: %s", path, error.kind, error)
-    return (total / seconds).astype(np.float32)
+        Raises:
+            EmbeddingFolderError: the model is not there, or not the one that made the folder.
+        """
+        folder = model or Path(provenance.model)
+        try:
+            found = fingerprint(folder)
+        except ModelFolderError as error:
+            raise EmbeddingFolderError(
+                f"{folder}: the model that made these embeddings is not there; name it with --model"
+            ) from error
+        if found != provenance.fingerprint:
+            raise EmbeddingFolderError(
+                f"{folder}: not the model that made these embeddings; name that one with --model"
+            )
+        self._extractor = Extractor.load(folder, device)
+        self._spec = SegmentSpec(duration_s=provenance.segment_s, hop_s=provenance.hop_s)
+        self._channel = Channel.parse(provenance.channel)
+
+    def embed(self, path: Path) -> NDArray[np.float32]:
+        """Embed a file; of a damaged one, what stands before the damage.
+
+        Returns:
+            float32 [D], the mean of the file's segments weighted by their real duration.
+
+        Raises:
+            UsageError: no such file.
+            AudioError: nothing of the file can be decoded.
+        """
+        if not path.exists():
+            raise UsageError(f"{path}: neither a clip of the collection nor a file")
+        extractor = self._extractor
+        blocks = decode(path, extractor.sample_rate, self._channel)
+        total = np.zeros(extractor.embedding_size)
+        seconds = 0.0
+        try:
+            for batch in in_batches(cut(blocks, self._spec, extractor.sample_rate), BATCH):
+                weights = np.array([segment.end_s - segment.start_s for segment in batch])
+                total += weights @ extractor.embed_segments(stack(batch))
+                seconds += weights.sum()
+        except AudioError as error:
+            if not seconds:
+                raise AudioError(error.kind, f"{path}: {error}") from error
+            log.warning("%s: %s: %s", path, error.kind, error)
+        return (total / seconds).astype(np.float32)

@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
-from typing import Self, get_type_hints
+from typing import Any, Self, get_origin, get_type_hints
 
 import numpy as np
 import pyarrow as pa
@@ -72,7 +73,7 @@ class Provenance:
         model: the model folder.
         fingerprint: SHA-256 of the model's weights.
         embedding_size: D.
-        sample_rate: of the waveform that was embedded.
+        features: settings of the front-end.
         segment_s: length of a segment.
         hop_s: between two segments.
         channel: mix, or the channel's number.
@@ -83,7 +84,7 @@ class Provenance:
     model: str
     fingerprint: str
     embedding_size: int
-    sample_rate: int
+    features: dict[str, Any]
     segment_s: float
     hop_s: float
     channel: str
@@ -136,8 +137,7 @@ class EmbeddingWriter:
         self.shard = shard
         self._schema = _with_provenance(rows_schema(provenance.embedding_size), provenance)
         self._files_schema = _with_provenance(FILES_SCHEMA, provenance)
-        for name in (ROWS, FILES):
-            (folder / name).mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(folder / f".lock-{shard:05d}")
         try:
             self._lock.acquire(timeout=0)
@@ -147,6 +147,8 @@ class EmbeddingWriter:
             ) from error
         try:
             start_folder(folder, provenance)
+            for name in (ROWS, FILES):
+                (folder / name).mkdir(exist_ok=True)
             _remove_leftovers(folder, shard)
         except BaseException:
             self._lock.release()
@@ -243,6 +245,23 @@ class EmbeddingWriter:
         return self.folder / name / f"part-{self.shard:05d}-{self._number:05d}.parquet"
 
 
+@contextmanager
+def only_run(folder: Path) -> Iterator[None]:
+    """Keep other runs off a folder from before its journal is read until the last part is written.
+
+    Raises:
+        EmbeddingFolderError: another run holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise EmbeddingFolderError(
+            f"{folder}: another run is writing to it; wait for it or stop it"
+        ) from error
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove what killed runs left: temporary files, and rows without a journal.
 
@@ -282,6 +301,10 @@ def start_folder(folder: Path, provenance: Provenance) -> None:
     if (folder / MANIFEST).exists():
         read_manifest(folder).check_same(provenance, folder)
         return
+    if any(not path.name.startswith(".") for path in folder.glob("*")):
+        raise EmbeddingFolderError(
+            f"{folder}: not empty, and not an embedding folder; choose another one"
+        )
     content = {"format": FORMAT, "embedkit_version": __version__, **asdict(provenance)}
     with atomic_write(folder / MANIFEST) as file:
         file.write(json.dumps(content, indent=2, ensure_ascii=False).encode())
@@ -313,7 +336,8 @@ def read_manifest(folder: Path) -> Provenance:
 def _checked(provenance: Provenance) -> Provenance:
     for name, wanted in get_type_hints(Provenance).items():
         value = getattr(provenance, name)
-        if not isinstance(value, (int, float) if wanted is float else wanted):
+        accepted = (int, float) if wanted is float else get_origin(wanted) or wanted
+        if not isinstance(value, accepted):
             raise TypeError(f"{name} is {value!r}")
     if provenance.embedding_size < 1:
         raise ValueError(f"embedding_size is {provenance.embedding_size}")
@@ -387,7 +411,11 @@ class EmbeddingTable:
         for name in self._parts:
             with _reading(self.folder / FILES / name) as part:
                 records += [FileRecord(**row) for row in part.read().to_pylist()]
-        return sorted(records, key=lambda record: record.clip)
+        records.sort(key=lambda record: record.clip)
+        for first, second in pairwise(records):
+            if first.clip == second.clip:
+                raise EmbeddingFolderError(f"{self.folder}: {first.clip} is in the journal twice")
+        return records
 
     def batches(self) -> Iterator[Rows]:
         """All rows, a row group (16 MiB) at a time, in the order of the parts."""

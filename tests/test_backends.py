@@ -37,7 +37,7 @@ def write_table(
     size = next(iter(clips.values())).shape[1] if clips else 4
     provenance = Provenance(
         audio_root=str(root), model="model", fingerprint=FINGERPRINT, embedding_size=size,
-        sample_rate=16000, segment_s=1.0, hop_s=1.0, channel="mix", runtime="torch",
+        features={"sample_rate": 16000}, segment_s=1.0, hop_s=1.0, channel="mix", runtime="torch",
     )  # fmt: skip
     with EmbeddingWriter(folder, provenance) as writer:
         for clip, vectors in clips.items():
@@ -66,7 +66,8 @@ def labelled(classes: int, each: int = 12, *, folds: int = 3, size: int = 6) -> 
         targets=np.eye(classes, dtype=np.float32)[truth],
         labels=tuple("abcdefgh"[:classes]),
         several_labels=False,
-        folds=[str(n // classes % folds) for n in range(count)],
+        folds=[str(n // classes // 2 % folds) for n in range(count)],
+        splits=None,
         groups=[str(n // classes // 2) for n in range(count)],
     )
 
@@ -297,7 +298,18 @@ def test_clips_without_a_label_are_left_out_and_counted(
 ) -> None:
     path = write_labels(tmp_path / "m.csv", ["path,label", "audio/a/1.wav,x", "audio/b/1.wav,y"])
     assert join_labels(table, path).clips == ["a/1.wav", "b/1.wav"]
-    assert "2 of 4 clips have no label and are left out" in caplog.text
+    assert "2 of 4 clips have no label: left out" in caplog.text
+
+
+def test_labels_join_through_a_linked_folder(tmp_path: Path) -> None:
+    real = tmp_path / "real"
+    (real / "audio").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(real)
+    write_labels(real / "m.csv", ["path,label", "audio/1.wav,x"])
+    # The folder was extracted as link/audio, and stands in the manifest as it really is.
+    table = write_table(tmp_path / "emb", {"1.wav": draw(1)}, root=(tmp_path / "link/audio"))
+    assert join_labels(table, str(real / "m.csv")).clips == ["1.wav"]
+    assert join_labels(table, str(tmp_path / "link" / "m.csv")).clips == ["1.wav"]
 
 
 def test_labels_that_join_nothing_show_paths_of_both_sides(
@@ -321,8 +333,22 @@ def test_clips_without_folders_cannot_be_labelled_by_them(tmp_path: Path) -> Non
 def test_holding_out_a_fold_leaves_the_others_to_fit_on() -> None:
     data = labelled(2, each=6)
     fit_on, held = splits.hold_out_fold(data, "1")
-    assert held.tolist() == [2, 3, 8, 9]
-    assert fit_on.tolist() == [0, 1, 4, 5, 6, 7, 10, 11]
+    assert held.tolist() == [4, 5, 6, 7]
+    assert fit_on.tolist() == [0, 1, 2, 3, 8, 9, 10, 11]
+
+
+def test_a_group_in_two_folds_is_refused() -> None:
+    data = labelled(2, each=6)
+    data = Labelled(**{**vars(data), "groups": ["g"] * len(data.clips)})
+    with pytest.raises(DatasetError, match="group 'g' is in fold '1' and in others"):
+        splits.hold_out_fold(data, "1")
+
+
+def test_the_split_column_says_what_is_fitted_on_and_what_is_scored() -> None:
+    data = labelled(2, each=3)
+    data = Labelled(**{**vars(data), "splits": ["train", "test", "val", "train", "", "eval"]})
+    fit_on, held = splits.training_split(data)
+    assert (fit_on.tolist(), held.tolist()) == ([0, 3], [1, 4, 5])
 
 
 def test_published_folds_are_held_out_in_turn() -> None:

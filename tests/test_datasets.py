@@ -261,3 +261,16 @@ def test_targets_are_one_where_a_clip_has_the_label() -> None:
     matrix = targets(three, ["a", "b", "c"])
     assert matrix.dtype == np.float32
     np.testing.assert_array_equal(matrix, expected)
+
+
+def test_a_path_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "m.csv", [["path", "label"], ["a.wav", "x"], ["a.wav", "y"]])
+    with pytest.raises(DatasetError, match=r"row 3: a\.wav stands there twice"):
+        read_dataset(path)
+
+
+def test_a_group_inside_and_outside_the_held_out_fold_is_refused(tmp_path: Path) -> None:
+    rows = [["a.wav", "x", "1", "g"], ["b.wav", "y", "2", "g"], ["c.wav", "y", "2", "h"]]
+    path = write_csv(tmp_path / "m.csv", [["path", "label", "fold", "group"], *rows])
+    with pytest.raises(DatasetError, match="group 'g' is in fold '1' and in others"):
+        read_dataset(path).without_fold("1")

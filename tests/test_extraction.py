@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
@@ -19,8 +20,15 @@ from embedkit.audio.decode import Channel, decode
 from embedkit.errors import AudioError, EmbeddingFolderError, Kind, UsageError
 from embedkit.extraction import extract
 from embedkit.models.extractor import Extractor
-from embedkit.query import embed_query
-from embedkit.store import EmbeddingTable, EmbeddingWriter, FileRecord, Rows
+from embedkit.query import QueryEmbedder
+from embedkit.store import (
+    EmbeddingTable,
+    EmbeddingWriter,
+    FileRecord,
+    Rows,
+    only_run,
+    read_manifest,
+)
 
 Samples = NDArray[np.float32]
 Make = Callable[..., Samples]
@@ -356,7 +364,7 @@ def test_the_channel_asked_for_is_embedded_and_files_without_it_say_so(
 def test_a_query_is_the_vector_of_its_clip(done, root, clip):
     table = EmbeddingTable.open(done)
     clips, vectors = table.clip_vectors()
-    found = embed_query(table.provenance, root / clip)
+    found = QueryEmbedder(table.provenance).embed(root / clip)
     np.testing.assert_allclose(found, vectors[clips.index(clip)], rtol=0, atol=TOLERANCE)
 
 
@@ -366,16 +374,78 @@ def test_a_query_uses_the_hop_and_the_channel_of_the_folder(
     path = write_audio(tmp_path / "in/a.wav", make_sound(1.7, channels=2))
     extract(path, model_dir, tmp_path / "emb", hop_s=0.3, channel=Channel.parse("right"))
     table = EmbeddingTable.open(tmp_path / "emb")
-    found = embed_query(table.provenance, path)
+    found = QueryEmbedder(table.provenance).embed(path)
     np.testing.assert_allclose(found, table.clip_vectors()[1][0], rtol=0, atol=TOLERANCE)
 
 
 def test_a_query_that_gives_nothing_says_why(done, root, save_model):
     provenance = EmbeddingTable.open(done).provenance
     with pytest.raises(AudioError, match=r"text\.mp3") as error:
-        embed_query(provenance, root / "text.mp3")
+        QueryEmbedder(provenance).embed(root / "text.mp3")
     assert error.value.kind == Kind.UNREADABLE
     with pytest.raises(UsageError, match=r"no-such\.wav"):
-        embed_query(provenance, root / "no-such.wav")
+        QueryEmbedder(provenance).embed(root / "no-such.wav")
     with pytest.raises(EmbeddingFolderError, match="not the model that made these"):
-        embed_query(provenance, root / "short.wav", model=save_model(1))
+        QueryEmbedder(provenance, model=save_model(1)).embed(root / "short.wav")
+
+
+def test_a_whole_run_keeps_other_runs_off_whatever_their_number_of_workers(
+    root: Path, model_dir: Path, tmp_path: Path
+) -> None:
+    with only_run(tmp_path / "emb"), pytest.raises(EmbeddingFolderError, match="another run"):
+        extract(root, model_dir, tmp_path / "emb", workers=3)
+
+
+def test_workers_end_with_a_parent_that_is_killed(
+    model_dir: Path, tmp_path: Path, make_sound: Make, write_audio: Write
+) -> None:
+    for seed in range(40):
+        write_audio(tmp_path / "audio" / f"{seed}.wav", make_sound(5, seed=seed))
+    emb = tmp_path / "emb"
+    code = "import sys; from pathlib import Path; from embedkit.extraction import extract\n"
+    code += "if __name__ == '__main__': extract(*map(Path, sys.argv[1:]), workers=2)"
+    script = tmp_path / "run.py"  # a spawned worker imports its parent's main module
+    script.write_text(code)
+    places = map(str, (tmp_path / "audio", model_dir, emb))
+    parent = subprocess.Popen([sys.executable, script, *places])
+    while not (emb / ".lock-00001").exists():
+        assert parent.poll() is None
+        time.sleep(0.05)
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:  # a worker that lived on would hold its shard
+        with suppress(EmbeddingFolderError):
+            for shard in (0, 1):
+                EmbeddingWriter(emb, read_manifest(emb), shard).__exit__(None, None, None)
+            break
+        time.sleep(0.2)
+    extract(tmp_path / "audio", model_dir, emb)
+    rows = EmbeddingTable.open(emb).rows()
+    assert [f"{clip}/{n}" for clip, n in zip(rows.clips, rows.segments, strict=True)] == sorted(
+        f"{seed}.wav/{n}" for seed in range(40) for n in range(5)
+    )
+
+
+def test_a_sound_track_without_a_decoder_is_one_bad_file(
+    model_dir: Path, tmp_path: Path, make_sound: Make, write_audio: Write
+) -> None:
+    path = write_audio(tmp_path / "audio" / "odd.wav", make_sound(1))
+    data = bytearray(path.read_bytes())
+    data[20:22] = b"\x99\x99"  # the format tag
+    path.write_bytes(data)
+    write_audio(tmp_path / "audio" / "good.wav", make_sound(1))
+    done = extract(tmp_path / "audio", model_dir, tmp_path / "emb")
+    assert [(record.clip, record.kind) for record in done.failures] == [("odd.wav", "unreadable")]
+    assert done.done == 2
+
+
+def test_a_file_that_changed_since_is_counted(
+    model_dir: Path, tmp_path: Path, make_sound: Make, write_audio: Write
+) -> None:
+    path = write_audio(tmp_path / "audio" / "a.wav", make_sound(1))
+    assert extract(tmp_path / "audio", model_dir, tmp_path / "emb").changed == 0
+    assert extract(tmp_path / "audio", model_dir, tmp_path / "emb").changed == 0
+    write_audio(path, make_sound(2))
+    again = extract(tmp_path / "audio", model_dir, tmp_path / "emb")
+    assert (again.changed, again.done) == (1, 0)

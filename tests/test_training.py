@@ -21,7 +21,7 @@ from embedkit.checkpoint import CONFIG, WEIGHTS, load_config
 from embedkit.config import Activation, FeatureSpec, Schedule, SegmentSpec, TrainSpec
 from embedkit.datasets import Clip, Manifest, split_validation
 from embedkit.datasets.manifest import targets
-from embedkit.errors import DatasetError, UsageError
+from embedkit.errors import DatasetError, EmbedkitError, UsageError
 from embedkit.evaluation import evaluate, score_file
 from embedkit.models import resolve
 from embedkit.models.extractor import Extractor
@@ -689,3 +689,8 @@ def test_validation_loss_of_certain_and_wrong_scores_is_finite() -> None:
     for activation in Activation:
         loss = validation_figures(wanted, scores, activation)["validation_loss"]
         assert loss == pytest.approx(-math.log(1e-7), rel=1e-4)
+
+
+def test_a_training_that_diverges_says_so(tmp_path: Path, manifest: Manifest) -> None:
+    with pytest.raises(EmbedkitError, match="lower learning rate than 1e\\+30"):
+        run(manifest, tmp_path / "model", epochs=3, learning_rate=1e30)

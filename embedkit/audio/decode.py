@@ -116,6 +116,8 @@ def decode(path: Path, sample_rate: int, channel: Channel = MIX) -> Iterator[Sam
                     yield out
         except AudioError as error:
             damage = error
+        except Exception as error:  # a decoder's own fault: one bad file never stops a run
+            damage = _truncated(seconds, f"{type(error).__name__}: {error}")
     if resample is not None:
         out = resample.resample_chunk(np.zeros(0, np.float32), last=True)
         if len(out):
@@ -276,6 +278,8 @@ def _av_blocks(file: FileIO, reason: str) -> Iterator[tuple[int, NDArray[np.floa
         if not container.streams.audio:
             raise AudioError(Kind.NO_AUDIO, f"a {container.format.name} file without sound")
         stream = container.streams.audio[0]
+        if stream.codec_context is None:
+            raise AudioError(Kind.UNREADABLE, "no decoder for its sound track")
         rate = stream.rate
         resampler = av.AudioResampler(format="flt")
         seconds = 0.0

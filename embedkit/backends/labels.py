@@ -29,6 +29,7 @@ class Labelled:
         labels: names of the classes, sorted.
         several_labels: whether a clip may have more than one.
         folds: of each clip, or None where there is no fold column.
+        splits: of each clip, or None where there is no split column.
         groups: of each clip; a clip without a group is one of its own.
     """
 
@@ -38,6 +39,7 @@ class Labelled:
     labels: tuple[str, ...]
     several_labels: bool
     folds: list[str] | None
+    splits: list[str] | None
     groups: list[str]
 
     @property
@@ -61,19 +63,30 @@ def join_labels(table: EmbeddingTable, source: str) -> Labelled:
     """
     names, vectors = table.clip_vectors()
     if source == FOLDERS:
-        known = _folder_labels(names)
-        several = False
+        manifest = Manifest(_folder_clips(names), several_labels=False)
+        root = Path(table.provenance.audio_root)
+        known = {clip.path.as_posix(): clip for clip in manifest.clips}
     else:
         manifest = read_dataset(Path(source))
-        several = manifest.several_labels
-        known = _join_by_path(names, manifest, Path(source), Path(table.provenance.audio_root))
+        root = Path(source).parent
+        known = _join_by_path(names, manifest, root, Path(table.provenance.audio_root))
     kept = [index for index, name in enumerate(names) if name in known]
-    if not kept:
-        raise DatasetError(_no_match(names, source, known))
-    if len(kept) < len(names):
-        log.warning(
-            "%d of %d clips have no label and are left out", len(names) - len(kept), len(names)
+    if not kept and source == FOLDERS:
+        raise DatasetError(
+            f"no clip stands in a folder that could be its label; clips: {', '.join(names[:3])}"
         )
+    if not kept:
+        paths = ", ".join(os.path.relpath(clip.path, root) for clip in manifest.clips[:3])
+        raise DatasetError(
+            f"no label joins a clip. Paths of {source}: {paths or 'none'}; clips there:"
+            f" {', '.join(names[:3]) or 'none'}. Paths are relative to the manifest's folder, clips"
+            " to the extracted folder"
+        )
+    if len(kept) < len(names):
+        log.warning("%d of %d clips have no label: left out", len(names) - len(kept), len(names))
+    if len(kept) < len(manifest.clips):
+        missing = len(manifest.clips) - len(kept)
+        log.warning("%d of %d labels have no clip with vectors", missing, len(manifest.clips))
     clips = [known[names[index]] for index in kept]
     labels = tuple(sorted({label for clip in clips for label in clip.labels}))
     return Labelled(
@@ -81,42 +94,34 @@ def join_labels(table: EmbeddingTable, source: str) -> Labelled:
         vectors=vectors[kept],
         targets=targets(clips, labels),
         labels=labels,
-        several_labels=several,
+        several_labels=manifest.several_labels,
         folds=[clip.fold or "" for clip in clips] if any(clip.fold for clip in clips) else None,
+        splits=[clip.split or "" for clip in clips] if any(clip.split for clip in clips) else None,
         groups=[clip.group or str(clip.path) for clip in clips],
     )
 
 
-def _folder_labels(names: list[str]) -> dict[str, Clip]:
-    return {
-        name: Clip(path=Path(name), labels=(PurePosixPath(name).parts[0],))
+def _folder_clips(names: list[str]) -> tuple[Clip, ...]:
+    return tuple(
+        Clip(path=Path(name), labels=(PurePosixPath(name).parts[0],))
         for name in names
         if len(PurePosixPath(name).parts) > 1
-    }
+    )
 
 
 def _join_by_path(
-    names: list[str], manifest: Manifest, source: Path, audio_root: Path
+    names: list[str], manifest: Manifest, root: Path, audio_root: Path
 ) -> dict[str, Clip]:
-    by_place = {os.path.abspath(clip.path): clip for clip in manifest.clips}
-    by_text = {os.path.relpath(clip.path, source.parent): clip for clip in manifest.clips}
+    by_place = {_place(clip.path): clip for clip in manifest.clips}
+    by_text = {os.path.relpath(clip.path, root): clip for clip in manifest.clips}
     known = {}
     for name in names:
-        clip = by_place.get(os.path.abspath(audio_root / name)) or by_text.get(name)
+        clip = by_place.get(_place(audio_root / name)) or by_text.get(name)
         if clip is not None:
             known[name] = clip
     return known
 
 
-def _no_match(names: list[str], source: str, known: dict[str, Clip]) -> str:
-    clips = ", ".join(names[:3]) or "none"
-    if source == FOLDERS:
-        return f"no clip stands in a folder that could be its label; clips: {clips}"
-    manifest = read_dataset(Path(source))
-    paths = ", ".join(
-        os.path.relpath(clip.path, Path(source).parent) for clip in manifest.clips[:3]
-    )
-    return (
-        f"no label joins a clip. Paths in {source}: {paths}; clips there: {clips}."
-        " Paths are relative to the manifest's folder, clips to the extracted folder"
-    )
+def _place(path: Path) -> str:
+    """Where a file stands, however its folder is reached."""
+    return os.path.join(os.path.realpath(path.parent), path.name)

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import GroupKFold, GroupShuffleSplit
 
 from embedkit.backends.labels import Labelled
+from embedkit.datasets.manifest import VALIDATION_SPLITS
 from embedkit.errors import DatasetError
 
 Indices = NDArray[np.int64]
@@ -16,7 +17,7 @@ def hold_out_fold(data: Labelled, fold: str) -> tuple[Indices, Indices]:
     """Fit on all other folds, score this one.
 
     Raises:
-        DatasetError: there is no such fold, or nothing beside it.
+        DatasetError: there is no such fold, nothing beside it, or a group on both sides.
     """
     if data.folds is None:
         raise DatasetError("the labels have no fold column")
@@ -24,12 +25,31 @@ def hold_out_fold(data: Labelled, fold: str) -> tuple[Indices, Indices]:
     if not held.any() or held.all():
         there = ", ".join(sorted(set(data.folds)))
         raise DatasetError(f"cannot hold out fold {fold!r}; there are: {there}")
+    groups = np.array(data.groups)
+    both = set(groups[held]) & set(groups[~held])
+    if both:
+        raise DatasetError(f"group {str(min(both))!r} is in fold {fold!r} and in others")
     return np.flatnonzero(~held), np.flatnonzero(held)
+
+
+def training_split(data: Labelled) -> tuple[Indices, Indices]:
+    """Fit on the clips whose split is train; score all others but those for validation.
+
+    Raises:
+        DatasetError: there is no split column, or no clip with the split train.
+    """
+    if data.splits is None:
+        raise DatasetError("the labels have no split column")
+    training = np.array([split == "train" for split in data.splits])
+    validation = np.array([split in VALIDATION_SPLITS for split in data.splits])
+    if not training.any():
+        raise DatasetError(f"no clip of split 'train'; there are: {', '.join(set(data.splits))}")
+    return np.flatnonzero(training), np.flatnonzero(~training & ~validation)
 
 
 def published_folds(data: Labelled) -> Iterator[tuple[Indices, Indices]]:
     """Each fold of the fold column held out in turn."""
-    for fold in sorted(set(data.folds or ())):
+    for fold in sorted(set(data.folds or ()) - {""}):
         yield hold_out_fold(data, fold)
 
 

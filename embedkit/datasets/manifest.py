@@ -61,10 +61,14 @@ class Manifest:
         """The clips of all other folds.
 
         Raises:
-            DatasetError: there is no such fold.
+            DatasetError: there is no such fold, or one of its groups stands in others too.
         """
-        self.fold(fold)
-        return self._where(lambda clip: clip.fold != fold, "fold other than", fold)
+        held = {clip.group for clip in self.fold(fold).clips} - {None}
+        rest = self._where(lambda clip: clip.fold != fold, "fold other than", fold)
+        both = held & {clip.group for clip in rest.clips}
+        if both:
+            raise DatasetError(f"group {min(map(str, both))!r} is in fold {fold!r} and in others")
+        return rest
 
     def split(self, split: str) -> "Manifest":
         """The clips of one split.

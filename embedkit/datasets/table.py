@@ -48,22 +48,26 @@ def read_table(path: Path) -> Manifest:
             f" found: {found}"
         )
     several = label == "labels"
-    clips = []
+    clips: dict[str, Clip] = {}
     for number, row in enumerate(rows, start=2):  # line 1 of the file is the header
         name, value = row["path"], row[label]
-        names = [part.strip() for part in value.split(";")] if value and several else [value or ""]
+        text = value or ""
+        names = [part.strip() for part in (text.split(";") if several else [text])]
         if not name or not any(names):
             raise DatasetError(f"{path}, row {number}: no {'label' if name else 'path'}")
-        clips.append(
-            Clip(
-                path=path.parent / name,
-                labels=tuple(dict.fromkeys(part for part in names if part)),
-                fold=row.get("fold"),
-                split=row.get("split"),
-                group=row.get("group"),
+        if name in clips:
+            raise DatasetError(
+                f"{path}, row {number}: {name} stands there twice; expected one row a clip,"
+                " with several labels in a column `labels`, separated by `;`"
             )
+        clips[name] = Clip(
+            path=path.parent / name,
+            labels=tuple(dict.fromkeys(part for part in names if part)),
+            fold=row.get("fold"),
+            split=row.get("split"),
+            group=row.get("group"),
         )
-    return Manifest(tuple(clips), several_labels=several)
+    return Manifest(tuple(clips.values()), several_labels=several)
 
 
 def _text(value: Any) -> str | None:

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import queue
 import signal
+import threading
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -13,16 +14,18 @@ from pathlib import Path
 import torch
 
 from embedkit.audio.decode import MIX, Channel
-from embedkit.audio.files import clip_name, find_audio
-from embedkit.checkpoint import fingerprint, load_config
+from embedkit.audio.files import Listing, clip_name, find_audio
+from embedkit.checkpoint import ModelConfig, fingerprint, load_config
 from embedkit.errors import EmbedkitError, UsageError
 from embedkit.extraction.worker import Job, run_worker
-from embedkit.models.extractor import Extractor
+from embedkit.models import build_model
+from embedkit.models.extractor import check_device
 from embedkit.progress import Track, untracked
 from embedkit.store import (
     EmbeddingTable,
     FileRecord,
     Provenance,
+    only_run,
     remove_leftovers,
     start_folder,
 )
@@ -34,6 +37,8 @@ class Extraction:
 
     Attributes:
         already_done: files that the folder had from earlier runs.
+        failed_before: how many files have a kind from earlier runs.
+        changed: files that are not what they were when they were embedded; their rows are old.
         skipped: files that are not audio.
         done: files that this run finished, good or not.
         rows: vectors that it wrote.
@@ -42,6 +47,8 @@ class Extraction:
     """
 
     already_done: int
+    failed_before: int
+    changed: int
     skipped: int
     done: int = 0
     rows: int = 0
@@ -81,6 +88,7 @@ def extract(
     """
     if batch_size < 1 or workers < 1:
         raise UsageError("batch size and workers: at least 1")
+    check_device(device)
     config = load_config(model)
     segments = replace(config.segments, **({} if hop_s is None else {"hop_s": hop_s}))
     listing = find_audio(root)
@@ -89,17 +97,13 @@ def extract(
         audio_root=str(base.resolve()),
         model=str(model.resolve()),
         fingerprint=fingerprint(model),
-        embedding_size=Extractor.load(model).embedding_size,
-        sample_rate=config.features.sample_rate,
+        embedding_size=_embedding_size(config),
+        features=config.features.to_dict(),
         segment_s=segments.duration_s,
         hop_s=segments.hop_s,
         channel=str(channel),
         runtime="torch",
     )
-    start_folder(folder, provenance)
-    remove_leftovers(folder)
-    known = {record.clip for record in EmbeddingTable.open(folder).journal}
-    remaining = [path for path in listing.paths if clip_name(path, base) not in known]
     job = Job(
         root=base,
         model=model,
@@ -110,12 +114,36 @@ def extract(
         folder=folder,
         provenance=provenance,
     )
+    with only_run(folder):
+        return _run(job, listing, workers, track)
+
+
+def _run(job: Job, listing: Listing, workers: int, track: Track) -> Extraction:
+    start_folder(job.folder, job.provenance)
+    remove_leftovers(job.folder)
+    journal = EmbeddingTable.open(job.folder).journal
+    known = {record.clip: record for record in journal}
+    remaining, changed = [], 0
+    for path in listing.paths:
+        record = known.get(clip_name(path, job.root))
+        if record is None:
+            remaining.append(path)
+        else:
+            changed += _has_changed(path, record)
+    run = Extraction(
+        already_done=len(listing.paths) - len(remaining),
+        failed_before=sum(bool(record.kind) for record in journal),
+        changed=changed,
+        skipped=listing.skipped,
+    )
+    workers = min(workers, len(remaining))
+    if workers == 0:
+        return run
     if workers == 1:
         records = run_worker(job, 0, remaining)
     else:
         records = _in_processes(job, [remaining[number::workers] for number in range(workers)])
-    run = Extraction(already_done=len(listing.paths) - len(remaining), skipped=listing.skipped)
-    with closing(records):  # on an interruption: close the open part, stop the processes
+    with closing(records):  # on an interruption: drop the open part, stop the processes
         for record in track(records, "Extracting", len(remaining)):
             run.done += 1
             run.rows += record.rows
@@ -125,10 +153,23 @@ def extract(
     return run
 
 
+def _embedding_size(config: ModelConfig) -> int:
+    with torch.device("meta"):  # the shapes alone
+        return build_model(config.model, config.feature_shape).embedding_size
+
+
+def _has_changed(path: Path, record: FileRecord) -> bool:
+    try:
+        status = path.stat()
+    except OSError:
+        return bool(record.size)
+    return (status.st_size, status.st_mtime_ns) != (record.size, record.mtime_ns)
+
+
 def _in_processes(job: Job, shares: list[list[Path]]) -> Generator[FileRecord]:
     context = multiprocessing.get_context("spawn")  # a fork of a threaded torch may hang
     results: Queue[FileRecord | EmbedkitError | OSError | None] = context.Queue()
-    threads = max(1, len(os.sched_getaffinity(0)) // len(shares))
+    threads = max(1, torch.get_num_threads() // len(shares))
     processes = [
         context.Process(target=_process, args=(job, shard, paths, threads, results), daemon=True)
         for shard, paths in enumerate(shares)
@@ -168,6 +209,7 @@ def _process(
     results: "Queue[FileRecord | EmbedkitError | OSError | None]",
 ) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which stops us
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     try:
         for record in run_worker(job, shard, paths):
@@ -175,3 +217,11 @@ def _process(
     except (EmbedkitError, OSError) as error:
         results.put(error)
     results.put(None)
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed stops nobody: wait for its end, and end."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)

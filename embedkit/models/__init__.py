@@ -86,7 +86,13 @@ def build_model(spec: ModelSpec, shape: tuple[int, int] = (FRAMES, BANDS)) -> Ne
         UsageError: no such family, or a size of the embedding that it cannot have.
     """
     _check(spec)
-    return FAMILIES[spec.name].build(spec, shape)
+    try:
+        return FAMILIES[spec.name].build(spec, shape)
+    except RuntimeError as error:
+        raise UsageError(
+            f"{spec.name} cannot be built for features of {shape[0]} frames x {shape[1]} bands:"
+            f" {error}"
+        ) from error
 
 
 def _check(spec: ModelSpec) -> None:

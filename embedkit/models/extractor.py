@@ -39,7 +39,7 @@ class Extractor(nn.Module):
         self.logmel = LogMel(config.features)
         self.register_buffer("mean", mean)
         self.register_buffer("std", std)
-        network = build_model(config.model, self.feature_shape)
+        network = build_model(config.model, config.feature_shape)
         # On CPUs convolutions run up to twice as fast with channels last.
         self.network: Network = network.to(memory_format=torch.channels_last)
 
@@ -49,7 +49,9 @@ class Extractor(nn.Module):
 
         Raises:
             ModelFolderError: it is not one, is damaged, or another version of embedkit wrote it.
+            UsageError: there is no such device.
         """
+        check_device(device)
         config, tensors = load_model(Path(folder))
         try:
             extractor = cls(config, tensors.pop("mean"), tensors.pop("std"))
@@ -74,13 +76,6 @@ class Extractor(nn.Module):
     def sample_rate(self) -> int:
         """Samples a second that waveforms must have."""
         return self.config.features.sample_rate
-
-    @property
-    def feature_shape(self) -> tuple[int, int]:
-        """Frames and bands of a segment's features."""
-        features = self.config.features
-        length, _ = self.config.segments.samples(features.sample_rate)
-        return 1 + length // features.hop_length, features.bands
 
     def normalise(self, features: Tensor) -> Tensor:
         """Bring features [B, 1, frames, bands] to mean 0 and deviation 1 of the training set."""
@@ -141,3 +136,16 @@ class Extractor(nn.Module):
             raise UsageError("the waveform holds NaN or infinity")
         segments = cut([waveform], self.config.segments, self.sample_rate)
         return (stack(batch) for batch in in_batches(segments, BATCH))
+
+
+def check_device(name: str) -> None:
+    """Refuse a device that torch does not have here.
+
+    Raises:
+        UsageError: it does not.
+    """
+    try:
+        torch.zeros(1, device=name).cpu()
+    except Exception as error:  # torch raises several kinds, from RuntimeError to AssertionError
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"device {name!r} cannot be used here: {reason}") from error

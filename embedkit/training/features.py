@@ -73,7 +73,7 @@ def compute_features(
     settings = {
         "features": features.to_dict(),
         "segments": segments.to_dict(),
-        "clips": [str(clip.path) for clip in clips],
+        "clips": [[str(clip.path), *clip.labels] for clip in clips],
     }
     index_path = path.with_suffix(".json")
     if not index_path.exists():

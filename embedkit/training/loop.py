@@ -22,9 +22,10 @@ from embedkit.checkpoint import CONFIG, ModelConfig, load_config
 from embedkit.config import Activation, FeatureSpec, ModelSpec, Schedule, SegmentSpec, TrainSpec
 from embedkit.datasets import Manifest, split_validation
 from embedkit.datasets.manifest import targets
-from embedkit.errors import DatasetError, UsageError
+from embedkit.errors import DatasetError, EmbedkitError, ModelFolderError, UsageError
 from embedkit.files import atomic_write
-from embedkit.models.extractor import Extractor
+from embedkit.models import build_model
+from embedkit.models.extractor import Extractor, check_device
 from embedkit.progress import Track, untracked
 from embedkit.training.augment import mix, spec_augment
 from embedkit.training.features import Features, compute_features
@@ -98,6 +99,9 @@ def train(
         activation=Activation.SIGMOID if manifest.several_labels else Activation.SOFTMAX,
         labels=labels,
     )
+    check_device(device)
+    with torch.device("meta"):  # refuse what cannot be built before the work begins
+        build_model(config.model, config.feature_shape)
     scratch = folder / SCRATCH
     _check_folder(folder, config, resume)
     if resume and (folder / CONFIG).exists() and not scratch.exists():
@@ -140,7 +144,8 @@ def train(
     )
     for epoch in range(len(trainer.history) + 1, spec.epochs + 1):
         trainer.run_epoch(epoch, track)
-    shutil.rmtree(scratch)
+    # Renamed first: half of a removed state must not look like a training to resume.
+    shutil.rmtree(scratch.rename(folder / f".{SCRATCH}.done"))
     return Trained(
         history=trainer.history,
         best_epoch=_best(trainer.history),
@@ -239,11 +244,17 @@ class _Trainer:
         if self.spec.mixup:
             features, wanted = mix(features, wanted, self.spec.mixup)
         loss = self._loss(self.extractor.network(features), wanted)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise EmbedkitError(
+                f"the training diverged (loss {value}): try a lower learning rate than"
+                f" {self.spec.learning_rate}"
+            )
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self.schedule.step()
-        return float(loss.detach())
+        return value
 
     def _loss(self, logits: Tensor, wanted: Tensor) -> Tensor:
         if self.extractor.config.activation is Activation.SOFTMAX:
@@ -290,11 +301,17 @@ class _Trainer:
         path = self.folder / SCRATCH / "state.pt"
         if not path.exists():
             return
-        state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
-        self.extractor.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
-        self.history = state["history"]
+        try:
+            state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
+            self.extractor.network.load_state_dict(state["network"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.schedule.load_state_dict(state["schedule"])
+            self.history = state["history"]
+        except Exception as error:  # unpickling garbage raises nearly anything
+            raise ModelFolderError(
+                f"{path}: not a training's state ({type(error).__name__}); remove"
+                f" {path.parent} to begin anew"
+            ) from error
         log.info("resuming after epoch %d", len(self.history))
 
 
