@@ -61,10 +61,10 @@ def train(
     bands: Annotated[int, front_end(help="Mel bands.")] = FEATURES.bands,
     mixup: Annotated[float, beyond(help="Mixup's alpha; 0: none.")] = RECIPE.mixup,
     time_mask: Annotated[
-        int, beyond(help="SpecAugment: frames masked at most; 0: none.")
+        int, beyond(help="SpecAugment: mask fewer frames than this; 0: none.")
     ] = RECIPE.time_mask,
     band_mask: Annotated[
-        int, beyond(help="SpecAugment: bands masked at most; 0: none.")
+        int, beyond(help="SpecAugment: mask fewer bands than this; 0: none.")
     ] = RECIPE.band_mask,
     segment_hop: Annotated[
         float | None,

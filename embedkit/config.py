@@ -147,8 +147,8 @@ class TrainSpec(Spec):
     weight_decay: float = 0.0015  # Adam's L2 form, not AdamW
     validation: float = 0.1  # share of the training clips
     mixup: float = 0.0  # alpha of the Beta distribution; 0: none
-    time_mask: int = 0  # SpecAugment: longest masked run of frames; 0: none
-    band_mask: int = 0  # SpecAugment: longest masked run of mel bands; 0: none
+    time_mask: int = 0  # SpecAugment: a masked run has fewer frames than this; 0: none
+    band_mask: int = 0  # SpecAugment: a masked run has fewer mel bands than this; 0: none
     hold_out_fold: str = ""  # neither trained on nor validated with
     segment_hop_s: float = 1.0  # of the training segments; below 1 s they overlap
     seed: int = 0

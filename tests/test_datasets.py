@@ -274,3 +274,13 @@ def test_a_group_inside_and_outside_the_held_out_fold_is_refused(tmp_path: Path)
     path = write_csv(tmp_path / "m.csv", [["path", "label", "fold", "group"], *rows])
     with pytest.raises(DatasetError, match="group 'g' is in fold '1' and in others"):
         read_dataset(path).without_fold("1")
+
+
+def test_parquet_lists_are_labels_and_folds_with_gaps_stay_numbers(tmp_path: Path) -> None:
+    table = pa.table(
+        {"path": ["a.wav", "b.wav"], "labels": [["x", "y"], ["y"]], "fold": [1.0, None]}
+    )
+    pq.write_table(table, tmp_path / "m.parquet")
+    first, second = read_dataset(tmp_path / "m.parquet").clips
+    assert (first.labels, first.fold) == (("x", "y"), "1")
+    assert (second.labels, second.fold) == (("y",), None)

@@ -71,4 +71,8 @@ def read_table(path: Path) -> Manifest:
 
 
 def _text(value: Any) -> str | None:
+    if isinstance(value, list):  # of labels
+        value = ";".join(map(str, value))
+    if isinstance(value, float) and value.is_integer():  # a fold, in a column with gaps
+        value = int(value)
     return None if value is None or value == "" else str(value)
