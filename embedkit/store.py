@@ -156,6 +156,13 @@ class EmbeddingWriter:
         numbers = [int(path.stem.split("-")[2]) for path in _parts(folder / FILES, shard)]
         self._number = max(numbers, default=-1) + 1
         self._writer: pq.ParquetWriter | None = None
+        # One row group, allocated once: small arrays that live long between a network's large and
+        # short-lived ones would keep the heap from being used again, and it would grow.
+        self._row_bytes = 4 * provenance.embedding_size + 24
+        rows = max(1, ROW_GROUP_BYTES // self._row_bytes)
+        self._segments = np.empty(rows, np.int32)
+        self._start_s, self._end_s = np.empty((2, rows), np.float64)
+        self._embeddings = np.empty((rows, provenance.embedding_size), np.float32)
         self._open_part()
 
     def __enter__(self) -> Self:
@@ -185,20 +192,20 @@ class EmbeddingWriter:
         embeddings: NDArray[np.float32],
     ) -> None:
         """Add segments [n] of a clip and their vectors [n, D]."""
-        size = embeddings.shape[1]
-        vectors = pa.FixedSizeListArray.from_arrays(
-            np.ascontiguousarray(embeddings, np.float32).reshape(-1),
-            type=self._schema.field("embedding").type,
-        )
-        clips = pa.array([clip] * len(segments), pa.string())
-        self._buffer.append(
-            pa.record_batch([clips, segments, start_s, end_s, vectors], schema=self._schema)
-        )
-        written = len(segments) * (4 * size + 24)
-        self._buffered += written
-        self._bytes += written
-        if self._buffered >= ROW_GROUP_BYTES:
-            self._flush()
+        done = 0
+        while done < len(segments):
+            start = len(self._clips)
+            count = min(len(segments) - done, len(self._segments) - start)
+            here, there = slice(start, start + count), slice(done, done + count)
+            self._clips += [clip] * count
+            self._segments[here] = segments[there]
+            self._start_s[here] = start_s[there]
+            self._end_s[here] = end_s[there]
+            self._embeddings[here] = embeddings[there]
+            done += count
+            if len(self._clips) == len(self._segments):
+                self._flush()
+        self._bytes += len(segments) * self._row_bytes
 
     def finish_file(self, record: FileRecord) -> None:
         """Journal a file whose rows, if any, have all been added."""
@@ -208,9 +215,9 @@ class EmbeddingWriter:
             self._open_part()
 
     def _open_part(self) -> None:
-        self._buffer: list[pa.RecordBatch] = []
+        self._clips: list[str] = []
         self._journal: list[FileRecord] = []
-        self._buffered = self._bytes = 0
+        self._bytes = 0
         self._opened = time.monotonic()
         self._writer = None
 
@@ -219,9 +226,24 @@ class EmbeddingWriter:
             self._writer = pq.ParquetWriter(
                 temporary_name(self._path(ROWS)), self._schema, compression="zstd"
             )
-        table = pa.Table.from_batches(self._buffer, self._schema)
-        self._writer.write_table(table, row_group_size=max(1, len(table)))
-        self._buffer, self._buffered = [], 0
+        count = len(self._clips)
+        if not count:
+            return
+        vectors = pa.FixedSizeListArray.from_arrays(
+            self._embeddings[:count].reshape(-1), type=self._schema.field("embedding").type
+        )
+        table = pa.table(
+            [
+                pa.array(self._clips, pa.string()),
+                self._segments[:count],
+                self._start_s[:count],
+                self._end_s[:count],
+                vectors,
+            ],
+            schema=self._schema,
+        )
+        self._writer.write_table(table, row_group_size=count)
+        self._clips = []
 
     def _close_part(self) -> None:
         if not self._journal:
