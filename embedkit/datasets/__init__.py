@@ -1,13 +1,33 @@
 """Labelled collections, each layout read to one Manifest."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+from embedkit.datasets.audioset import read_audioset, read_audioset_unbalanced
+from embedkit.datasets.esc import read_esc10, read_esc50
 from embedkit.datasets.folders import read_folders
 from embedkit.datasets.manifest import Clip, Manifest, split_validation
 from embedkit.datasets.table import read_table
-from embedkit.errors import DatasetError
+from embedkit.datasets.tut2016 import read_tut2016
+from embedkit.errors import DatasetError, UsageError
 
-__all__ = ["Clip", "Manifest", "read_dataset", "split_validation"]
+__all__ = [
+    "DATASETS",
+    "Clip",
+    "Manifest",
+    "read_dataset",
+    "read_published",
+    "split_validation",
+]
+
+DATASETS: dict[str, Callable[[Path], Manifest]] = {
+    "audioset": read_audioset,
+    "audioset-unbalanced": read_audioset_unbalanced,
+    "tut2016": read_tut2016,
+    "esc50": read_esc50,
+    "esc10": read_esc10,
+}
 
 
 def read_dataset(data: Path) -> Manifest:
@@ -16,8 +36,22 @@ def read_dataset(data: Path) -> Manifest:
     Raises:
         DatasetError: it is neither, or holds no labelled clip.
     """
-    if data.is_dir():
-        return read_folders(data)
     if not data.exists():
         raise DatasetError(f"{data}: no such file or folder")
-    return read_table(data)
+    manifest = read_folders(data) if data.is_dir() else read_table(data)
+    return replace(manifest, source=data.name)
+
+
+def read_published(name: str, root: Path) -> Manifest:
+    """Read a collection that lies below `root` as its authors published it.
+
+    Raises:
+        UsageError: there is no reader of that name.
+        DatasetError: `root` is no folder, a table is missing or not as published, or no clip has
+            audio.
+    """
+    if name not in DATASETS:
+        raise UsageError(f"{name!r}: no such data set; there are: {', '.join(DATASETS)}")
+    if not root.is_dir():
+        raise DatasetError(f"{root}: no such folder; expected the root of {name}")
+    return DATASETS[name](root)

@@ -39,15 +39,22 @@ class Manifest:
     Attributes:
         clips: in the order of the source.
         several_labels: whether a clip may have more than one label.
+        classes: all labels that there are, where the source lists them; else those of the clips.
+        left_out: clips that the source names and that are not here: (name, why).
+        source: what it was read from, in a word.
     """
 
     clips: tuple[Clip, ...]
     several_labels: bool
+    classes: tuple[str, ...] = ()
+    left_out: tuple[tuple[str, str], ...] = ()
+    source: str = ""
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """All labels, sorted: the order of a network's outputs."""
-        return tuple(sorted({label for clip in self.clips for label in clip.labels}))
+        """All labels in the order of a network's outputs: as the source lists them, or sorted."""
+        found = {label for clip in self.clips for label in clip.labels}
+        return self.classes or tuple(sorted(found))
 
     def fold(self, fold: str) -> "Manifest":
         """The clips of one fold.

@@ -1,0 +1,83 @@
+"""What the readers of published collections share: their tables are checked, never trusted."""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from embedkit.datasets.manifest import Clip, Manifest
+from embedkit.datasets.table import read_rows
+from embedkit.errors import DatasetError
+
+MISSING = "missing"
+
+
+def read_columns(path: Path, columns: tuple[str, ...], origin: str) -> list[tuple[str, ...]]:
+    """The named columns of every row of a CSV file.
+
+    Raises:
+        DatasetError: no such file, unreadable, or a row without one of the columns; names `origin`.
+    """
+    if not path.is_file():
+        raise DatasetError(f"{path}: no such file; it comes with {origin}")
+    table = []
+    for number, row in enumerate(read_rows(path), start=2):  # line 1 of the file is the header
+        cells = tuple(row.get(column) or "" for column in columns)
+        if not all(cells):
+            raise DatasetError(
+                f"{path}, row {number}: expected {', '.join(columns)}, found {row};"
+                f" the file as published comes with {origin}"
+            )
+        table.append(cells)
+    return table
+
+
+def in_order(classes: Iterable[tuple[str, str]], path: Path) -> tuple[str, ...]:
+    """Names of classes, given as (number, name), in the order of their published numbers.
+
+    Raises:
+        DatasetError: a number is none.
+    """
+    try:
+        return tuple(name for _, name in sorted({(int(number), name) for number, name in classes}))
+    except ValueError as error:
+        raise DatasetError(f"{path}: the number of a class is none: {error}") from error
+
+
+def audio_path(folder: Path, name: str, path: Path) -> Path:
+    """The file called `name` in a folder.
+
+    Raises:
+        DatasetError: `name` is no plain file name: a path in a table could lead anywhere.
+    """
+    if name in {".", ".."} or not re.fullmatch(r"[^/\\:\0]+", name):
+        raise DatasetError(f"{path}: expected the name of a file in {folder}, found {name!r}")
+    return folder / name
+
+
+def part_missing(clips: Iterable[Clip]) -> tuple[tuple[Clip, ...], tuple[tuple[str, str], ...]]:
+    """The clips that are there, and (name, why) of those that are not."""
+    there, missing = [], []
+    for clip in clips:
+        if os.path.isfile(clip.path):  # unlike Path.is_file, not an error if the name is too long
+            there.append(clip)
+        else:
+            missing.append((clip.path.name, MISSING))
+    return tuple(there), tuple(missing)
+
+
+def require_audio(manifest: Manifest, tables: Iterable[Path], root: Path, names: str) -> Manifest:
+    """The manifest itself.
+
+    Raises:
+        DatasetError: it has no clip; says what was read and how audio files have to be named.
+    """
+    if manifest.clips:
+        return manifest
+    why = Counter(reason for _, reason in manifest.left_out)
+    reasons = ", ".join(f"{reason}: {count}" for reason, count in why.items())
+    raise DatasetError(
+        f"none of {why.total()} clips of {' and '.join(map(str, tables))} has audio below"
+        f" {root} ({reasons}); files are looked for as {names}"
+    )
