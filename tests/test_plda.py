@@ -1,0 +1,73 @@
+"""Two-covariance PLDA against joint normal distributions, written down in full."""
+
+import numpy as np
+import pytest
+from scipy.stats import multivariate_normal
+
+from embedkit.backends.plda import PLDA, classify
+from embedkit.errors import DatasetError
+
+RNG = np.random.default_rng(0)
+
+
+def covariance(size: int, seed: int) -> np.ndarray:
+    root = np.random.default_rng(seed).standard_normal((size, 2 * size))
+    return root @ root.T / size
+
+
+@pytest.mark.parametrize("enrolled", [1, 2, 5])
+def test_the_likelihood_is_the_ratio_of_joint_densities(enrolled: int) -> None:
+    size = 3
+    between, within = covariance(size, 1), covariance(size, 2)
+    model = PLDA(mean=RNG.standard_normal(size), between=between, within=within)
+    known, vectors = RNG.standard_normal((enrolled, size)), RNG.standard_normal((4, size))
+
+    def joint(count: int) -> multivariate_normal:
+        """Of `count` vectors of one class, one after the other."""
+        shared = np.kron(np.ones((count, count)), model.between)
+        return multivariate_normal(
+            np.tile(model.mean, count), shared + np.kron(np.eye(count), model.within)
+        )
+
+    before = joint(enrolled).logpdf(known.ravel())
+    expected = [
+        joint(enrolled + 1).logpdf(np.concatenate([known.ravel(), vector])) - before
+        for vector in vectors
+    ]
+    np.testing.assert_allclose(model.log_likelihood(vectors, known), expected, rtol=1e-9)
+
+
+def test_fit_recovers_the_covariances_that_vectors_were_drawn_from() -> None:
+    between, within, mean = covariance(2, 3), covariance(2, 4), np.array([5.0, -2.0])
+    centres = RNG.multivariate_normal(mean, between, size=4000)
+    classes = np.repeat(np.arange(4000), 3)
+    vectors = centres[classes] + RNG.multivariate_normal([0, 0], within, size=12000)
+    model = PLDA.fit(vectors, classes)
+    np.testing.assert_allclose(model.within, within, atol=0.06 * within.max())
+    np.testing.assert_allclose(model.between, between, atol=0.06 * between.max())
+    np.testing.assert_allclose(model.mean, mean, atol=0.1)
+
+
+def test_classify_does_not_care_for_scale_and_place() -> None:
+    classes = np.arange(90) % 3
+    vectors = RNG.standard_normal((90, 8)) + 3 * RNG.standard_normal((3, 8))[classes]
+    found = classify(vectors[:60], classes[:60], vectors[60:])
+    np.testing.assert_allclose(found.sum(axis=1), 1)
+    assert (found.argmax(axis=1) == classes[60:]).mean() > 0.9
+    moved = 7 * vectors + RNG.standard_normal(8)
+    again = classify(moved[:60], classes[:60], moved[60:])
+    np.testing.assert_allclose(again, found, atol=1e-6)
+
+
+def test_a_class_without_training_vectors_has_no_probability() -> None:
+    classes = np.array([0, 0, 2, 2])
+    found = classify(RNG.standard_normal((4, 3)), classes, RNG.standard_normal((5, 3)))
+    np.testing.assert_array_equal(found[:, 1], 0)
+
+
+@pytest.mark.parametrize("classes", [[0, 0, 0], [0, 1, 2]])
+def test_too_few_vectors_are_refused(classes: list[int]) -> None:
+    with pytest.raises(DatasetError, match="PLDA needs 2 classes"):
+        PLDA.fit(RNG.standard_normal((3, 2)), np.array(classes))
+    with pytest.raises(DatasetError, match="PLDA needs 2 classes"):
+        classify(RNG.standard_normal((3, 2)), np.array(classes), RNG.standard_normal((1, 2)))
