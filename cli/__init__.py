@@ -8,11 +8,12 @@ import typer
 
 from embedkit.errors import EmbedkitError, UsageError
 
-from . import classify, demo, evaluate, extract, info, models, predict, search, train
+from . import bench, classify, demo, evaluate, extract, info, models, predict, search, train
 from ._app import app
 
 __all__ = [
     "app",
+    "bench",
     "classify",
     "demo",
     "evaluate",

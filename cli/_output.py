@@ -15,6 +15,13 @@ T = TypeVar("T")
 SOME_FAILED = 3
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
+Dim = Annotated[
+    int | None,
+    typer.Option(
+        help="Size of the embedding, where the model was trained for several (`train --dims`).",
+        show_default="the largest",
+    ),
+]
 Device = Annotated[str, typer.Option(help="Where torch computes: cpu, cuda, cuda:1, mps.")]
 
 

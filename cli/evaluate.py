@@ -6,35 +6,39 @@ from typing import Annotated
 import typer
 
 from ._app import app
-from ._output import Device, Json, print_figures, print_json, report_failures, track
+from ._data import Data, Dataset, Root, read
+from ._output import Device, Dim, Json, print_figures, print_json, report_failures, track
 
 
 @app.command()
 def evaluate(
     model_dir: Annotated[Path, typer.Argument(help="The model folder.")],
-    data: Annotated[Path, typer.Argument(help="Labelled clips, as `embedkit train` takes them.")],
+    data: Data = None,
+    dataset: Dataset = None,
+    root: Root = None,
     fold: Annotated[str | None, typer.Option(help="Only the clips of this fold.")] = None,
     split: Annotated[str | None, typer.Option(help="Only the clips of this split.")] = None,
+    dim: Dim = None,
     device: Device = "cpu",
     json: Json = False,
 ) -> None:
     """Score labelled clips with the network itself.
 
     A clip's scores are the mean of its segments'. Figures: accuracy by clip (with its 95 %
-    bootstrap interval) and by segment where clips have one label, weighted AUC, and mAP.
+    bootstrap interval) and by segment where clips have one label, weighted and macro AUC, d' and
+    mAP.
 
     Example: embedkit evaluate model sounds.csv --fold 1
     """
-    from embedkit.datasets import read_dataset
     from embedkit.evaluation import evaluate as run
     from embedkit.models.extractor import Extractor
 
-    manifest = read_dataset(data)
+    manifest = read(data, dataset, root)
     if fold is not None:
         manifest = manifest.fold(fold)
     if split is not None:
         manifest = manifest.split(split)
-    done = run(Extractor.load(model_dir, device), manifest, track)
+    done = run(Extractor.load(model_dir, device, dim=dim), manifest, track)
     figures = {"clips": done.clips, "segments": done.segments, **done.figures}
     if json:
         print_json(figures)

@@ -9,6 +9,7 @@ from ._app import app
 from ._output import (
     SOME_FAILED,
     Device,
+    Dim,
     Json,
     duration,
     message,
@@ -23,6 +24,7 @@ def extract(
     audio_dir: Annotated[Path, typer.Argument(help="Folder of audio, searched recursively.")],
     model: Annotated[Path, typer.Option(help="The model folder.")],
     out: Annotated[Path, typer.Option(help="The embedding folder to write or to go on with.")],
+    dim: Dim = None,
     hop: Annotated[
         float | None, typer.Option(help="Seconds between two segments.", show_default="the model's")
     ] = None,
@@ -49,6 +51,7 @@ def extract(
         audio_dir,
         model,
         out,
+        dim=dim,
         hop_s=hop,
         batch_size=batch_size,
         workers=workers,

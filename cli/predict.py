@@ -7,7 +7,7 @@ import numpy as np
 import typer
 
 from ._app import app
-from ._output import Device, Json, print_json, print_table, report_failures, track
+from ._output import Device, Dim, Json, print_json, print_table, report_failures, track
 
 
 @app.command()
@@ -18,6 +18,7 @@ def predict(
         bool, typer.Option("--segments", help="One line a segment, not one a clip.")
     ] = False,
     top: Annotated[int, typer.Option(help="How many labels to print.", min=1)] = 3,
+    dim: Dim = None,
     device: Device = "cpu",
     json: Json = False,
 ) -> None:
@@ -31,7 +32,7 @@ def predict(
     from embedkit.evaluation import score_file
     from embedkit.models.extractor import Extractor
 
-    extractor = Extractor.load(model_dir, device)
+    extractor = Extractor.load(model_dir, device, dim=dim)
     labels = extractor.config.labels
     paths = find_audio(audio).paths
     rows: list[list[str]] = []

@@ -6,9 +6,19 @@ from typing import Annotated
 
 import typer
 
-from embedkit.config import FeatureSpec, Schedule, SegmentSpec, TrainSpec
+from embedkit.config import (
+    FeatureSpec,
+    FrontEnd,
+    Precision,
+    Sampling,
+    Schedule,
+    SegmentSpec,
+    TrainSpec,
+)
+from embedkit.errors import UsageError
 
 from ._app import app
+from ._data import Data, Dataset, Root, read
 from ._output import Device, Json, print_json, report_failures, track
 
 RECIPE = TrainSpec()
@@ -20,23 +30,37 @@ beyond = partial(typer.Option, rich_help_panel="Beyond the paper")
 
 @app.command()
 def train(
-    data: Annotated[
-        Path,
-        typer.Argument(
-            help="A folder of class folders, or a CSV or Parquet manifest with the columns path and"
-            " label (or labels, separated by `;`) and optional fold, split, group."
-        ),
-    ],
     model: Annotated[str, typer.Option(help="A name that `embedkit models` lists.")],
     out: Annotated[Path, typer.Option(help="The model folder to write.")],
     dim: Annotated[
         int | None, typer.Option(help="Embedding size, 64 to 1024, where the model leaves it free.")
     ] = None,
+    dims: Annotated[
+        str,
+        typer.Option(
+            help="Sizes with commas between them: one embedding whose prefixes are embeddings of"
+            " their own (Matryoshka). For bneck-mid, gap, gap-lite."
+        ),
+    ] = "",
+    data: Data = None,
+    dataset: Dataset = None,
+    root: Root = None,
     hold_out_fold: Annotated[
         str, typer.Option(help="A fold that is neither trained on nor validated with.")
     ] = RECIPE.hold_out_fold,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where it was interrupted.")
+    ] = False,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of features to use and to keep, shared by trainings with one front-end.",
+            show_default="in the model folder, until the training ends",
+        ),
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Processes that compute features.", min=1)] = 1,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Also write for TensorBoard.")
     ] = False,
     device: Device = "cpu",
     epochs: Annotated[int, paper()] = RECIPE.epochs,
@@ -46,19 +70,36 @@ def train(
     halve_every: Annotated[int, paper(help="Epochs between two halvings.")] = RECIPE.halve_every,
     beta1: Annotated[float, paper(help="Adam's.")] = RECIPE.beta1,
     beta2: Annotated[float, paper(help="Adam's.")] = RECIPE.beta2,
-    weight_decay: Annotated[float, paper(help="L2, as in Adam.")] = RECIPE.weight_decay,
-    dropout: Annotated[float, paper(help="Before full-width FC and output layers.")] = 0.5,
+    weight_decay: Annotated[
+        float | None,
+        paper(
+            help="L2, as in Adam.", show_default=f"{RECIPE.weight_decay}; none for lstm, b-gru-att"
+        ),
+    ] = None,
+    dropout: Annotated[
+        float | None,
+        paper(
+            help="Before full-width FC and output layers.",
+            show_default="0.5; none for lstm, b-gru-att",
+        ),
+    ] = None,
     validation: Annotated[
         float,
         paper(help="Share of the clips, or of their groups, that choose the best epoch."),
     ] = RECIPE.validation,
     seed: Annotated[int, paper(help="Fixes everything that is drawn.")] = RECIPE.seed,
+    features: Annotated[
+        FrontEnd, front_end(help="What the network hears; the paper found log-mel best.")
+    ] = FEATURES.kind,
     sample_rate: Annotated[int, front_end(help="Of the front-end, Hz.")] = FEATURES.sample_rate,
     segment: Annotated[float, front_end(help="Length of a segment, s.")] = SegmentSpec().duration_s,
     window: Annotated[float, front_end(help="Analysis window, s.")] = FEATURES.window_s,
     feature_hop: Annotated[float, front_end(help="Between two frames, s.")] = FEATURES.hop_s,
     n_fft: Annotated[int, front_end(help="FFT length.")] = FEATURES.n_fft,
-    bands: Annotated[int, front_end(help="Mel bands.")] = FEATURES.bands,
+    bands: Annotated[int, front_end(help="Mel bands, or bins of the CQT.")] = FEATURES.bands,
+    coefficients: Annotated[int, front_end(help="Of the MFCC.")] = FEATURES.coefficients,
+    min_hz: Annotated[float, front_end(help="Lowest bin of the CQT, Hz.")] = FEATURES.min_hz,
+    bins_per_octave: Annotated[int, front_end(help="Of the CQT.")] = FEATURES.bins_per_octave,
     mixup: Annotated[float, beyond(help="Mixup's alpha; 0: none.")] = RECIPE.mixup,
     time_mask: Annotated[
         int, beyond(help="SpecAugment: mask fewer frames than this; 0: none.")
@@ -66,6 +107,12 @@ def train(
     band_mask: Annotated[
         int, beyond(help="SpecAugment: mask fewer bands than this; 0: none.")
     ] = RECIPE.band_mask,
+    sampling: Annotated[
+        Sampling, beyond(help="Draw segments evenly, or labels evenly.")
+    ] = RECIPE.sampling,
+    precision: Annotated[
+        Precision, beyond(help="bfloat16: autocast while training, for GPUs.")
+    ] = RECIPE.precision,
     segment_hop: Annotated[
         float | None,
         beyond(
@@ -79,21 +126,37 @@ def train(
 
     Every setting of the paper is an option with the paper's value as its default. One label a clip
     trains with softmax, several with sigmoid; the training says which. The model folder holds the
-    best epoch by validation loss, and metrics.jsonl the figures of every epoch.
+    best epoch by validation loss, metrics.jsonl the figures of every epoch, and at the end
+    curves.png and a model card, README.md.
+
+    On several devices: `torchrun --nproc-per-node 2 --no-python embedkit train ...`. The processes
+    share each batch and average their gradients; the statistics of batch normalisation are of each
+    process's own share, and those of the first one are kept.
 
     Example: embedkit train sounds/ --model gap --out model
     """
-    from embedkit.datasets import read_dataset
-    from embedkit.models import resolve
+    from embedkit.models import FAMILIES, resolve
     from embedkit.training import train as run
+    from embedkit.training.parallel import is_first
 
-    manifest = read_dataset(data)
+    network = resolve(model, dim=dim, dims=_sizes(dims), dropout=dropout)
+    if weight_decay is None:
+        weight_decay = FAMILIES[network.name].weight_decay
+    manifest = read(data, dataset, root)
     trained = run(
         manifest,
         out,
-        model=resolve(model, dim=dim, dropout=dropout),
+        model=network,
         features=FeatureSpec(
-            sample_rate=sample_rate, window_s=window, hop_s=feature_hop, n_fft=n_fft, bands=bands
+            kind=features,
+            sample_rate=sample_rate,
+            window_s=window,
+            hop_s=feature_hop,
+            n_fft=n_fft,
+            bands=bands,
+            coefficients=coefficients,
+            min_hz=min_hz,
+            bins_per_octave=bins_per_octave,
         ),
         segments=SegmentSpec(duration_s=segment, hop_s=segment),
         spec=TrainSpec(
@@ -111,12 +174,19 @@ def train(
             band_mask=band_mask,
             hold_out_fold=hold_out_fold,
             segment_hop_s=segment if segment_hop is None else segment_hop,
+            sampling=sampling,
+            precision=precision,
             seed=seed,
         ),
+        cache=cache,
+        workers=workers,
+        tensorboard=tensorboard,
         device=device,
         resume=resume,
         track=track,
     )
+    if not is_first():  # of several processes one speaks
+        return
     best = trained.history[trained.best_epoch - 1]
     if json:
         print_json({"model": str(out), "best_epoch": trained.best_epoch, **best})
@@ -128,3 +198,11 @@ def train(
             f" validation loss {best['validation_loss']:.3f}"
         )
     report_failures(trained.failures, of=len(manifest.clips))
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    """Sizes with commas between them."""
+    try:
+        return tuple(int(size) for size in text.split(",") if size.strip())
+    except ValueError as error:
+        raise UsageError(f"--dims {text}: expected sizes such as 64,128,256") from error

@@ -11,7 +11,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from embedkit import __version__
-from embedkit.config import Activation, FeatureSpec, ModelSpec, SegmentSpec, TrainSpec
+from embedkit.config import Activation, FeatureSpec, FrontEnd, ModelSpec, SegmentSpec, TrainSpec
 from embedkit.errors import EmbedkitError, ModelFolderError, UsageError
 from embedkit.files import atomic_write
 
@@ -34,14 +34,14 @@ class ModelConfig:
         if len(self.labels) != self.model.classes:
             raise UsageError(f"{len(self.labels)} labels for {self.model.classes} classes")
         length, _ = self.segments.samples(self.features.sample_rate)
-        if self.features.n_fft // 2 >= length:
+        if self.features.kind is not FrontEnd.CQT and self.features.n_fft // 2 >= length:
             raise UsageError(f"an FFT of {self.features.n_fft} in segments of {length} samples")
 
     @property
     def feature_shape(self) -> tuple[int, int]:
-        """Frames and bands of a segment's features."""
+        """Frames of a segment and features of a frame."""
         length, _ = self.segments.samples(self.features.sample_rate)
-        return 1 + length // self.features.hop_length, self.features.bands
+        return 1 + length // self.features.hop_length, self.features.size
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""

@@ -1,8 +1,10 @@
 """Everything that a model's numbers depend on: frozen, checked once, saved beside the weights."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
+from itertools import pairwise
 from typing import Any, Self
 
 from embedkit.errors import UsageError
@@ -15,6 +17,28 @@ class Activation(StrEnum):
 
     SOFTMAX = "softmax"  # one label a clip
     SIGMOID = "sigmoid"  # several labels a clip
+
+
+class FrontEnd(StrEnum):
+    """What a network hears (paper, section 3.1, which found log-mel best)."""
+
+    LOG_MEL = "log-mel"
+    MFCC = "mfcc"
+    CQT = "cqt"
+
+
+class Sampling(StrEnum):
+    """Which training segments an epoch draws."""
+
+    UNIFORM = "uniform"  # each of them once
+    BALANCED = "balanced"  # as many, with repeats: every label is equally likely
+
+
+class Precision(StrEnum):
+    """What the network's products are computed in while training; weights are always float32."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"  # torch's autocast, for GPUs
 
 
 class Schedule(StrEnum):
@@ -32,10 +56,8 @@ class Spec:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {
-            name: str(value) if isinstance(value, StrEnum) else value
-            for name, value in asdict(self).items()
-        }
+        values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -49,6 +71,20 @@ class Spec:
         return cls(**values)
 
 
+def difference(found: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
+    """The first setting of groups of settings that differs, in words; empty if none does."""
+    for group, values in asked.items():
+        there = found.get(group)
+        if there == values:
+            continue
+        if not isinstance(values, Mapping) or not isinstance(there, Mapping):
+            return f"the {group} differ from those there"
+        for name, value in values.items():
+            if there.get(name) != value:
+                return f"{group}.{name} is {there.get(name)!r} there, {value!r} was asked for"
+    return ""
+
+
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise UsageError(message)
@@ -56,25 +92,43 @@ def _require(condition: bool, message: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureSpec(Spec):
-    """Log-mel features (paper, section 3.1: 25 ms window, 10 ms hop, FFT length 2048, 64 bands).
+    """The front-end (paper, section 3.1: 25 ms window, 10 ms hop, FFT length 2048, 64 bands).
 
     The paper leaves open the sample rate (here 16 kHz), the window (periodic Hann), the mel scale
-    (HTK), its range (0 Hz to half the rate) and the floor: features are ln(power + log_floor).
+    (HTK), its range (0 Hz to half the rate) and the floor: features are ln(power + log_floor). Of
+    its MFCC and CQT it says no more than their names.
+
+    Attributes:
+        kind: log-mel; mfcc, the cosine transform of log-mel; cqt, a constant-Q transform.
+        sample_rate: Hz.
+        window_s: length of the analysis window; a constant-Q transform has its own.
+        hop_s: between two frames.
+        n_fft: FFT length.
+        bands: mel bands, or bins of the constant-Q transform.
+        log_floor: added to a power before its logarithm is taken.
+        coefficients: how many of the cosine transform's are kept; mfcc only.
+        min_hz: of the lowest bin; cqt only.
+        bins_per_octave: cqt only; 64 bins at 8 an octave reach from 30 Hz to 7 kHz.
     """
 
+    kind: FrontEnd = FrontEnd.LOG_MEL
     sample_rate: int = 16000
     window_s: float = 0.025
     hop_s: float = 0.010
     n_fft: int = 2048
     bands: int = 64
     log_floor: float = 1e-5
+    coefficients: int = 40
+    min_hz: float = 30.0
+    bins_per_octave: int = 8
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "kind", FrontEnd(self.kind))
         _require(
             self.sample_rate in SAMPLE_RATES,
             f"sample rate {self.sample_rate}: choose one of {', '.join(map(str, SAMPLE_RATES))}",
         )
-        _require(self.bands > 0, f"{self.bands} mel bands: must be at least 1")
+        _require(self.bands > 0, f"{self.bands} bands: must be at least 1")
         _require(self.log_floor > 0, f"log floor {self.log_floor}: must be above 0")
         _require(
             self.hop_s > 0 and self.hop_length > 0,
@@ -84,6 +138,27 @@ class FeatureSpec(Spec):
             0 < self.window_length <= self.n_fft,
             f"a window of {self.window_length} samples does not fit an FFT of {self.n_fft}",
         )
+        if self.kind is FrontEnd.MFCC:
+            _require(
+                0 < self.coefficients <= self.bands,
+                f"{self.coefficients} coefficients of {self.bands} mel bands: from 1 to as many",
+            )
+        if self.kind is FrontEnd.CQT:
+            _require(self.min_hz > 0, f"lowest bin at {self.min_hz} Hz: must be above 0")
+            _require(self.bins_per_octave > 0, f"{self.bins_per_octave} bins an octave: at least 1")
+            top = self.min_hz * 2 ** ((self.bands - 1) / self.bins_per_octave)
+            edge = top * 2 ** (1 / self.bins_per_octave)
+            _require(
+                edge <= self.sample_rate / 2,
+                f"{self.bands} bins, {self.bins_per_octave} an octave from {self.min_hz:g} Hz, end"
+                f" at {top:.0f} Hz: too near half the sample rate of {self.sample_rate}; choose"
+                " fewer bins or more an octave",
+            )
+
+    @property
+    def size(self) -> int:
+        """Features of a frame."""
+        return self.coefficients if self.kind is FrontEnd.MFCC else self.bands
 
     @property
     def window_length(self) -> int:
@@ -117,16 +192,34 @@ class SegmentSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec(Spec):
-    """Which network: its name, the size of its embedding where that is free, and its dropout."""
+    """Which network: its name, the size of its embedding where that is free, and its dropout.
+
+    Attributes:
+        name: of its family.
+        classes: outputs.
+        dim: size of the embedding, where that is free.
+        dims: sizes of the prefixes that are embeddings of their own, ascending; the last is `dim`
+            (Matryoshka representation learning, Kusupati et al. 2022). Empty: none but the whole.
+        dropout: before full-width FC layers and the output.
+    """
 
     name: str
     classes: int
     dim: int | None = None
+    dims: tuple[int, ...] = ()
     dropout: float = 0.5
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "dims", tuple(self.dims))
         _require(self.classes > 0, f"{self.classes} classes: must be at least 1")
         _require(0 <= self.dropout < 1, f"dropout {self.dropout}: from 0 to below 1")
+        if self.dims:
+            ascending = all(low < high for low, high in pairwise(self.dims))
+            _require(
+                ascending and self.dims[-1] == self.dim,
+                f"sizes {', '.join(map(str, self.dims))} of an embedding of {self.dim}: expected"
+                " ascending ones up to it",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +227,8 @@ class TrainSpec(Spec):
     """The paper's training recipe (section 3.2) as defaults.
 
     Open in the paper, with our choice: epochs (20), the decay (half the rate every 4 epochs, as in
-    the first author's later code) and the seed. Mixup and SpecAugment go beyond the paper.
+    the first author's later code) and the seed. Mixup, SpecAugment, balanced sampling and bfloat16
+    go beyond the paper.
     """
 
     epochs: int = 20
@@ -151,9 +245,13 @@ class TrainSpec(Spec):
     band_mask: int = 0  # SpecAugment: a masked run has fewer mel bands than this; 0: none
     hold_out_fold: str = ""  # neither trained on nor validated with
     segment_hop_s: float = 1.0  # of the training segments; below 1 s they overlap
+    sampling: Sampling = Sampling.UNIFORM
+    precision: Precision = Precision.FLOAT32
     seed: int = 0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "sampling", Sampling(self.sampling))
+        object.__setattr__(self, "precision", Precision(self.precision))
         object.__setattr__(self, "schedule", Schedule(self.schedule))
         _require(self.epochs > 0, f"{self.epochs} epochs: must be at least 1")
         # Batch normalisation needs two segments to have a variance.

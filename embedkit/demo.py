@@ -22,15 +22,9 @@ from embedkit.extraction import extract
 from embedkit.files import atomic_write
 from embedkit.models import count_parameters, resolve
 from embedkit.models.extractor import Extractor
+from embedkit.plots import confusion_matrix, embedding_map, spectrogram, training_curves
 from embedkit.progress import Track, untracked
-from embedkit.report import (
-    ReportCard,
-    confusion_matrix,
-    embedding_map,
-    spectrogram,
-    training_curves,
-    write_report,
-)
+from embedkit.report import ReportCard, write_report
 from embedkit.store import EmbeddingTable
 from embedkit.synth import write_collection
 from embedkit.training import Trained, train
@@ -211,7 +205,7 @@ def _picture(
     """Log-mel features [frames, bands] of a span of a file, and its duration."""
     rate = extractor.sample_rate
     samples = np.concatenate(list(decode(path, rate)))[round(start_s * rate) : round(end_s * rate)]
-    features = extractor.logmel(torch.from_numpy(samples[None]))[0, 0]
+    features = extractor.front_end(torch.from_numpy(samples[None]))[0, 0]
     return features.numpy(), end_s - start_s
 
 

@@ -9,6 +9,8 @@ EmbedkitError                  a message for a person: what was found, expected,
 """
 
 from enum import StrEnum
+from importlib import import_module
+from types import ModuleType
 
 
 class EmbedkitError(Exception):
@@ -53,3 +55,17 @@ class AudioError(EmbedkitError):
     def __init__(self, kind: Kind, message: str) -> None:
         super().__init__(message)
         self.kind = kind
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """Import what an extra of the installation brings.
+
+    Raises:
+        UsageError: it is not installed; says how.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise UsageError(
+            f"this needs {error.name}, which is not installed: pip install 'embedkit[{extra}]'"
+        ) from error

@@ -77,12 +77,15 @@ class NetworkEvaluation:
         clips, segments: how many were scored.
         figures: by name; those by clip, and accuracy by segment too.
         failures: clips that could not be scored, or not to their end.
+        targets, scores: of the clips that were scored, [clips, classes].
     """
 
     clips: int
     segments: int
     figures: dict[str, float | int | tuple[float, float]]
     failures: list[ClipScores]
+    targets: NDArray[np.float32]
+    scores: NDArray[np.float64]
 
 
 def evaluate(
@@ -131,10 +134,14 @@ def evaluate(
         figures["accuracy_interval"] = metrics.interval(correct)
         figures["segment_accuracy"] = float(by_segment.mean())
     figures["weighted_auc"] = metrics.weighted_auc(wanted, by_clip)
+    figures["macro_auc"] = metrics.macro_auc(wanted, by_clip)
+    figures["d_prime"] = metrics.d_prime(wanted, by_clip)
     figures["map"] = metrics.mean_average_precision(wanted, by_clip)
     return NetworkEvaluation(
         clips=len(scored),
         segments=sum(len(scores.segments) for scores in scored),
         figures=figures,
         failures=failures,
+        targets=wanted,
+        scores=by_clip,
     )

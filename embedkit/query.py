@@ -44,7 +44,7 @@ class QueryEmbedder:
             raise EmbeddingFolderError(
                 f"{folder}: not the model that made these embeddings; name that one with --model"
             )
-        self._extractor = Extractor.load(folder, device)
+        self._extractor = Extractor.load(folder, device, dim=provenance.embedding_size)
         self._spec = SegmentSpec(duration_s=provenance.segment_s, hop_s=provenance.hop_s)
         self._channel = Channel.parse(provenance.channel)
 

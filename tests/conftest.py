@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from embedkit.checkpoint import ModelConfig
 from embedkit.config import Activation, FeatureSpec, SegmentSpec, TrainSpec
-from embedkit.models import resolve
+from embedkit.models import alexnet, mlp, recurrent, resnet, resolve
 from embedkit.models.extractor import Extractor
 
 Samples = NDArray[np.float32]
@@ -19,6 +19,21 @@ Samples = NDArray[np.float32]
 @pytest.fixture(scope="session", autouse=True)
 def _two_threads() -> None:
     torch.set_num_threads(2)
+
+
+@pytest.fixture
+def narrow() -> Iterator[None]:
+    """Layers of a few units instead of thousands: the same structures, built in no time."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name, units in (
+            (alexnet, "FULL", 300),
+            (mlp, "UNITS", 30),
+            (recurrent, "UNITS", 16),
+            (recurrent, "CONTEXT", 8),
+            (resnet, "WIDTH", 4),
+        ):
+            patch.setattr(module, name, units)
+        yield
 
 
 @pytest.fixture(scope="session")

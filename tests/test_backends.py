@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -456,8 +457,8 @@ def test_evaluate_is_the_loop_over_the_splits() -> None:
     for index, row in enumerate(per_class.values()):
         assert row == {
             "clips": 12,
-            "auc": pytest.approx(metrics.roc_auc_score(truth == index, by_hand[:, index])),
-            "ap": pytest.approx(metrics.average_precision_score(truth == index, by_hand[:, index])),
+            "auc": pytest.approx(roc_auc_score(truth == index, by_hand[:, index])),
+            "ap": pytest.approx(average_precision_score(truth == index, by_hand[:, index])),
             "recall": counts[index, index] / 12,
         }
 

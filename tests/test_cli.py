@@ -1,53 +1,20 @@
 """The command line from outside: exit codes, what goes to stdout, and that both paths agree."""
 
-import contextlib
-import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from embedkit_cli import main
+from command import run, succeed
 
 from embedkit.models import MODELS, build_model, count_macs
 from embedkit.store import EmbeddingTable
-
-
-@dataclass
-class Finished:
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-def run(*arguments: object) -> Finished:
-    """Call the installed command's function in this process: torch is loaded once, not 40 times."""
-    out, err = io.StringIO(), io.StringIO()
-    code: object = 0
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-    ):
-        patch.setattr(sys, "argv", ["embedkit", *map(str, arguments)])
-        try:
-            main()
-        except SystemExit as stop:
-            code = stop.code
-    return Finished(int(code or 0), out.getvalue(), err.getvalue())
-
-
-def succeed(*arguments: object) -> str:
-    done = run(*arguments)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +38,7 @@ def work(tmp_path_factory: pytest.TempPathFactory, model_dir: Path) -> Path:
 
 def test_help_names_every_command() -> None:
     text = succeed("--help")
-    commands = "train evaluate predict extract classify search models info demo"
+    commands = "train evaluate predict extract classify search models info demo bench"
     assert all(f" {command} " in text for command in commands.split())
 
 

@@ -43,7 +43,7 @@ def make_extractor(activation: Activation) -> Extractor:
     torch.manual_seed(0)
     extractor = Extractor(config, torch.full((16,), -6.0), torch.full((16,), 3.0)).eval()
     centre = extractor.embed_segments(noise(40.0, 0).reshape(100, -1)).mean(axis=0)
-    output = extractor.network.classifier.output
+    output = extractor.network.heads["64"].output
     with torch.no_grad():
         output.weight *= 3000
         output.bias.copy_(-output.weight @ torch.from_numpy(centre))
@@ -174,8 +174,12 @@ def test_figures_are_the_metrics_of_the_clips_scores(
         "accuracy_interval": metrics.interval(right.astype(float)),
         "segment_accuracy": pytest.approx(by_segment.mean()),
         "weighted_auc": pytest.approx(np.mean([roc_auc_score(*c) for c in columns]), abs=1e-6),
+        "macro_auc": pytest.approx(np.mean([roc_auc_score(*c) for c in columns]), abs=1e-6),
+        "d_prime": pytest.approx(metrics.d_prime(np.eye(3)[truth], by_clip), abs=1e-6),
         "map": pytest.approx(np.mean([average_precision_score(*c) for c in columns]), abs=1e-6),
     }
+    np.testing.assert_allclose(done.scores, by_clip, atol=1e-6)
+    np.testing.assert_array_equal(done.targets, np.eye(3)[truth])
     assert (done.clips, done.segments, done.failures) == (24, len(by_segment), [])
 
 
@@ -192,6 +196,8 @@ def test_figures_of_several_labels_are_those_of_their_matrix(
     scores = np.array([score_file(sigmoid, clip.path).clip for clip in clips])
     assert done.figures == {
         "weighted_auc": pytest.approx(roc_auc_score(truth, scores, average="weighted")),
+        "macro_auc": pytest.approx(roc_auc_score(truth, scores, average="macro")),
+        "d_prime": pytest.approx(metrics.d_prime(truth, scores)),
         "map": pytest.approx(average_precision_score(truth, scores, average="macro")),
     }
 

@@ -1,4 +1,4 @@
-"""Log-mel features against librosa, which computes them with NumPy."""
+"""Front-ends against librosa, which computes them with NumPy."""
 
 import math
 
@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from embedkit.audio.features import LogMel
+from embedkit.audio.features import CQT, MFCC, LogMel, front_end
 from embedkit.config import SAMPLE_RATES, FeatureSpec
+from embedkit.errors import UsageError
 
 
 def logmel(sound: np.ndarray, spec: FeatureSpec) -> np.ndarray:
@@ -68,3 +69,133 @@ def test_a_tone_is_loudest_in_the_band_with_the_nearest_centre(rate):
 def test_silence_is_the_log_of_the_floor(floor):
     features = logmel(np.zeros(16000), FeatureSpec(log_floor=floor))
     assert (features == np.float32(math.log(floor))).all()
+
+
+@pytest.mark.parametrize("rate", SAMPLE_RATES)
+def test_mfcc_equal_librosa(rate, make_sound):
+    spec = FeatureSpec(kind="mfcc", sample_rate=rate)
+    sound = make_sound(1, rate)
+    found = MFCC(spec)(torch.from_numpy(sound[None])).numpy()
+    assert found.shape == (1, 1, 1 + rate // spec.hop_length, 40)
+    power = librosa.feature.melspectrogram(
+        y=sound,
+        sr=rate,
+        n_fft=2048,
+        win_length=round(0.025 * rate),
+        hop_length=round(0.010 * rate),
+        pad_mode="reflect",
+        n_mels=64,
+        htk=True,
+        norm=None,
+    )
+    expected = librosa.feature.mfcc(S=np.log(power + 1e-5), n_mfcc=40, dct_type=2, norm="ortho")
+    # A coefficient is a unit vector's product with 64 logarithms, each right to 2e-4.
+    np.testing.assert_allclose(found[0, 0], expected.T, rtol=0, atol=1e-3)
+
+
+def cqt_amplitude(sound, spec):
+    features = CQT(spec)(torch.from_numpy(sound[None].astype(np.float32)))
+    return np.sqrt(np.maximum(features[0, 0].double().exp().numpy() - spec.log_floor, 0))
+
+
+CQT_SPECS = [
+    FeatureSpec(kind="cqt"),
+    FeatureSpec(kind="cqt", sample_rate=44100, bins_per_octave=7),
+    FeatureSpec(kind="cqt", bins_per_octave=12, min_hz=110),
+]
+
+
+@pytest.mark.parametrize("spec", CQT_SPECS)
+def test_cqt_is_the_inner_product_with_librosas_wavelets(spec, make_sound):
+    rate, hop = spec.sample_rate, spec.hop_length
+    sound = make_sound(1, rate)
+    hertz = librosa.cqt_frequencies(
+        spec.bands, fmin=spec.min_hz, bins_per_octave=spec.bins_per_octave
+    )
+    wavelets, lengths = librosa.filters.wavelet(freqs=hertz, sr=rate, norm=1, pad_fft=False)
+    size = wavelets.shape[1]
+    padded = np.pad(sound.astype(np.float64), (size // 2, size))
+    frames = np.stack([padded[start : start + size] for start in range(0, rate + 1, hop)])
+    expected = np.abs(frames @ wavelets.conj().T) * np.sqrt(lengths)
+    found = cqt_amplitude(sound, spec)
+    # librosa rounds the length of a window to whole samples.
+    assert np.linalg.norm(found - expected) < 0.005 * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("spec", CQT_SPECS)
+def test_cqt_resembles_librosas_which_goes_down_by_octaves(spec, make_sound):
+    sound = make_sound(1, spec.sample_rate)
+    expected = np.abs(
+        librosa.cqt(
+            sound,
+            sr=spec.sample_rate,
+            hop_length=spec.hop_length,
+            fmin=spec.min_hz,
+            n_bins=spec.bands,
+            bins_per_octave=spec.bins_per_octave,
+            sparsity=0,
+            pad_mode="constant",
+        )
+    ).T
+    found = cqt_amplitude(sound, spec)[: len(expected)]
+    # Its filters between octaves take something from the bins that are near their edge.
+    assert np.linalg.norm(found - expected) < 0.08 * np.linalg.norm(expected)
+
+
+def test_a_tone_at_a_bin_of_the_cqt_has_the_closed_form_of_its_amplitude():
+    spec = FeatureSpec(kind="cqt")
+    hertz = spec.min_hz * 2 ** (np.arange(20, 60, 5) / spec.bins_per_octave)
+    factor = 2 ** (2 / spec.bins_per_octave)
+    quality = (factor + 1) / (factor - 1)
+    for bin_, tone in zip(range(20, 60, 5), hertz, strict=True):
+        sound = 0.5 * np.sin(2 * np.pi * tone * np.arange(16000) / 16000)
+        amplitude = cqt_amplitude(sound, spec)[20:-20]
+        assert (amplitude.argmax(axis=1) == bin_).all()
+        # Half of 0.5 stands at the positive frequency; the window sums to sqrt(its length).
+        closed = 0.25 * math.sqrt(quality * 16000 / tone)
+        np.testing.assert_allclose(amplitude[:, bin_], closed, rtol=1e-3)
+
+
+def test_white_noise_is_equally_strong_in_every_bin_of_the_cqt():
+    noise = np.random.default_rng(0).standard_normal((60, 16000)).astype(np.float32)
+    power = (
+        CQT(FeatureSpec(kind="cqt"))(torch.from_numpy(noise))[:, 0, 35:66].exp().mean(dim=(0, 1))
+    )
+    # A Hann window that sums to sqrt(n) has an energy of 3 / 2.
+    np.testing.assert_allclose(power, 1.5, rtol=0.25)
+    assert power.mean() == pytest.approx(1.5, rel=0.05)
+
+
+@pytest.mark.parametrize(("kind", "module"), [("log-mel", LogMel), ("mfcc", MFCC), ("cqt", CQT)])
+def test_the_spec_names_the_front_end_and_a_batch_gives_what_single_segments_give(
+    kind, module, make_sound
+):
+    spec = FeatureSpec(kind=kind)
+    transform = front_end(spec)
+    assert type(transform) is module
+    sounds = torch.from_numpy(np.stack([make_sound(1, seed=seed) for seed in range(3)]))
+    together = transform(sounds)
+    assert together.shape == (3, 1, 101, spec.size)
+    alone = torch.cat([transform(sound[None]) for sound in sounds])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
+    assert (
+        not transform.state_dict().keys()
+        - {"mel.spectrogram.window", "mel.mel_scale.fb"}
+        - {
+            "log_mel.mel.spectrogram.window",
+            "log_mel.mel.mel_scale.fb",
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"kind": "mfcc", "coefficients": 65}, "65 coefficients of 64 mel bands"),
+        ({"kind": "cqt", "bins_per_octave": 7}, r"end at 15\d+ Hz: too near half the sample rate"),
+        ({"kind": "cqt", "min_hz": 0}, "lowest bin at 0 Hz: must be above 0"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(settings, message):
+    with pytest.raises(UsageError, match=message):
+        FeatureSpec(**settings)

@@ -4,14 +4,16 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy.stats import binom
+from scipy.stats import binom, norm
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from embedkit.metrics import (
     accuracy,
+    d_prime,
     interval,
     macro_auc,
     mean_average_precision,
+    paired_difference,
     retrieval,
     weighted_auc,
 )
@@ -177,3 +179,34 @@ def test_average_precision_of_the_test_is_scikit_learns() -> None:
     assert average_precision(targets[:, 1], scores[:, 1]) == pytest.approx(
         average_precision_score(targets[:, 1], scores[:, 1])
     )
+
+
+@pytest.mark.parametrize("separation", [0.0, 0.5, 1.0, 2.5])
+def test_d_prime_is_the_distance_of_the_normal_distributions_that_were_drawn(
+    separation: float,
+) -> None:
+    # At the quantiles of both distributions the AUC has no noise but the grid's.
+    grid = norm.ppf((np.arange(2000) + 0.5) / 2000)
+    scores = np.concatenate([grid, grid + separation])[:, None]
+    targets = np.repeat([0.0, 1.0], 2000)[:, None]
+    assert d_prime(targets, scores) == pytest.approx(separation, abs=2e-3)
+
+
+def test_a_paired_difference_of_accuracies_has_the_interval_of_the_mean_difference() -> None:
+    rng = np.random.default_rng(0)
+    truth = np.eye(2)[rng.integers(2, size=200)]
+    first, second = (np.where(rng.random((200, 1)) < p, truth, 1 - truth) for p in (0.8, 0.6))
+
+    def share(targets: Floats, scores: Floats) -> float:
+        return accuracy(targets.argmax(axis=1), scores.argmax(axis=1))
+
+    difference, low, high = paired_difference(share, truth, first, second)
+    each = (first == truth)[:, 0].astype(float) - (second == truth)[:, 0]
+    assert difference == pytest.approx(each.mean())
+    half = 1.96 * each.std() / np.sqrt(200)  # by the central limit theorem
+    assert (low, high) == pytest.approx((each.mean() - half, each.mean() + half), abs=0.015)
+
+
+def test_a_system_is_not_different_from_itself() -> None:
+    targets, scores = draw(0)
+    assert paired_difference(weighted_auc, targets, scores, scores) == (0, 0, 0)

@@ -13,14 +13,8 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
-from embedkit.report import (
-    ReportCard,
-    confusion_matrix,
-    embedding_map,
-    spectrogram,
-    training_curves,
-    write_report,
-)
+from embedkit.plots import confusion_matrix, embedding_map, spectrogram, training_curves
+from embedkit.report import ReportCard, write_report
 
 NASTY_NAMES = [
     "plain",

@@ -27,9 +27,18 @@ from embedkit.models import resolve
 from embedkit.models.extractor import Extractor
 from embedkit.progress import Track, untracked
 from embedkit.training import Trained, loop, train
+from embedkit.training import features as features_module
 from embedkit.training.augment import mix, spec_augment
-from embedkit.training.features import compute_features
-from embedkit.training.loop import METRICS, SCRATCH, make_schedule, validation_figures
+from embedkit.training.card import CARD
+from embedkit.training.features import Features, compute_features
+from embedkit.training.loop import (
+    CURVES,
+    LEFT_OUT,
+    METRICS,
+    SCRATCH,
+    make_schedule,
+    validation_figures,
+)
 
 RATE = 16000
 PITCH = {"low": 300, "high": 2500}
@@ -128,6 +137,10 @@ def interrupt() -> None:
     raise KeyboardInterrupt
 
 
+def everything(features: Features) -> NDArray[np.float32]:
+    return features.rows(np.arange(len(features)))
+
+
 def without_seconds(history: Iterable[dict[str, float]]) -> list[dict[str, float]]:
     return [
         {name: value for name, value in record.items() if name != "seconds"} for record in history
@@ -143,7 +156,7 @@ def assert_same_model(found: Path, expected: Path) -> None:
         for folder in (found, expected)
     ]
     assert histories[0] == histories[1]
-    assert sorted(path.name for path in found.iterdir()) == [CONFIG, METRICS, WEIGHTS]
+    assert {path.name for path in found.iterdir()} == {CARD, CONFIG, CURVES, METRICS, WEIGHTS}
 
 
 def test_learns_two_classes_that_anybody_could_tell_apart(
@@ -185,7 +198,8 @@ def test_the_saved_model_gives_the_figures_of_its_epoch_on_the_validation_clips(
             "one-cycle",
             "Features",
             2,
-            ["Features", "Features", *(f"Epoch {n}/3" for n in (1, 2, 3))],
+            # Of 9 and 3 clips in shards of 2, three are there already.
+            ["Features: 2", "Features: 2", *(f"Epoch {n}/3" for n in (1, 2, 3))],
         ),
     ],
 )
@@ -197,7 +211,9 @@ def test_interrupted_and_resumed_gives_the_uninterrupted_model_bit_for_bit(
     description: str,
     item: int,
     left: list[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(features_module, "SHARD", 2)
     expected, trained = finished(schedule)
     settings = {"schedule": schedule, **AUGMENTED}
     with pytest.raises(KeyboardInterrupt):
@@ -205,7 +221,7 @@ def test_interrupted_and_resumed_gives_the_uninterrupted_model_bit_for_bit(
     work: list[str] = []
 
     def track(items: Iterable[Any], description: str, total: int | None = None) -> Iterable[Any]:
-        work.append(description)
+        work.append(f"{description}: {total}" if description == "Features" else description)
         return items
 
     resumed = run(manifest, tmp_path, resume=True, track=track, **settings)
@@ -391,10 +407,10 @@ def test_features_are_those_of_the_clips_cut_by_hand_and_so_are_their_statistics
             wanted.append(np.pad(piece, (0, round(0.4 * RATE) - len(piece))))
             owners.append(number)
     spec, segments = SMALL["features"], SMALL["segments"]
-    found = compute_features(clips, tmp_path / "f32", spec, segments)
+    found = compute_features(clips, tmp_path / "cache", spec, segments)
     by_hand = LogMel(spec)(torch.from_numpy(np.stack(wanted))).numpy()
     assert found.clip.tolist() == owners
-    np.testing.assert_allclose(found.values, by_hand, atol=1e-5)
+    np.testing.assert_allclose(everything(found), by_hand, atol=1e-5)
     mean, std = found.mean_and_std()
     np.testing.assert_allclose(mean, by_hand.mean(axis=(0, 1, 2), dtype=np.float64), atol=1e-5)
     np.testing.assert_allclose(std, by_hand.std(axis=(0, 1, 2), dtype=np.float64), atol=1e-5)
@@ -402,7 +418,7 @@ def test_features_are_those_of_the_clips_cut_by_hand_and_so_are_their_statistics
 
 def test_training_segments_may_overlap(tmp_path: Path, manifest: Manifest) -> None:
     overlapping = replace(SMALL["segments"], hop_s=0.1)
-    found = compute_features(manifest.clips[:2], tmp_path / "f32", SMALL["features"], overlapping)
+    found = compute_features(manifest.clips[:2], tmp_path / "cache", SMALL["features"], overlapping)
     assert found.clip.tolist() == [0] * 5 + [1] * 5  # from 0, 0.1, ..., 0.4 s to the end at 0.8 s
 
 
@@ -412,7 +428,7 @@ def test_a_band_that_never_varies_has_no_deviation_of_zero(
     silence = write_audio(tmp_path / "silence.wav", np.zeros(RATE, np.float32))
     found = compute_features(
         [Clip(path=silence, labels=("x",))],
-        tmp_path / "f32",
+        tmp_path / "cache",
         SMALL["features"],
         SMALL["segments"],
     )
@@ -428,7 +444,8 @@ def test_normalisation_is_over_the_training_clips_alone(tmp_path: Path, manifest
     statistics = []
     for part in (training, manifest):
         name = tmp_path / str(len(part.clips))
-        values = compute_features(part.clips, name, SMALL["features"], SMALL["segments"]).values
+        found = compute_features(part.clips, name, SMALL["features"], SMALL["segments"])
+        values = everything(found)
         axes = (0, 1, 2)
         statistics.append((values.mean(axes, np.float64), values.std(axes, np.float64)))
     (mean, std), (all_mean, _) = statistics
@@ -454,7 +471,7 @@ def test_damaged_clips_are_reported_and_training_goes_on(
     }
     assert len(done.history) == 1
     # What stands before the damage is used: a whole segment and a tail too short to count.
-    found = compute_features([bad[1]], tmp_path / "f32", SMALL["features"], SMALL["segments"])
+    found = compute_features([bad[1]], tmp_path / "cache", SMALL["features"], SMALL["segments"])
     assert found.clip.tolist() == [0]
 
 
@@ -521,16 +538,16 @@ def test_steps_are_adams_with_l2_on_the_cross_entropy_of_the_whole_batch(
 
     training, _ = split_validation(manifest, spec.validation, spec.seed)
     found = compute_features(
-        training.clips, tmp_path / "f32", settings["features"], settings["segments"]
+        training.clips, tmp_path / "cache", settings["features"], settings["segments"]
     )
     wanted = torch.from_numpy(targets(training.clips, config.labels)[found.clip])
     torch.manual_seed(spec.seed)
     extractor = Extractor(config, *map(torch.from_numpy, found.mean_and_std())).train()
-    features = extractor.normalise(torch.from_numpy(found.values))
+    features = extractor.normalise(torch.from_numpy(everything(found)))
     weights = dict(extractor.network.named_parameters())
     mean, square, clear = (dict.fromkeys(weights, 0) for _ in range(3))
     for step in (1, 2):
-        logits = extractor.network(features)
+        (logits,) = extractor.network(features)
         if several:
             loss = -(wanted * F.logsigmoid(logits) + (1 - wanted) * F.logsigmoid(-logits)).mean()
         else:
@@ -704,3 +721,176 @@ def test_validation_loss_of_certain_and_wrong_scores_is_finite() -> None:
 def test_a_training_that_diverges_says_so(tmp_path: Path, manifest: Manifest) -> None:
     with pytest.raises(EmbedkitError, match="lower learning rate than 1e\\+30"):
         run(manifest, tmp_path / "model", epochs=3, learning_rate=1e30)
+
+
+def test_a_cache_serves_trainings_on_other_folds_without_new_work(
+    tmp_path: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {**SMALL, "cache": tmp_path / "cache"}
+    train(manifest, tmp_path / "a", spec=replace(RECIPE, epochs=1), **settings)
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.f32")}
+    assert kept
+    monkeypatch.setattr(features_module, "decode", lambda *_: pytest.fail("decoded again"))
+    spec = replace(RECIPE, epochs=1, hold_out_fold="1", seed=3)
+    train(manifest, tmp_path / "b", spec=spec, **settings)
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    monkeypatch.undo()
+    train(manifest, tmp_path / "c", spec=spec, **SMALL)
+    assert_same_model(tmp_path / "b", tmp_path / "c")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"features": FeatureSpec(bands=17, n_fft=512)}, r"features\.bands is 16 there, 17 was"),
+        (
+            {"segments": SegmentSpec(duration_s=0.5, hop_s=0.5)},
+            r"segments\.duration_s is 0\.4 there",
+        ),
+    ],
+)
+def test_a_cache_with_other_settings_is_refused(
+    tmp_path: Path, manifest: Manifest, change: dict[str, Any], message: str
+) -> None:
+    settings = {key: SMALL[key] for key in ("features", "segments")}
+    compute_features(manifest.clips[:2], tmp_path, **settings)
+    with pytest.raises(UsageError, match=f"feature cache with other settings: {message}"):
+        compute_features(manifest.clips[:2], tmp_path, **settings | change)
+
+
+def test_features_do_not_depend_on_shards_or_processes(
+    tmp_path: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {key: SMALL[key] for key in ("features", "segments")}
+    whole = compute_features(manifest.clips, tmp_path / "whole", **settings)
+    monkeypatch.setattr(features_module, "SHARD", 5)
+    split = compute_features(manifest.clips, tmp_path / "split", **settings, workers=2)
+    assert len(list((tmp_path / "split").rglob("*.f32"))) == 3
+    np.testing.assert_array_equal(split.clip, whole.clip)
+    np.testing.assert_array_equal(everything(split), everything(whole))
+    for segments in ([3], [23, 0, 11, 11], []):
+        order = np.array(segments, np.int64)
+        np.testing.assert_array_equal(split.rows(order), everything(whole)[order])
+    # In another order and with clips that are not there yet.
+    clips = manifest.clips[::-1]
+    grown = compute_features(clips[:4], tmp_path / "grown", **settings)
+    assert len(grown) == 8
+    grown = compute_features(clips, tmp_path / "grown", **settings)
+    by_clip = everything(whole).reshape(12, 2, 1, *everything(whole).shape[2:])
+    np.testing.assert_array_equal(everything(grown), by_clip[::-1].reshape(everything(whole).shape))
+
+
+def test_a_file_that_changed_and_a_shard_that_was_cut_are_computed_again(
+    tmp_path: Path, write_clips: Any
+) -> None:
+    settings = {key: SMALL[key] for key in ("features", "segments")}
+    clips = write_clips(tmp_path / "clips", 3).clips
+    first = everything(compute_features(clips, tmp_path / "cache", **settings))
+    write_clips(tmp_path / "clips", 1, seed=50)  # the first file anew
+    second = everything(compute_features(clips, tmp_path / "cache", **settings))
+    assert (second[:2] != first[:2]).any()
+    np.testing.assert_array_equal(second[2:], first[2:])
+    for shard in (tmp_path / "cache").rglob("*.f32"):
+        shard.write_bytes(shard.read_bytes()[:-4])
+    third = everything(compute_features(clips, tmp_path / "cache", **settings))
+    np.testing.assert_array_equal(third, second)
+
+
+def test_balanced_sampling_draws_labels_evenly_and_again_the_same(
+    tmp_path: Path, write_clips: Any
+) -> None:
+    full = write_clips(tmp_path / "clips", 40).clips
+    rare = Manifest((*full[::2], *full[1:8:2]), several_labels=False)  # 20 low, 4 high
+    drawn: list[list[int]] = []
+
+    def track(items: Iterable[Any], description: str, total: int | None = None) -> Any:
+        if description.startswith("Epoch"):
+            drawn.append([number for batch in items for number in batch.tolist()])
+        return items
+
+    for name in ("a", "b"):
+        run(rare, tmp_path / name, track=track, epochs=2, sampling="balanced", batch_size=60)
+    assert drawn[:2] == drawn[2:]
+    assert drawn[0] != drawn[1]
+    training, _ = split_validation(rare, RECIPE.validation, 0)
+    labels = [clip.labels[0] for clip in training.clips for _ in range(2)]
+    assert len(drawn[0]) == len(labels)
+    high = sum(labels[number] == "high" for epoch in drawn[:2] for number in epoch)
+    count = 2 * len(labels)
+    # Three standard deviations of a fair coin; evenly over segments it would be a sixth.
+    assert abs(high - count / 2) < 3 * math.sqrt(count) / 2
+    assert labels.count("high") / len(labels) < 0.25
+
+
+def test_bfloat16_trains_almost_the_same_and_keeps_float32_weights(
+    tmp_path: Path, manifest: Manifest
+) -> None:
+    losses = {}
+    for precision in ("float32", "bfloat16"):
+        done = run(manifest, tmp_path / precision, precision=precision, epochs=1)
+        losses[precision] = done.history[0]["train_loss"]
+    assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.05)
+    assert losses["bfloat16"] != losses["float32"]
+    weights = Extractor.load(tmp_path / "bfloat16").state_dict().values()
+    assert {value.dtype for value in weights} <= {torch.float32, torch.int64}
+
+
+def test_the_model_card_says_what_the_model_is_and_what_it_was_made_of(
+    tmp_path: Path, manifest: Manifest
+) -> None:
+    nasty = replace(manifest, source="a|b <script>", left_out=(("x.wav", "missing"),))
+    done = run(nasty, tmp_path, epochs=2, mixup=0.25)
+    card = (tmp_path / CARD).read_text()
+    assert card.startswith("---\nlibrary_name: embedkit\n")
+    extractor = Extractor.load(tmp_path)
+    best = done.history[done.best_epoch - 1]
+    for row in (
+        f"| parameters | {sum(p.numel() for p in extractor.network.parameters()):,} |",
+        "| training clips | 9 |",
+        "| training segments | 18 |",
+        "| validation clips | 3 |",
+        "| clips left out | 1 |",
+        "| source | a\\|b \\<script\\> |",
+        f"| validation loss | {best['validation_loss']} |",
+        "| training.mixup | 0.25 |",
+        "| features.bands | 16 |",
+        "Labels: high, low",
+    ):
+        assert row in card
+    assert (tmp_path / CURVES).read_bytes().startswith(b"\x89PNG")
+    listed = (tmp_path / LEFT_OUT).read_text().splitlines()
+    assert listed == ["clip,reason", "x.wav,missing"]
+
+
+def test_tensorboard_gets_the_figures_of_every_epoch_once(
+    tmp_path: Path, manifest: Manifest
+) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    settings = {**SMALL, "spec": RECIPE, "tensorboard": True}
+    with pytest.raises(KeyboardInterrupt):
+        train(manifest, tmp_path, track=stop_at("Epoch 2/3", 1, interrupt), **settings)
+    done = train(manifest, tmp_path, resume=True, **settings)
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    for name in ("train_loss", "validation_loss", "validation_accuracy", "learning_rate"):
+        found = [(event.step, event.value) for event in events.Scalars(name)]
+        assert found == [
+            (record["epoch"], pytest.approx(record[name], rel=1e-6)) for record in done.history
+        ]
+
+
+def test_tensorboard_that_is_not_installed_is_said_before_the_work(
+    tmp_path: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    with pytest.raises(UsageError, match=r"pip install 'embedkit\[tensorboard\]'"):
+        train(manifest, tmp_path / "model", spec=RECIPE, tensorboard=True, **SMALL)
+    assert not (tmp_path / "model").exists()
+
+
+def test_three_segments_in_batches_of_two_are_one_batch(tmp_path: Path, write_clips: Any) -> None:
+    clips = write_clips(tmp_path / "clips", 4).clips
+    short = Manifest(clips[:2] + clips[2:], several_labels=False)
+    spec = replace(RECIPE, epochs=1, batch_size=2, validation=0.5, segment_hop_s=0.2)
+    done = train(short, tmp_path / "model", spec=spec, **SMALL)  # 2 clips of 3 segments
+    assert len(done.history) == 1

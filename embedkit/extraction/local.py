@@ -61,6 +61,7 @@ def extract(
     model: Path,
     folder: Path,
     *,
+    dim: int | None = None,
     hop_s: float | None = None,
     batch_size: int = 32,
     workers: int = 1,
@@ -74,6 +75,7 @@ def extract(
         root: folder of audio, or one file.
         model: the model folder.
         folder: the embedding folder; made, or gone on with.
+        dim: size of the embedding, where the model was trained for several.
         hop_s: between two segments; the model's own by default.
         batch_size: segments that the network takes at a time.
         workers: processes; the vectors do not depend on it.
@@ -97,7 +99,7 @@ def extract(
         audio_root=str(base.resolve()),
         model=str(model.resolve()),
         fingerprint=fingerprint(model),
-        embedding_size=_embedding_size(config),
+        embedding_size=_embedding_size(config, dim),
         features=config.features.to_dict(),
         segment_s=segments.duration_s,
         hop_s=segments.hop_s,
@@ -153,9 +155,9 @@ def _run(job: Job, listing: Listing, workers: int, track: Track) -> Extraction:
     return run
 
 
-def _embedding_size(config: ModelConfig) -> int:
+def _embedding_size(config: ModelConfig, dim: int | None) -> int:
     with torch.device("meta"):  # the shapes alone
-        return build_model(config.model, config.feature_shape).embedding_size
+        return build_model(config.model, config.feature_shape).size(dim)
 
 
 def _has_changed(path: Path, record: FileRecord) -> bool:

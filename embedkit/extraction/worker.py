@@ -55,7 +55,7 @@ def run_worker(job: Job, shard: int, paths: Iterable[Path]) -> Generator[FileRec
     Raises:
         EmbeddingFolderError: another process writes this shard.
     """
-    extractor = Extractor.load(job.model, job.device)
+    extractor = Extractor.load(job.model, job.device, dim=job.provenance.embedding_size)
     with EmbeddingWriter(job.folder, job.provenance, shard) as writer:
         for batch in _batches(_items(job, extractor.sample_rate, paths), job.batch_size):
             yield from _write(extractor, writer, batch)

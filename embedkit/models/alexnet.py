@@ -1,13 +1,10 @@
 """AlexNet for log-mel segments, and the paper's strategies to make it small (Table 2)."""
 
-from collections import OrderedDict
-from collections.abc import Sequence
-
 import torch
 from torch import nn
 
 from embedkit.config import ModelSpec
-from embedkit.models.network import Network
+from embedkit.models.network import Network, free_size, output, output_heads, sequence
 
 FULL = 3982  # units of the full-width FC layers
 MAPS = 256  # of the last convolution
@@ -27,12 +24,12 @@ def alexnet_bn(spec: ModelSpec, shape: tuple[int, int]) -> Network:
 
 def small_fc(spec: ModelSpec, shape: tuple[int, int]) -> Network:
     """FC-D: AlexNet(BN) whose two FC layers both have D units."""
-    return _fully_connected(spec, shape, width=_dim(spec), normalised=True)
+    return _fully_connected(spec, shape, width=free_size(spec), normalised=True)
 
 
 def bottleneck_final(spec: ModelSpec, shape: tuple[int, int]) -> Network:
     """Bneck-Final-D: a linear layer of D units between the last FC layer and the output."""
-    dim = _dim(spec)
+    dim = free_size(spec)
     trunk, flat = _trunk(shape)
     embedding = [
         *trunk,
@@ -40,30 +37,34 @@ def bottleneck_final(spec: ModelSpec, shape: tuple[int, int]) -> Network:
         *_fc(2, FULL, FULL, spec.dropout),
         ("bottleneck", nn.Linear(FULL, dim)),
     ]
-    return Network(_sequence(embedding), _sequence(_output(dim, spec)), dim)
+    return Network(sequence(embedding), output_heads(spec))
 
 
 def bottleneck_mid(spec: ModelSpec, shape: tuple[int, int]) -> Network:
-    """Bneck-Mid-D: a linear layer of D units between the two FC layers."""
-    dim = _dim(spec)
+    """Bneck-Mid-D: a linear layer of D units between the two FC layers.
+
+    Each prefix that is an embedding of its own has a second FC layer and an output of its own.
+    """
+    dim = free_size(spec)
     trunk, flat = _trunk(shape)
     embedding = [
         *trunk,
         *_fc(1, flat, FULL, spec.dropout),
         ("bottleneck", nn.Linear(FULL, dim)),
     ]
-    classifier = [*_fc(2, dim, FULL, spec.dropout), *_output(FULL, spec)]
-    return Network(_sequence(embedding), _sequence(classifier), dim)
+    heads = {
+        size: sequence([*_fc(2, size, FULL, spec.dropout), *output(FULL, spec)])
+        for size in spec.dims or (dim,)
+    }
+    return Network(sequence(embedding), heads)
 
 
 def global_average_pooling(spec: ModelSpec, shape: tuple[int, int]) -> Network:
     """Global-avg-pool: the mean of each map after the last max-pool replaces both FC layers."""
-    dim = _dim(spec)
+    dim = free_size(spec)
     trunk, _ = _trunk(shape, maps=dim)
     trunk[-1] = ("pool", nn.AdaptiveAvgPool2d(1))
-    return Network(
-        _sequence([*trunk, ("flatten", nn.Flatten())]), _sequence(_output(dim, spec)), dim
-    )
+    return Network(sequence([*trunk, ("flatten", nn.Flatten())]), output_heads(spec))
 
 
 def _fully_connected(
@@ -75,7 +76,7 @@ def _fully_connected(
         *_fc(1, flat, width, spec.dropout, normalised),
         *_fc(2, width, width, spec.dropout, normalised),
     ]
-    return Network(_sequence(embedding), _sequence(_output(width, spec)), width)
+    return Network(sequence(embedding), {width: sequence(output(width, spec))})
 
 
 def _trunk(
@@ -93,7 +94,7 @@ def _trunk(
         ("pool5", nn.MaxPool2d(3, 2)),
         ("flatten", nn.Flatten()),
     ]
-    probe = _sequence(layers).eval()  # a batch of one has no variance to normalise by
+    probe = sequence(layers).eval()  # a batch of one has no variance to normalise by
     with torch.inference_mode():
         flat = int(probe(torch.zeros(1, 1, *shape)).shape[1])
     probe.train()
@@ -124,19 +125,3 @@ def _fc(number: int, inputs: int, outputs: int, dropout: float, normalised: bool
     if normalised:
         layers.append((f"fc{number}_bn", nn.BatchNorm1d(outputs)))
     return [*layers, (f"fc{number}_relu", nn.ReLU())]
-
-
-def _output(inputs: int, spec: ModelSpec) -> Layers:
-    return [
-        ("output_dropout", nn.Dropout(spec.dropout)),
-        ("output", nn.Linear(inputs, spec.classes)),
-    ]
-
-
-def _sequence(layers: Sequence[tuple[str, nn.Module]]) -> nn.Sequential:
-    return nn.Sequential(OrderedDict(layers))
-
-
-def _dim(spec: ModelSpec) -> int:
-    assert spec.dim is not None  # build_model has set it
-    return spec.dim

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from embedkit.audio.decode import Samples
-from embedkit.audio.features import LogMel
+from embedkit.audio.features import front_end
 from embedkit.audio.segments import cut, in_batches, stack
 from embedkit.checkpoint import ModelConfig, load_model, save_model
 from embedkit.config import Activation
@@ -20,12 +20,13 @@ BATCH = 64  # segments at a time, so that an hour in one call needs no more memo
 
 
 class Extractor(nn.Module):
-    """Waveforms -> log-mel -> normalisation -> network.
+    """Waveforms -> features -> normalisation -> network.
 
     Attributes:
         config: everything that its numbers depend on, but the weights.
         network: the trained network.
-        mean, std: of each mel band over the training set, float32 [bands].
+        embedding_size: D, the length of an embedding; of a Matryoshka network, that in use.
+        mean, std: of each feature over the training set, float32 [bands].
     """
 
     mean: Tensor
@@ -33,23 +34,31 @@ class Extractor(nn.Module):
 
     def __init__(self, config: ModelConfig, mean: Tensor, std: Tensor) -> None:
         super().__init__()
-        if mean.shape != (config.features.bands,) or std.shape != mean.shape:
-            raise UsageError(f"mean and std are not of {config.features.bands} bands")
+        if mean.shape != (config.features.size,) or std.shape != mean.shape:
+            raise UsageError(f"mean and std are not of {config.features.size} bands")
         self.config = config
-        self.logmel = LogMel(config.features)
+        self.front_end = front_end(config.features)
         self.register_buffer("mean", mean)
         self.register_buffer("std", std)
         network = build_model(config.model, config.feature_shape)
         # On CPUs convolutions run up to twice as fast with channels last.
         self.network: Network = network.to(memory_format=torch.channels_last)
+        self.embedding_size = network.embedding_size
 
     @classmethod
-    def load(cls, folder: str | Path, device: str = "cpu") -> "Extractor":
+    def load(
+        cls, folder: str | Path, device: str = "cpu", *, dim: int | None = None
+    ) -> "Extractor":
         """Read a model folder, ready to use.
+
+        Args:
+            folder: that `embedkit train` wrote.
+            device: where torch computes.
+            dim: the size of the embedding, where the model was trained for several.
 
         Raises:
             ModelFolderError: it is not one, is damaged, or another version of embedkit wrote it.
-            UsageError: there is no such device.
+            UsageError: there is no such device or size.
         """
         check_device(device)
         config, tensors = load_model(Path(folder))
@@ -60,17 +69,13 @@ class Extractor(nn.Module):
             raise ModelFolderError(
                 f"{folder}: the weights do not fit the settings: {error}"
             ) from error
+        extractor.embedding_size = extractor.network.size(dim)
         return extractor.to(device).eval()
 
     def save(self, folder: str | Path) -> None:
         """Write config.json and model.safetensors."""
         tensors = {"mean": self.mean, "std": self.std, **self.network.state_dict()}
         save_model(Path(folder), self.config, tensors)
-
-    @property
-    def embedding_size(self) -> int:
-        """D, the length of an embedding."""
-        return self.network.embedding_size
 
     @property
     def sample_rate(self) -> int:
@@ -83,8 +88,8 @@ class Extractor(nn.Module):
 
     def forward(self, segments: Tensor) -> Tensor:
         """Embeddings [B, D] of segments [B, samples]."""
-        embedding: Tensor = self.network.embedding(self.normalise(self.logmel(segments)))
-        return embedding
+        embedding: Tensor = self.network.embedding(self.normalise(self.front_end(segments)))
+        return embedding[:, : self.embedding_size]
 
     def activate(self, logits: Tensor) -> Tensor:
         """Scores in [0, 1] of class outputs [B, classes]: softmax or sigmoid, as trained."""
@@ -101,7 +106,7 @@ class Extractor(nn.Module):
     @torch.inference_mode()
     def score_segments(self, segments: Samples) -> NDArray[np.float32]:
         """Scores float32 [B, classes] of segments float32 [B, samples]."""
-        logits = self.network.classifier(self(self._tensor(segments)))
+        logits = self.network.classify(self(self._tensor(segments)))
         scores: NDArray[np.float32] = self.activate(logits).cpu().numpy()
         return scores
 

@@ -1,37 +1,98 @@
-"""What every network is: one half that makes the embedding, one that classifies it."""
+"""What every network is: one part that makes the embedding, and heads that classify it."""
 
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from embedkit.config import ModelSpec
+from embedkit.errors import UsageError
+
+Layers = Iterable[tuple[str, nn.Module]]
 
 
 class Network(nn.Module):
     """Normalised features -> embedding -> one output per class.
 
+    Most networks have one head, on the whole embedding. A Matryoshka network has one for each
+    prefix that is an embedding of its own.
+
     Attributes:
         embedding: [B, 1, frames, bands] -> [B, D].
-        classifier: [B, D] -> [B, classes], before softmax or sigmoid.
-        embedding_size: D.
+        heads: by the length d of the prefix, ascending to D: [B, d] -> [B, classes], before
+            softmax or sigmoid.
     """
 
-    def __init__(self, embedding: nn.Module, classifier: nn.Module, embedding_size: int) -> None:
+    def __init__(self, embedding: nn.Module, heads: Mapping[int, nn.Module]) -> None:
         super().__init__()
         self.embedding = embedding
-        self.classifier = classifier
-        self.embedding_size = embedding_size
+        self.heads = nn.ModuleDict({str(size): head for size, head in sorted(heads.items())})
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Class outputs [B, classes] of features [B, 1, frames, bands]."""
-        logits: Tensor = self.classifier(self.embedding(features))
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Lengths of the prefixes that are embeddings, ascending."""
+        return tuple(int(size) for size in self.heads)
+
+    @property
+    def embedding_size(self) -> int:
+        """D."""
+        return self.sizes[-1]
+
+    def size(self, dim: int | None) -> int:
+        """The size asked for, or D.
+
+        Raises:
+            UsageError: no prefix of that size was trained.
+        """
+        if dim is None:
+            return self.embedding_size
+        if dim not in self.sizes:
+            sizes = ", ".join(map(str, self.sizes))
+            raise UsageError(
+                f"the model has embeddings of {sizes}, not of {dim}; `embedkit train --dims` makes"
+                " one with several sizes"
+            )
+        return dim
+
+    def classify(self, embedding: Tensor) -> Tensor:
+        """Class outputs [B, classes] of embeddings [B, d], d one of `sizes`."""
+        logits: Tensor = self.heads[str(embedding.shape[1])](embedding)
         return logits
+
+    def forward(self, features: Tensor) -> list[Tensor]:
+        """Class outputs [B, classes] by each head of features [B, 1, frames, bands]."""
+        embedding: Tensor = self.embedding(features)
+        return [self.classify(embedding[:, :size]) for size in self.sizes]
 
 
 Build = Callable[[ModelSpec, tuple[int, int]], Network]
 """Makes a network from its spec and the shape of a segment's features (frames, bands)."""
+
+
+def sequence(layers: Layers) -> nn.Sequential:
+    """Layers one after the other, by their names."""
+    return nn.Sequential(OrderedDict(layers))
+
+
+def output(inputs: int, spec: ModelSpec) -> list[tuple[str, nn.Module]]:
+    """The output layer and the dropout before it."""
+    return [
+        ("output_dropout", nn.Dropout(spec.dropout)),
+        ("output", nn.Linear(inputs, spec.classes)),
+    ]
+
+
+def free_size(spec: ModelSpec) -> int:
+    """The size of the embedding, of a family that leaves it free."""
+    assert spec.dim is not None  # build_model has checked it
+    return spec.dim
+
+
+def output_heads(spec: ModelSpec) -> dict[int, nn.Module]:
+    """An output layer on each prefix of the embedding that is one of its own."""
+    return {size: sequence(output(size, spec)) for size in spec.dims or (free_size(spec),)}
 
 
 def count_parameters(network: nn.Module) -> int:

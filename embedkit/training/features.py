@@ -1,47 +1,84 @@
-"""The features of all training clips in one memory-mapped file, so that RAM does not limit them."""
+"""The features of training clips on disk: computed once, memory-mapped, shared by trainings."""
 
+import hashlib
 import json
-from collections.abc import Sequence
+import math
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock
 from numpy.typing import NDArray
 
 from embedkit.audio.decode import decode
-from embedkit.audio.features import LogMel
+from embedkit.audio.features import front_end
 from embedkit.audio.segments import cut, in_batches, stack
-from embedkit.config import FeatureSpec, SegmentSpec
+from embedkit.config import FeatureSpec, SegmentSpec, difference
 from embedkit.datasets import Clip
 from embedkit.errors import AudioError, DatasetError, UsageError
 from embedkit.files import atomic_write
 from embedkit.progress import Track, untracked
 
 BATCH = 64  # segments whose features are computed at a time
+SHARD = 64  # clips, at least
+SHARDS = 256  # of one computation, at most: each that is open takes a file descriptor
+
+Failure = tuple[str, str, str]
+Key = tuple[str, int, int]  # path, size and time of change: another file of that name is another
 
 
-@dataclass(frozen=True, kw_only=True)
 class Features:
-    """Features of segments and the clip that each belongs to.
+    """Features of the segments of some clips, in a cache's memory-mapped shards.
 
     Attributes:
-        values: float32 [segments, 1, frames, bands], memory-mapped, copied on write.
-        clip: int64 [segments], the index of the clip in the list they were made from.
+        clip: int64 [segments], the index of the clip in the list they were asked for.
         failures: clips that gave no features, or not all: (path, kind, message).
     """
 
-    values: NDArray[np.float32]
-    clip: NDArray[np.int64]
-    failures: list[tuple[str, str, str]]
+    def __init__(
+        self,
+        shards: Sequence[NDArray[np.float32]],
+        shard: NDArray[np.int64],
+        row: NDArray[np.int64],
+        clip: NDArray[np.int64],
+        failures: list[Failure],
+    ) -> None:
+        self._shards = shards
+        self._shard, self._row = shard, row  # where each segment stands
+        self.clip = clip
+        self.failures = failures
+
+    def __len__(self) -> int:
+        return len(self.clip)
+
+    def rows(self, segments: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The features [n, 1, frames, bands] of the segments of these numbers [n]."""
+        shard, row = self._shard[segments], self._row[segments]
+        values = np.empty((len(segments), *self._shards[0].shape[1:]), np.float32)
+        for number in np.unique(shard):
+            here = shard == number
+            values[here] = self._shards[number][row[here]]
+        return values
+
+    def in_batches(self, size: int) -> Iterator[NDArray[np.float32]]:
+        """All features in order, `size` segments at a time."""
+        for start in range(0, len(self), size):
+            yield self.rows(np.arange(start, min(start + size, len(self))))
 
     def mean_and_std(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Mean and deviation of each band [bands] over all segments and frames."""
-        bands = self.values.shape[-1]
+        bands = self._shards[0].shape[-1]
         total, squares, count = np.zeros(bands), np.zeros(bands), 0
-        for start in range(0, len(self.values), 1024):
-            frames = self.values[start : start + 1024].reshape(-1, bands).astype(np.float64)
+        for batch in self.in_batches(1024):
+            frames = batch.reshape(-1, bands).astype(np.float64)
             total += frames.sum(axis=0)
             squares += np.square(frames).sum(axis=0)
             count += len(frames)
@@ -50,74 +87,159 @@ class Features:
         return mean.astype(np.float32), deviation.astype(np.float32)
 
 
+@dataclass(frozen=True)
+class Cached:
+    """Where the features of a clip stand: its rows of a shard, and what was wrong with it."""
+
+    shard: Path
+    shape: tuple[int, ...]  # of the shard
+    first: int
+    rows: int
+    kind: str
+    message: str
+
+
 def compute_features(
     clips: Sequence[Clip],
-    path: Path,
+    cache: Path,
     features: FeatureSpec,
     segments: SegmentSpec,
+    *,
+    workers: int = 1,
     track: Track = untracked,
 ) -> Features:
-    """Compute the features of clips into `path`, or open what an interrupted run computed.
+    """Compute the features that a cache does not hold yet, and open those of the clips.
+
+    A cache grows by shards, each a file of float32 values and its index, renamed when it is whole.
+    Trainings on other clips, folds or hops may share it; a file that has changed is computed again.
 
     Args:
-        clips: their audio is decoded once, in order.
-        path: of the file of float32 values; its index goes beside it.
+        clips: their audio is decoded once.
+        cache: the folder.
         features: of the model.
         segments: how the clips are cut.
-        track: shows the progress over clips.
+        workers: processes; the features do not depend on it.
+        track: shows the progress over shards.
 
     Raises:
         DatasetError: not one clip can be decoded.
-        UsageError: the interrupted run had other clips or settings.
+        UsageError: the cache was made with other settings.
     """
-    settings = {
-        "features": features.to_dict(),
-        "segments": segments.to_dict(),
-        "clips": [[str(clip.path), *clip.labels] for clip in clips],
-    }
-    index_path = path.with_suffix(".json")
-    if not index_path.exists():
-        written = _write(clips, path, features, segments, track)
-        if not written["clip"]:
-            found, kind, message = written["failures"][0]
-            raise DatasetError(
-                f"none of {len(clips)} clips can be decoded; {found}: {kind}: {message}"
-            )
-        with atomic_write(index_path) as file:
-            file.write(json.dumps({"settings": settings, **written}).encode())
-    index = json.loads(index_path.read_bytes())
-    if index["settings"] != settings:
-        raise UsageError(f"{path.parent}: the training there began with other clips")
-    values = np.memmap(path, np.float32, mode="c", shape=(len(index["clip"]), *index["shape"]))
-    return Features(
-        values=values,
-        clip=np.array(index["clip"], np.int64),
-        failures=[tuple(failure) for failure in index["failures"]],
-    )
+    _check_settings(cache, features, segments)
+    folder = cache / f"hop-{segments.hop_s:g}s"
+    folder.mkdir(parents=True, exist_ok=True)
+    keys = [_key(clip.path) for clip in clips]
+    with FileLock(folder / ".lock"):  # another training that needs the same waits, and finds it
+        known = _read(folder)
+        missing = list(dict.fromkeys(key for key in keys if key not in known))
+        size = max(SHARD, math.ceil(len(missing) / SHARDS))
+        shares = [missing[start : start + size] for start in range(0, len(missing), size)]
+        write = partial(_write_shard, folder, features, segments)
+        if shares:
+            with _mapper(workers) as mapped:
+                for _ in track(mapped(write, shares), "Features", len(shares)):
+                    pass
+            known = _read(folder)
+    return _open([known[key] for key in keys], [clip.path for clip in clips])
 
 
-def _write(
-    clips: Sequence[Clip], path: Path, features: FeatureSpec, segments: SegmentSpec, track: Track
-) -> dict[str, Any]:
-    logmel = LogMel(features)
-    owners: list[int] = []
-    failures: list[tuple[str, str, str]] = []
-    shape: tuple[int, ...] = ()
+@contextmanager
+def _mapper(workers: int) -> Iterator[Callable[..., Iterator[None]]]:
+    """`map` here, or over processes."""
+    if workers == 1:
+        yield map
+        return
+    context = multiprocessing.get_context("spawn")  # a fork of a threaded torch may hang
+    with ProcessPoolExecutor(
+        workers, context, initializer=torch.set_num_threads, initargs=(1,)
+    ) as pool:
+        yield pool.map
+
+
+def _check_settings(cache: Path, features: FeatureSpec, segments: SegmentSpec) -> None:
+    path = cache / "settings.json"
+    asked = {"features": features.to_dict(), "segments": {"duration_s": segments.duration_s}}
+    if not path.exists():
+        with atomic_write(path) as file:
+            file.write(json.dumps(asked, indent=2).encode())
+    try:
+        odd = difference(json.loads(path.read_bytes()), asked)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UsageError(f"{path}: not the settings of a feature cache: {error}") from error
+    if odd:
+        raise UsageError(f"{cache}: a feature cache with other settings: {odd}")
+
+
+def _key(path: Path) -> Key:
+    try:
+        status = path.stat()
+    except OSError:
+        return os.path.abspath(path), 0, 0  # decode says why
+    return os.path.abspath(path), status.st_size, status.st_mtime_ns
+
+
+def _write_shard(
+    folder: Path, features: FeatureSpec, segments: SegmentSpec, keys: list[Key]
+) -> None:
+    name = hashlib.sha256(repr(keys).encode()).hexdigest()[:16]
     rate = features.sample_rate
-    with path.open("wb") as file, torch.inference_mode():
-        for number, clip in enumerate(track(clips, "Features", len(clips))):
+    compute = front_end(features)
+    clips: list[tuple[Any, ...]] = []
+    shape: tuple[int, ...] = (0,)
+    with atomic_write(folder / f"{name}.f32") as file, torch.inference_mode():
+        for key in keys:
             whole = (
                 segment
-                for segment in cut(decode(clip.path, rate), segments, rate)
+                for segment in cut(decode(Path(key[0]), rate), segments, rate)
                 # A sliver at a clip's end is mostly padding and would teach silence.
                 if not segment.index or segment.end_s - segment.start_s >= segments.duration_s / 2
             )
+            rows, kind, message = 0, "", ""
             try:
                 for batch in in_batches(whole, BATCH):
-                    values = logmel(torch.from_numpy(stack(batch))).numpy()
-                    values.tofile(file)
+                    values = compute(torch.from_numpy(stack(batch))).numpy()
+                    file.write(values.tobytes())
                     shape = values.shape[1:]
-                    owners += [number] * len(batch)
+                    rows += len(batch)
             except AudioError as error:
-                failures.append((str(clip.path), str(error.kind), str(error)))
-    return {"clip": owners, "shape": shape, "failures": failures}
+                kind, message = str(error.kind), str(error)
+            clips.append((*key, rows, kind, message))
+    with atomic_write(folder / f"{name}.json") as file:
+        file.write(json.dumps({"shape": shape, "clips": clips}).encode())
+
+
+def _read(folder: Path) -> dict[Key, Cached]:
+    known = {}
+    for path in sorted(folder.glob("*.json")):
+        index = json.loads(path.read_bytes())
+        shape = (sum(clip[3] for clip in index["clips"]), *index["shape"])
+        shard = path.with_suffix(".f32")
+        if not shard.exists() or shard.stat().st_size != 4 * math.prod(shape):
+            continue  # cut by hand or by a full disk: computed again
+        first = 0
+        for *key, rows, kind, message in index["clips"]:
+            known[tuple(key)] = Cached(shard, shape, first, rows, kind, message)
+            first += rows
+    return known
+
+
+def _open(cached: Sequence[Cached], paths: Sequence[Path]) -> Features:
+    failures = [
+        (str(path), clip.kind, clip.message)
+        for path, clip in zip(paths, cached, strict=True)
+        if clip.kind
+    ]
+    shapes = {clip.shard: clip.shape for clip in cached if clip.rows}
+    if not shapes:
+        found, kind, message = failures[0]
+        raise DatasetError(f"none of {len(paths)} clips can be decoded; {found}: {kind}: {message}")
+    number = {path: index for index, path in enumerate(shapes)}
+    counts = [clip.rows for clip in cached]
+    return Features(
+        # Copied on write: torch takes no array that cannot be written to.
+        shards=[np.memmap(path, np.float32, "c", shape=shape) for path, shape in shapes.items()],
+        shard=np.repeat([number.get(clip.shard, -1) for clip in cached], counts),
+        row=np.concatenate([clip.first + np.arange(clip.rows) for clip in cached]),
+        clip=np.repeat(np.arange(len(cached)), counts),
+        failures=failures,
+    )

@@ -1,12 +1,16 @@
 """The training loop: the paper's recipe, the best checkpoint by validation, resumable."""
 
+import csv
 import io
 import json
 import logging
 import math
 import shutil
 import time
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +20,39 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import Adam, Optimizer, lr_scheduler
+from torch.utils.data import WeightedRandomSampler
 
 from embedkit import metrics
 from embedkit.checkpoint import CONFIG, ModelConfig, load_config
-from embedkit.config import Activation, FeatureSpec, ModelSpec, Schedule, SegmentSpec, TrainSpec
+from embedkit.config import (
+    Activation,
+    FeatureSpec,
+    ModelSpec,
+    Precision,
+    Sampling,
+    Schedule,
+    SegmentSpec,
+    TrainSpec,
+    difference,
+)
 from embedkit.datasets import Manifest, split_validation
 from embedkit.datasets.manifest import targets
-from embedkit.errors import DatasetError, EmbedkitError, ModelFolderError, UsageError
+from embedkit.errors import DatasetError, EmbedkitError, ModelFolderError, UsageError, require
 from embedkit.files import atomic_write
 from embedkit.models import build_model
 from embedkit.models.extractor import Extractor, check_device
+from embedkit.plots import save_png, training_curves
 from embedkit.progress import Track, untracked
 from embedkit.training.augment import mix, spec_augment
+from embedkit.training.card import write_card
 from embedkit.training.features import Features, compute_features
+from embedkit.training.parallel import Processes, join
 
 log = logging.getLogger(__name__)
 
 METRICS = "metrics.jsonl"
+CURVES = "curves.png"
+LEFT_OUT = "left_out.csv"
 SCRATCH = "training"  # features and state of a training under way, inside the model folder
 
 History = list[dict[str, float]]
@@ -61,15 +81,22 @@ def train(
     features: FeatureSpec,
     segments: SegmentSpec,
     spec: TrainSpec,
+    cache: Path | None = None,
+    workers: int = 1,
     device: str = "cpu",
     resume: bool = False,
+    tensorboard: bool = False,
     track: Track = untracked,
 ) -> Trained:
     """Train an extractor and write its model folder.
 
     The folder always holds the best model so far, by validation loss (cross-entropy of the clips'
-    mean scores), and metrics.jsonl. Every epoch leaves a state from which `resume` continues; the
-    result is the same as without an interruption.
+    mean scores of the whole embedding), and metrics.jsonl. Every epoch leaves a state from which
+    `resume` continues; the result is the same as without an interruption. At the end a picture of
+    the curves and a model card join it.
+
+    Under torchrun the processes share every batch and average their gradients; batch
+    normalisation's statistics are of each process's own share.
 
     Args:
         manifest: the training clips, and those of the held-out fold if the recipe names one.
@@ -78,8 +105,12 @@ def train(
         features: the front-end.
         segments: how clips are cut.
         spec: the recipe.
+        cache: folder of a feature cache to use and to keep; by default there is one that goes with
+            the end of the training.
+        workers: processes that compute features.
         device: where torch computes.
         resume: continue an interrupted training with the same settings.
+        tensorboard: also write the figures of each epoch for TensorBoard, into the model folder.
         track: shows the progress.
 
     Raises:
@@ -102,55 +133,102 @@ def train(
     check_device(device)
     with torch.device("meta"):  # refuse what cannot be built before the work begins
         build_model(config.model, config.feature_shape)
-    scratch = folder / SCRATCH
+    if tensorboard:
+        require("tensorboard", "tensorboard")
     _check_folder(folder, config, resume)
+    scratch = folder / SCRATCH
     if resume and (folder / CONFIG).exists() and not scratch.exists():
-        history = [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
-        return Trained(history=history, best_epoch=_best(history), failures=[])
-    training, validation = split_validation(manifest, spec.validation, spec.seed)
-    training_segments = replace(segments, hop_s=spec.segment_hop_s)
-    # From here on the folder holds a training: what is refused above leaves it as it was.
-    with atomic_write(scratch / CONFIG) as file:
-        file.write(json.dumps(config.to_dict()).encode())
-
-    sets = [
-        compute_features(part.clips, scratch / f"{name}.f32", features, cut, track)
-        for name, part, cut in (
-            ("training", training, training_segments),
-            ("validation", validation, segments),
+        history = read_history(folder)
+        return Trained(history=history, best_epoch=best(history), failures=[])
+    parts = split_validation(manifest, spec.validation, spec.seed)
+    cuts = (replace(segments, hop_s=spec.segment_hop_s), segments)
+    ranks, own_device = join(device)
+    if spec.batch_size < 2 * ranks.count:
+        raise UsageError(
+            f"batches of {spec.batch_size} for {ranks.count} processes: at least 2 segments"
+            " for each"
         )
-    ]
-    if len(sets[0].values) < 2:
-        raise DatasetError("training needs at least 2 segments of 1 s")
+    ranks.wait()  # until all have looked at the folder
+    if ranks.rank == 0:
+        _begin(scratch, config, parts)
+        if manifest.left_out:
+            _list_left_out(folder / LEFT_OUT, manifest.left_out)
+    sets = []
+    for part, cut in zip(parts, cuts, strict=True):
+        compute = partial(
+            compute_features, part.clips, cache or scratch / "features", features, cut
+        )
+        if ranks.rank == 0:
+            compute(workers=workers, track=track)
+        ranks.wait()  # until the first process has computed what all open
+        sets.append(compute())
+    if len(sets[0]) < 2 * ranks.count:
+        raise DatasetError(
+            f"{len(sets[0])} training segments: training needs at least 2 for each process"
+        )
     torch.manual_seed(spec.seed)
     mean, std = (torch.from_numpy(values) for values in sets[0].mean_and_std())
-    trainer = _Trainer(
-        Extractor(config, mean, std).to(device),
+    trainer = Trainer(
+        Extractor(config, mean, std).to(own_device),
         sets,
-        [targets(training.clips, labels), targets(validation.clips, labels)],
+        [targets(part.clips, labels) for part in parts],
         folder,
+        ranks,
+        tensorboard=tensorboard,
     )
     trainer.restore()
-    log.info(
-        "%d training and %d validation clips (%d and %d segments), %d labels, %s",
-        len(training.clips),
-        len(validation.clips),
-        len(sets[0].values),
-        len(sets[1].values),
-        len(labels),
-        "several labels a clip: sigmoid"
-        if manifest.several_labels
-        else "one label a clip: softmax",
-    )
+    counts = {
+        "training clips": len(parts[0].clips),
+        "training segments": len(sets[0]),
+        "validation clips": len(parts[1].clips),
+        "validation segments": len(sets[1]),
+    }
+    log.info("%s", ", ".join(f"{count} {name}" for name, count in counts.items()))
     for epoch in range(len(trainer.history) + 1, spec.epochs + 1):
         trainer.run_epoch(epoch, track)
-    # Renamed first: half of a removed state must not look like a training to resume.
-    shutil.rmtree(scratch.rename(folder / f".{SCRATCH}.done"))
-    return Trained(
-        history=trainer.history,
-        best_epoch=_best(trainer.history),
-        failures=sets[0].failures + sets[1].failures,
-    )
+    ranks.wait()
+    history = read_history(folder)
+    if ranks.rank == 0:
+        save_png(training_curves(history), folder / CURVES)
+        kept = history[best(history) - 1]
+        write_card(folder, trainer.extractor, manifest, counts, kept)
+        # Renamed first: half of a removed state must not look like a training to resume.
+        shutil.rmtree(scratch.rename(folder / f".{SCRATCH}.done"))
+    failures = sets[0].failures + sets[1].failures
+    return Trained(history=history, best_epoch=best(history), failures=failures)
+
+
+def read_history(folder: Path) -> History:
+    """The figures of each epoch so far, from metrics.jsonl."""
+    return [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
+
+
+def best(history: History) -> int:
+    """The epoch of the lowest validation loss."""
+    return int(min(history, key=lambda record: record["validation_loss"])["epoch"])
+
+
+def _begin(scratch: Path, config: ModelConfig, parts: Sequence[Manifest]) -> None:
+    """Make the folder hold a training: what is refused before leaves it as it was."""
+    clips = json.dumps([[[str(clip.path), *clip.labels] for clip in part.clips] for part in parts])
+    record = scratch / "clips.json"
+    if record.exists() and record.read_text() != clips:
+        raise UsageError(f"{scratch}: the training there began with other clips")
+    with atomic_write(scratch / CONFIG) as file:
+        file.write(json.dumps(config.to_dict()).encode())
+    with atomic_write(record) as file:
+        file.write(clips.encode())
+
+
+def _list_left_out(path: Path, left_out: Sequence[tuple[str, str]]) -> None:
+    """Name the clips that the data set lists and that are not here."""
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([("clip", "reason"), *left_out])
+    with atomic_write(path) as file:
+        file.write(text.getvalue().encode("utf-8", "replace"))
+    reasons = Counter(reason for _, reason in left_out)
+    counts = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+    log.info("%d clips left out (%s): %s lists them", len(left_out), counts, path)
 
 
 def _check_folder(folder: Path, config: ModelConfig, resume: bool) -> None:
@@ -162,37 +240,50 @@ def _check_folder(folder: Path, config: ModelConfig, resume: bool) -> None:
         raise UsageError(
             f"{folder}: holds a model or an unfinished training; resume it or choose another folder"
         )
-    found, asked = load_config(known).to_dict(), config.to_dict()
-    for group, values in asked.items():
-        if found[group] == values or group == "embedkit_version":
-            continue
-        if isinstance(values, dict):
-            name = next(name for name in values if values[name] != found[group][name])
-            raise UsageError(
-                f"{folder}: cannot resume: {group}.{name} is {found[group][name]!r} there,"
-                f" {values[name]!r} was asked for"
-            )
-        raise UsageError(f"{folder}: cannot resume: the {group} differ from those there")
+    found = load_config(known).to_dict()
+    found.pop("embedkit_version")
+    if odd := difference(found, {key: config.to_dict()[key] for key in found}):
+        raise UsageError(f"{folder}: cannot resume: {odd}")
 
 
-class _Trainer:
+class Trainer:
     """The state of a training: it moves on by an epoch at a time, and to disk and back."""
 
     def __init__(
         self,
         extractor: Extractor,
-        sets: list[Features],
-        clip_targets: list[NDArray[np.float32]],
+        sets: Sequence[Features],
+        clip_targets: Sequence[NDArray[np.float32]],
         folder: Path,
+        ranks: Processes,
+        *,
+        tensorboard: bool = False,
     ) -> None:
+        """Begin.
+
+        Args:
+            extractor: with new weights, on its device.
+            sets: features of the training and the validation clips.
+            clip_targets: of their clips, [clips, classes].
+            folder: the model folder.
+            ranks: who shares the work.
+            tensorboard: whether to write for it.
+        """
         self.extractor = extractor
         self.spec = extractor.config.training
         self.training, self.validation = sets
         self.targets, self.validation_targets = clip_targets
         self.folder = folder
+        self.ranks = ranks
+        self.tensorboard = tensorboard
         self.history: History = []
+        self.model = ranks.wrap(extractor.network)
         self.augment = spec_augment(self.spec)
-        self.steps = math.ceil(len(self.training.values) / self.spec.batch_size)
+        # Nearly equal batches: one of a single segment would break batch normalisation.
+        self.steps = min(
+            math.ceil(len(self.training) / self.spec.batch_size),
+            len(self.training) // (2 * ranks.count),
+        )
         self.optimizer = Adam(
             extractor.network.parameters(),
             lr=self.spec.learning_rate,
@@ -201,25 +292,26 @@ class _Trainer:
         )
         self.schedule = make_schedule(self.optimizer, self.spec, self.steps)
 
-    @property
-    def device(self) -> torch.device:
-        return self.extractor.mean.device
-
     def run_epoch(self, epoch: int, track: Track) -> None:
+        """Learn from every segment, validate, and write what is needed to go on."""
         started = time.monotonic()
-        # Seeded by the epoch, so that a resumed training draws what an uninterrupted one does.
+        # Seeded by the epoch, so that a resumed training draws what an uninterrupted one does; all
+        # processes draw the same order, and augmentations and dropout of their own.
         torch.manual_seed(hash((self.spec.seed, epoch)))
+        batches = self._order().tensor_split(self.steps)
+        torch.manual_seed(hash((self.spec.seed, epoch, self.ranks.rank)))
         learning_rate = self.optimizer.param_groups[0]["lr"]
-        # Nearly equal batches: a last one of a single segment would break batch normalisation.
-        batches = torch.randperm(len(self.training.values)).tensor_split(self.steps)
         self.extractor.train()
         total = 0.0
         for batch in track(batches, f"Epoch {epoch}/{self.spec.epochs}", self.steps):
-            total += self._step(batch.sort().values.numpy()) * len(batch)
+            total += self.step(batch)
+        total = self.ranks.sum(total)
+        if self.ranks.rank:
+            return  # the first process validates and writes
         record = {
             "epoch": epoch,
             "learning_rate": learning_rate,
-            "train_loss": total / len(self.training.values),
+            "train_loss": total / len(self.training),
             **self._validate(),
             "seconds": round(time.monotonic() - started, 2),
         }
@@ -235,15 +327,36 @@ class _Trainer:
             else f"mAP {record.get('validation_map', math.nan):.3f}",
             record["seconds"],
         )
-        self._save(best=_best(self.history) == epoch)
+        self._save(is_best=best(self.history) == epoch)
+        if self.tensorboard:
+            from embedkit.training.tensorboard import write_epoch
 
-    def _step(self, batch: NDArray[np.int64]) -> float:
-        features = torch.from_numpy(self.training.values[batch]).to(self.device)
-        wanted = torch.from_numpy(self.targets[self.training.clip[batch]]).to(self.device)
+            write_epoch(self.folder, record)
+
+    def _order(self) -> Tensor:
+        """The segments of an epoch, as they are drawn [segments]."""
+        count = len(self.training)
+        if self.spec.sampling is Sampling.UNIFORM:
+            return torch.randperm(count)
+        wanted = self.targets[self.training.clip]
+        chance = torch.from_numpy(wanted @ (1 / np.maximum(wanted.sum(axis=0), 1)))
+        sampler = WeightedRandomSampler(chance.tolist(), count)
+        return torch.tensor(list(sampler))
+
+    def step(self, batch: Tensor) -> float:
+        """Learn from a batch, segments by number; the sum of this process's losses."""
+        own = self.ranks.share(batch).sort().values.numpy()
+        features = torch.from_numpy(self.training.rows(own)).to(self.extractor.mean)
+        wanted = torch.from_numpy(self.targets[self.training.clip[own]]).to(self.extractor.mean)
         features = self.augment(self.extractor.normalise(features))
         if self.spec.mixup:
             features, wanted = mix(features, wanted, self.spec.mixup)
-        loss = self._loss(self.extractor.network(features), wanted)
+        with torch.autocast(
+            wanted.device.type, torch.bfloat16, enabled=self.spec.precision is Precision.BFLOAT16
+        ):
+            logits = self.model(features)
+        # Summed over the prefixes of a Matryoshka embedding.
+        loss = torch.stack([self._loss(each.to(wanted), wanted) for each in logits]).sum()
         value = float(loss.detach())
         if not math.isfinite(value):
             raise EmbedkitError(
@@ -251,24 +364,26 @@ class _Trainer:
                 f" {self.spec.learning_rate}"
             )
         self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        # Gradients are averaged over processes: this makes them those of the whole batch's mean.
+        (loss * (self.ranks.count / len(batch))).backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self.schedule.step()
         return value
 
     def _loss(self, logits: Tensor, wanted: Tensor) -> Tensor:
+        """Cross-entropy, summed over segments; the mean over classes where each is a question."""
         if self.extractor.config.activation is Activation.SOFTMAX:
-            return F.cross_entropy(logits, wanted)
-        return F.binary_cross_entropy_with_logits(logits, wanted)
+            return F.cross_entropy(logits, wanted, reduction="sum")
+        loss = F.binary_cross_entropy_with_logits(logits, wanted, reduction="sum")
+        return loss / wanted.shape[1]
 
     @torch.inference_mode()
     def _validate(self) -> dict[str, float]:
         self.extractor.eval()
         segment_scores = []
-        for start in range(0, len(self.validation.values), self.spec.batch_size):
-            batch = self.validation.values[start : start + self.spec.batch_size]
-            features = torch.from_numpy(batch).to(self.device)
-            logits = self.extractor.network(self.extractor.normalise(features))
+        for batch in self.validation.in_batches(self.spec.batch_size):
+            features = torch.from_numpy(batch).to(self.extractor.mean)
+            logits = self.extractor.network(self.extractor.normalise(features))[-1]
             segment_scores.append(self.extractor.activate(logits).double().cpu().numpy())
         # A clip's score is the mean of its segments' (paper, section 3.2).
         clips, owner = np.unique(self.validation.clip, return_inverse=True)
@@ -279,9 +394,9 @@ class _Trainer:
             self.validation_targets[clips], scores, self.extractor.config.activation
         )
 
-    def _save(self, best: bool) -> None:
+    def _save(self, is_best: bool) -> None:
         # The model goes first: if the state is lost, the epoch is repeated and gives the same one.
-        if best:
+        if is_best:
             self.extractor.save(self.folder)
         with atomic_write(self.folder / METRICS) as file:
             file.write("".join(json.dumps(record) + "\n" for record in self.history).encode())
@@ -302,7 +417,9 @@ class _Trainer:
         if not path.exists():
             return
         try:
-            state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
+            state: dict[str, Any] = torch.load(
+                path, map_location=self.extractor.mean.device, weights_only=True
+            )
             self.extractor.network.load_state_dict(state["network"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.schedule.load_state_dict(state["schedule"])
@@ -348,7 +465,3 @@ def validation_figures(
     if held.any():
         figures["validation_map"] = metrics.mean_average_precision(wanted[:, held], scores[:, held])
     return {"validation_loss": float(loss), **figures}
-
-
-def _best(history: History) -> int:
-    return int(min(history, key=lambda record: record["validation_loss"])["epoch"])

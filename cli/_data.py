@@ -1,0 +1,38 @@
+"""How commands name labelled data: a path, or a published data set and where it lies."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from embedkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from embedkit.datasets import Manifest
+
+Data = Annotated[
+    Path | None,
+    typer.Argument(
+        help="A folder of class folders, or a CSV or Parquet manifest with the columns path and"
+        " label (or labels, separated by `;`) and optional fold, split, group."
+    ),
+]
+Dataset = Annotated[
+    str | None,
+    typer.Option(
+        help="Instead of a path: audioset, audioset-unbalanced, tut2016, esc50 or esc10, laid out"
+        " as published, below --root."
+    ),
+]
+Root = Annotated[Path | None, typer.Option(help="Where the data set lies.")]
+
+
+def read(data: Path | None, dataset: str | None, root: Path | None) -> "Manifest":
+    """Read what the command line names."""
+    from embedkit.datasets import read_dataset, read_published
+
+    if data is not None and dataset is None and root is None:
+        return read_dataset(data)
+    if data is None and dataset is not None and root is not None:
+        return read_published(dataset, root)
+    raise UsageError("name a folder or manifest, or --dataset NAME with --root DIR")

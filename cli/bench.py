@@ -1,0 +1,113 @@
+"""embedkit bench: measure on data of one's own."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from embedkit.config import Schedule, TrainSpec
+
+from ._app import app
+from ._data import Dataset, Root, read
+from ._output import Device, Json, message, print_json, track
+
+bench = typer.Typer(help="Measure on data of your own.", no_args_is_help=True)
+app.add_typer(bench, name="bench")
+
+RECIPE = TrainSpec()
+
+
+@bench.callback()
+def _group() -> None:
+    """Make Typer keep the name of a lone command."""
+
+
+@bench.command()
+def paper(
+    out: Annotated[Path, typer.Option(help="Folder to write, or to go on with.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Labelled clips, as `embedkit train` takes them.")
+    ] = None,
+    dataset: Dataset = None,
+    root: Root = None,
+    hold_out_fold: Annotated[
+        str, typer.Option(help="The fold to score on; by default the split `test`.")
+    ] = "",
+    models: Annotated[
+        str, typer.Option(help="Names, with commas between them.", show_default="all")
+    ] = "",
+    features: Annotated[
+        str, typer.Option(help="Front-ends, with commas between them.", show_default="all")
+    ] = "",
+    features_model: Annotated[str, typer.Option(help="The network they are compared on.")] = "gap",
+    epochs: Annotated[int, typer.Option(help="Of every row.")] = RECIPE.epochs,
+    recurrent_epochs: Annotated[
+        int | None,
+        typer.Option(help="Of LSTM and B-GRU-ATT.", show_default="as many", min=1),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Segments.")] = RECIPE.batch_size,
+    learning_rate: Annotated[float, typer.Option(help="Adam's.")] = RECIPE.learning_rate,
+    schedule: Annotated[
+        Schedule, typer.Option(help="How the learning rate changes.")
+    ] = RECIPE.schedule,
+    seed: Annotated[int, typer.Option(help="Fixes everything that is drawn.")] = RECIPE.seed,
+    workers: Annotated[int, typer.Option(help="Processes that compute features.", min=1)] = 1,
+    device: Device = "cpu",
+    json: Json = False,
+) -> None:
+    """Train every system of the paper under one budget and print its tables.
+
+    Row by row, the cheapest first; run it again after an interruption and it goes on. Each claim of
+    the paper is called supported, contradicted or undecided on this data.
+
+    Example: embedkit bench paper --data sounds.csv --hold-out-fold 1 --epochs 8 --out table
+    """
+    from embedkit.bench import paper as bench_paper
+    from embedkit.bench import tables
+    from embedkit.bench.claims import CLAIMS, examine
+    from embedkit.files import atomic_write
+    from embedkit.plots import save_png
+
+    manifest = read(data, dataset, root)
+    rows = bench_paper.systems(_names(models), _names(features), features_model)
+    spec = TrainSpec(
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        schedule=schedule,
+        hold_out_fold=hold_out_fold,
+        seed=seed,
+    )
+    held, found = bench_paper.run(
+        manifest,
+        out,
+        rows,
+        spec,
+        recurrent_epochs=recurrent_epochs,
+        workers=workers,
+        device=device,
+        track=track,
+    )
+    scores = {row.system.name: row.scores for row in found}
+    if "gap" in scores and not manifest.several_labels:
+        gap = bench_paper.System(model="gap")
+        scores["gap, plda"] = bench_paper.plda_scores(manifest, out, gap, spec)
+    verdicts = [
+        (claim.text, *examine(claim, held, scores))
+        for claim in track(CLAIMS, "Claims", len(CLAIMS))
+    ]
+    speeds = bench_paper.measure_speeds(found, out, batch_size, device, track)
+    values = tables.as_values(found, speeds, verdicts)
+    text = tables.as_markdown(found, speeds, verdicts)
+    with atomic_write(out / "table.md") as file:
+        file.write(f"{text}\n".encode())
+    save_png(tables.picture(found), out / "auc.png")
+    if json:
+        print_json(values)
+    else:
+        print(text)
+    message(f"{out}: table.md, auc.png; {len(held)} clips held out")
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]

@@ -1,0 +1,299 @@
+"""The paper's systems under one budget on the user's data: each row is trained, scored and kept."""
+
+import json
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from embedkit.backends.plda import classify
+from embedkit.bench.speed import Speed, measure_speed
+from embedkit.checkpoint import load_config
+from embedkit.config import FeatureSpec, FrontEnd, SegmentSpec, TrainSpec, difference
+from embedkit.datasets import Manifest
+from embedkit.datasets.manifest import targets
+from embedkit.errors import DatasetError, UsageError
+from embedkit.evaluation import evaluate
+from embedkit.files import atomic_write
+from embedkit.models import FAMILIES, MODELS, build_model, count_macs, count_parameters, resolve
+from embedkit.models.extractor import Extractor
+from embedkit.progress import Track, untracked
+from embedkit.training import train
+from embedkit.training.features import compute_features
+
+log = logging.getLogger(__name__)
+
+RECURRENT = ("lstm", "b-gru-att")
+
+
+@dataclass(frozen=True, kw_only=True)
+class System:
+    """A row of the table: a network on a front-end."""
+
+    model: str
+    front_end: FrontEnd = FrontEnd.LOG_MEL
+
+    @property
+    def name(self) -> str:
+        """The network's name, with the front-end's where that is not log-mel."""
+        log_mel = self.front_end is FrontEnd.LOG_MEL
+        return self.model if log_mel else f"{self.model}, {self.front_end}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """What a system reached.
+
+    Attributes:
+        system: the network and its front-end.
+        parameters: with as many outputs as the data has labels.
+        embedding_size: D.
+        macs: multiply-accumulates of a segment.
+        epochs: of its training.
+        minutes: that they took.
+        figures: of the held-out clips, by name.
+        scores: of the held-out clips [clips, classes].
+    """
+
+    system: System
+    parameters: int
+    embedding_size: int
+    macs: int
+    epochs: int
+    minutes: float
+    figures: dict[str, float]
+    scores: NDArray[np.float64]
+
+
+def systems(
+    models: Sequence[str] = (), front_ends: Sequence[str] = (), front_end_model: str = "gap"
+) -> list[System]:
+    """The rows of a table, the cheapest first, so that an interrupted run has most of them.
+
+    Args:
+        models: on log-mel; by default all that there are.
+        front_ends: others, for one network; by default all that there are.
+        front_end_model: that network.
+
+    Raises:
+        UsageError: no such model or front-end.
+    """
+    unknown = sorted(set(front_ends) - set(FrontEnd))
+    if unknown:
+        raise UsageError(f"no front-end {unknown[0]!r}; there are: {', '.join(FrontEnd)}")
+    others = [
+        kind for kind in map(FrontEnd, front_ends or FrontEnd) if kind is not FrontEnd.LOG_MEL
+    ]
+    found = [
+        *(System(model=name) for name in models or MODELS),
+        *(System(model=front_end_model, front_end=kind) for kind in others),
+    ]
+    with torch.device("meta"):
+        work = {
+            system.name: count_macs(build_model(resolve(system.model)), (101, 64))
+            for system in found
+        }
+    return sorted(dict.fromkeys(found), key=lambda system: work[system.name])
+
+
+def run(
+    manifest: Manifest,
+    folder: Path,
+    rows: Sequence[System],
+    spec: TrainSpec,
+    *,
+    recurrent_epochs: int | None = None,
+    workers: int = 1,
+    device: str = "cpu",
+    track: Track = untracked,
+) -> tuple[NDArray[np.float32], list[Row]]:
+    """Train and score each system that the folder does not have yet.
+
+    Args:
+        manifest: the recipe's held-out fold is scored; without one, the split `test`.
+        folder: gets one folder a row, the features, and what a next run needs to go on.
+        rows: as `systems` gives them.
+        spec: the budget. Weight decay is the paper's for each network.
+        recurrent_epochs: of LSTM and B-GRU-ATT, where they are to have fewer.
+        workers: processes that compute features.
+        device: where torch computes.
+        track: shows the progress.
+
+    Returns:
+        targets of the held-out clips [clips, classes], and the rows.
+
+    Raises:
+        UsageError: the folder was begun with another budget or other data.
+        DatasetError: nothing is held out.
+    """
+    _, held = _sides(manifest, spec)
+    _check_budget(folder, spec, manifest)
+    found = []
+    for number, system in enumerate(rows, start=1):
+        log.info("row %d of %d: %s", number, len(rows), system.name)
+        recipe = replace(
+            spec,
+            weight_decay=FAMILIES[resolve(system.model).name].weight_decay,
+            epochs=(system.model in RECURRENT and recurrent_epochs) or spec.epochs,
+        )
+        found.append(_row(system, manifest, held, folder, recipe, workers, device, track))
+    return np.load(folder / "targets.npy"), found
+
+
+def measure_speeds(
+    rows: Sequence[Row],
+    folder: Path,
+    batch_size: int,
+    device: str = "cpu",
+    track: Track = untracked,
+) -> dict[str, Speed]:
+    """The speed of each row, all measured in one go, so that they compare.
+
+    Args:
+        rows: as `run` gives them.
+        folder: keeps the figures; they are taken again if a row has none.
+        batch_size: segments at a time.
+        device: where torch computes.
+        track: shows the progress.
+    """
+    path = folder / "speed.json"
+    known = json.loads(path.read_bytes()) if path.exists() else {}
+    if {row.system.name for row in rows} - known.keys():
+        known = {}
+        for row in track(rows, "Speed", len(rows)):
+            config = load_config(_place(folder, row.system) / "model")
+            speed = measure_speed(config.model, config.feature_shape, batch_size, device)
+            known[row.system.name] = asdict(speed)
+        with atomic_write(path) as file:
+            file.write(json.dumps(known).encode())
+    return {name: Speed(**values) for name, values in known.items()}
+
+
+def plda_scores(
+    manifest: Manifest, folder: Path, system: System, spec: TrainSpec
+) -> NDArray[np.float64]:
+    """Scores of the held-out clips by PLDA on the embeddings of a system that has its row.
+
+    A clip's vector is the mean of its segments'. PLDA is fitted on the training clips, those that
+    chose the best epoch included.
+
+    Args:
+        manifest: as for `run`, with one label a clip.
+        folder: that `run` wrote.
+        system: whose network makes the embeddings.
+        spec: the budget, which names what is held out.
+
+    Returns:
+        [clips, classes].
+    """
+    path = folder / "rows" / f"{system.name}-plda" / "scores.npy"
+    if not path.exists():
+        extractor = Extractor.load(_place(folder, system) / "model")
+        cache = folder / "features" / system.front_end
+        training, held = _sides(manifest, spec)
+        vectors = [_clip_vectors(extractor, part, cache) for part in (training, held)]
+        classes = targets(training.clips, manifest.labels).argmax(axis=1)
+        _save(path, classify(vectors[0], classes, vectors[1]))
+    scores: NDArray[np.float64] = np.load(path)
+    return scores
+
+
+def _sides(manifest: Manifest, spec: TrainSpec) -> tuple[Manifest, Manifest]:
+    """The clips that are trained on, and those that are held out."""
+    if spec.hold_out_fold:
+        return manifest.without_fold(spec.hold_out_fold), manifest.fold(spec.hold_out_fold)
+    if any(clip.split == "test" for clip in manifest.clips):
+        return manifest.split("train"), manifest.split("test")
+    raise DatasetError(
+        "nothing to score on: name a fold with --hold-out-fold, or bring a split column with"
+        " `train` and `test`"
+    )
+
+
+@torch.inference_mode()
+def _clip_vectors(extractor: Extractor, part: Manifest, cache: Path) -> NDArray[np.float64]:
+    config = extractor.config
+    found = compute_features(part.clips, cache, config.features, config.segments)
+    vectors = np.zeros((len(part.clips), extractor.embedding_size))
+    for batch in np.array_split(np.arange(len(found)), math.ceil(len(found) / 64)):
+        features = extractor.normalise(torch.from_numpy(found.rows(batch)))
+        np.add.at(vectors, found.clip[batch], extractor.network.embedding(features).numpy())
+    counts = np.bincount(found.clip, minlength=len(part.clips))
+    means: NDArray[np.float64] = vectors / np.maximum(counts, 1)[:, None]
+    return means
+
+
+def _place(folder: Path, system: System) -> Path:
+    return folder / "rows" / system.name.replace(", ", "-")
+
+
+def _row(
+    system: System,
+    manifest: Manifest,
+    held: Manifest,
+    folder: Path,
+    spec: TrainSpec,
+    workers: int,
+    device: str,
+    track: Track,
+) -> Row:
+    place = _place(folder, system)
+    if not (place / "row.json").exists():
+        trained = train(
+            manifest,
+            place / "model",
+            model=resolve(system.model),
+            features=FeatureSpec(kind=system.front_end),
+            segments=SegmentSpec(),
+            spec=spec,
+            cache=folder / "features" / system.front_end,
+            workers=workers,
+            device=device,
+            resume=True,
+            track=track,
+        )
+        extractor = Extractor.load(place / "model", device)
+        scored = evaluate(extractor, held, track)
+        if scored.failures:
+            log.warning("%d held-out clips are damaged", len(scored.failures))
+        _save(folder / "targets.npy", scored.targets)
+        _save(place / "scores.npy", scored.scores)
+        record = {
+            "parameters": count_parameters(extractor.network),
+            "embedding_size": extractor.embedding_size,
+            "macs": count_macs(extractor.network, extractor.config.feature_shape),
+            "epochs": len(trained.history),
+            "minutes": sum(epoch["seconds"] for epoch in trained.history) / 60,
+            "figures": scored.figures,
+        }
+        with atomic_write(place / "row.json") as file:
+            file.write(json.dumps(record).encode())
+    return Row(
+        system=system,
+        scores=np.load(place / "scores.npy"),
+        **json.loads((place / "row.json").read_bytes()),
+    )
+
+
+def _check_budget(folder: Path, spec: TrainSpec, manifest: Manifest) -> None:
+    path = folder / "budget.json"
+    asked: dict[str, Any] = {
+        "training": spec.to_dict(),
+        "data": {"clips": len(manifest.clips), "labels": list(manifest.labels)},
+    }
+    if not path.exists():
+        with atomic_write(path) as file:
+            file.write(json.dumps(asked, indent=2).encode())
+    if odd := difference(json.loads(path.read_bytes()), asked):
+        raise UsageError(f"{folder}: a table that was begun with another budget: {odd}")
+
+
+def _save(path: Path, values: NDArray[Any]) -> None:
+    with atomic_write(path) as file:
+        np.save(file, values)

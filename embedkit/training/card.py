@@ -1,0 +1,68 @@
+"""The model card: what a model is, from what it was made, and how good it seemed."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from embedkit import __version__
+from embedkit.datasets import Manifest
+from embedkit.files import atomic_write
+from embedkit.models import FAMILIES, count_macs, count_parameters
+from embedkit.models.extractor import Extractor
+
+CARD = "README.md"
+MARKUP = str.maketrans({char: f"\\{char}" for char in "\\`*_[]<>|#&"})
+
+
+def write_card(
+    folder: Path,
+    extractor: Extractor,
+    manifest: Manifest,
+    counts: Mapping[str, int],
+    best: Mapping[str, float],
+) -> None:
+    """Write README.md beside the weights.
+
+    Args:
+        folder: the model folder.
+        extractor: the network and its settings.
+        manifest: what it was trained on.
+        counts: of clips and segments, by name.
+        best: the figures of the epoch whose weights were kept.
+    """
+    environment = Environment(
+        loader=PackageLoader("embedkit"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    config, network = extractor.config, extractor.network
+    text = environment.get_template("card.md.j2").render(
+        version=__version__,
+        config=config,
+        structure=FAMILIES[config.model.name].structure,
+        parameters=count_parameters(network),
+        macs=count_macs(network, config.feature_shape),
+        size=network.embedding_size,
+        sizes=", ".join(map(str, network.sizes)),
+        source=_escaped(manifest.source),
+        left_out=len(manifest.left_out),
+        counts=counts,
+        labels=", ".join(map(_escaped, config.labels)),
+        best=best,
+        epochs=config.training.epochs,
+        settings={
+            f"{group}.{name}": value
+            for group in ("model", "features", "segments", "training")
+            for name, value in config.to_dict()[group].items()
+        },
+    )
+    with atomic_write(folder / CARD) as file:
+        file.write(text.encode("utf-8", "replace"))
+
+
+def _escaped(text: str) -> str:
+    """A label is somebody's text, not markup."""
+    return " ".join(text.translate(MARKUP).split())

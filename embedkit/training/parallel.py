@@ -1,0 +1,73 @@
+"""Data-parallel training: torchrun starts one process a device, which average their gradients."""
+
+import atexit
+import os
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+# One process computes the features and validates while the others wait.
+PATIENCE = timedelta(days=2)
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Where this process stands among those that train together.
+
+    Attributes:
+        rank: of this one; 0 writes the model folder.
+        count: of all.
+    """
+
+    rank: int = 0
+    count: int = 1
+
+    def wait(self) -> None:
+        """Go on when all have come here."""
+        if self.count > 1:
+            distributed.barrier()
+
+    def wrap(self, network: nn.Module) -> nn.Module:
+        """A network whose gradients are the mean over all processes.
+
+        Batch normalisation's statistics are of each process's own share of a batch.
+        """
+        return DistributedDataParallel(network) if self.count > 1 else network
+
+    def share(self, batch: Tensor) -> Tensor:
+        """This process's part of a batch."""
+        return batch.tensor_split(self.count)[self.rank]
+
+    def sum(self, value: float) -> float:
+        """The sum of every process's value."""
+        if self.count == 1:
+            return value
+        total = torch.tensor(value, dtype=torch.float64)
+        distributed.all_reduce(total)
+        return float(total)
+
+
+def is_first() -> bool:
+    """Whether this process is the only one, or the first of those that torchrun started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def join(device: str) -> tuple[Processes, str]:
+    """Join the processes that torchrun started; without it, there is this one alone.
+
+    Returns:
+        the processes, and the device of this one: `cuda` becomes the card of its own.
+    """
+    if not distributed.is_torchelastic_launched():
+        return Processes(), device
+    if device == "cuda":
+        device = f"cuda:{os.environ['LOCAL_RANK']}"
+    if not distributed.is_initialized():  # once in a process: a second group would find the first
+        # gloo also beside NCCL: sums of numbers that stand in main memory.
+        backend = "cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo"
+        distributed.init_process_group(backend, timeout=PATIENCE)
+        atexit.register(distributed.destroy_process_group)
+    return Processes(distributed.get_rank(), distributed.get_world_size()), device

@@ -1,0 +1,196 @@
+"""The paper's tables on data of one's own: small networks on tones."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from embedkit import metrics
+from embedkit.bench import paper, tables
+from embedkit.bench.claims import CLAIMS, Claim, Verdict, examine
+from embedkit.bench.speed import Speed
+from embedkit.config import FrontEnd, Schedule, TrainSpec
+from embedkit.datasets import Clip, Manifest
+from embedkit.errors import DatasetError, UsageError
+from embedkit.evaluation import evaluate
+from embedkit.models import MODELS
+from embedkit.models.extractor import Extractor
+
+RATE = 16000
+BUDGET = TrainSpec(
+    epochs=1, batch_size=8, learning_rate=1e-3, schedule=Schedule.CONSTANT, hold_out_fold="1"
+)
+
+
+@pytest.fixture(scope="module")
+def manifest(
+    tmp_path_factory: pytest.TempPathFactory, write_audio: Callable[..., Path]
+) -> Manifest:
+    folder = tmp_path_factory.mktemp("clips")
+    rng = np.random.default_rng(0)
+    clips = []
+    for number in range(12):
+        hertz = (300, 2500)[number % 2] * rng.uniform(0.9, 1.1)
+        tone = 0.3 * np.sin(2 * np.pi * hertz * np.arange(RATE) / RATE)
+        path = write_audio(folder / f"{number}.wav", tone)
+        label = ("low", "high")[number % 2]
+        clips.append(Clip(path=path, labels=(label,), fold=str(number // 2 % 3)))
+    return Manifest(tuple(clips), several_labels=False)
+
+
+def test_without_a_choice_every_model_and_front_end_has_a_row_the_cheapest_first() -> None:
+    rows = paper.systems()
+    assert {row.name for row in rows} == {*MODELS, "gap, mfcc", "gap, cqt"}
+    assert rows[0].name == "mlp"
+    assert [row.name for row in rows[-2:]] == ["lstm", "b-gru-att"]
+    chosen = paper.systems(["fc-64", "mlp", "fc-64"], ["log-mel", "cqt"], "mlp")
+    assert [row.name for row in chosen] == ["mlp", "mlp, cqt", "fc-64"]
+
+
+@pytest.mark.parametrize(
+    ("models", "front_ends", "message"),
+    [
+        (["mpl"], [], "no model 'mpl'; did you mean mlp"),
+        ([], ["plp"], "no front-end 'plp'; there are: log-mel, mfcc, cqt"),
+    ],
+)
+def test_a_name_that_is_none_is_refused(
+    models: list[str], front_ends: list[str], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        paper.systems(models, front_ends)
+
+
+def test_rows_are_trained_once_with_the_papers_weight_decay_and_scored_on_the_fold(
+    tmp_path: Path, manifest: Manifest, narrow: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = paper.systems(["mlp", "lstm"], ["mfcc"], "mlp")
+    budget = replace(BUDGET, epochs=2)
+    targets, found = paper.run(manifest, tmp_path, rows, budget, recurrent_epochs=1)
+    assert [(row.system.name, row.epochs) for row in found] == [
+        *(("mlp", 2), ("mlp, mfcc", 2), ("lstm", 1))
+    ]
+    held = manifest.fold("1")
+    for row, folder, decay, kind in zip(
+        found,
+        ("mlp", "mlp-mfcc", "lstm"),
+        (0.0015, 0.0015, 0),
+        (FrontEnd.LOG_MEL, FrontEnd.MFCC, FrontEnd.LOG_MEL),
+        strict=True,
+    ):
+        extractor = Extractor.load(tmp_path / "rows" / folder / "model")
+        assert extractor.config.training.weight_decay == decay
+        assert extractor.config.training.hold_out_fold == "1"
+        assert extractor.config.features.kind is kind
+        again = evaluate(extractor, held)
+        np.testing.assert_allclose(row.scores, again.scores, atol=1e-6)
+        np.testing.assert_array_equal(targets, again.targets)
+        assert row.figures["weighted_auc"] == metrics.weighted_auc(targets, row.scores)
+        assert row.parameters == sum(p.numel() for p in extractor.network.parameters())
+    monkeypatch.setattr(paper, "train", lambda *_, **__: pytest.fail("trained again"))
+    _, again_found = paper.run(manifest, tmp_path, rows, budget, recurrent_epochs=1)
+    assert [row.figures for row in again_found] == [row.figures for row in found]
+    with pytest.raises(UsageError, match=r"another budget: training\.epochs is 2 there, 3 was"):
+        paper.run(manifest, tmp_path, rows, replace(budget, epochs=3))
+
+    speeds = paper.measure_speeds(found, tmp_path, batch_size=4)
+    assert all(speed.training > 0 and speed.inference > 0 for speed in speeds.values())
+    assert paper.measure_speeds(found, tmp_path, batch_size=4) == speeds
+
+
+def test_without_a_fold_the_split_test_is_scored(
+    tmp_path: Path, manifest: Manifest, narrow: None
+) -> None:
+    budget = replace(BUDGET, hold_out_fold="")
+    rows = paper.systems(["mlp"], ["log-mel"])
+    with pytest.raises(DatasetError, match="nothing to score on: name a fold"):
+        paper.run(manifest, tmp_path / "none", rows, budget)
+    split = Manifest(
+        tuple(
+            replace(clip, split="test" if clip.fold == "1" else "train") for clip in manifest.clips
+        ),
+        several_labels=False,
+    )
+    targets, _ = paper.run(split, tmp_path / "split", rows, budget)
+    assert len(targets) == 4
+
+
+def noisy(truth: NDArray[np.float64], noise: float, seed: int) -> NDArray[np.float64]:
+    return truth + noise * np.random.default_rng(seed).standard_normal(truth.shape)
+
+
+TRUTH = np.eye(3)[np.arange(150) % 3]
+SYSTEMS = {
+    "good": noisy(TRUTH, 0.3, 0),
+    "twin": noisy(TRUTH, 0.3, 0) * 2,
+    "bad": noisy(TRUTH, 3.0, 1),
+    "poor": noisy(TRUTH, 3.0, 2),
+}
+
+
+@pytest.mark.parametrize(
+    ("pairs", "equal", "verdict"),
+    [
+        ([("good", "bad")], False, Verdict.SUPPORTED),
+        ([("bad", "good")], False, Verdict.CONTRADICTED),
+        ([("bad", "poor")], False, Verdict.UNDECIDED),
+        ([("good", "bad"), ("bad", "poor")], False, Verdict.UNDECIDED),
+        ([("good", "bad"), ("bad", "good")], False, Verdict.CONTRADICTED),
+        ([("good", "bad"), ("good", "absent")], False, Verdict.NOT_RUN),
+        ([("bad", "good"), ("good", "absent")], False, Verdict.CONTRADICTED),
+        ([("good", "twin")], True, Verdict.SUPPORTED),
+        ([("good", "bad")], True, Verdict.CONTRADICTED),
+        ([("bad", "poor")], True, Verdict.UNDECIDED),
+    ],
+)
+def test_a_verdict_is_that_of_all_pairs(
+    pairs: list[tuple[str, str]], equal: bool, verdict: Verdict
+) -> None:
+    found, compared = examine(Claim("x", tuple(pairs), equal), TRUTH, SYSTEMS)
+    assert found is verdict
+    for each in compared:
+        by_hand = [metrics.weighted_auc(TRUTH, SYSTEMS[name]) for name in each.pair]
+        assert each.difference == pytest.approx(by_hand[0] - by_hand[1])
+        assert each.low <= each.difference <= each.high
+
+
+def test_claims_are_about_rows_that_there_are() -> None:
+    names = {row.name for row in paper.systems()} | {"gap, plda"}
+    assert {name for claim in CLAIMS for pair in claim.pairs for name in pair} <= names
+
+
+def row(name: str, auc: float, front_end: FrontEnd = FrontEnd.LOG_MEL) -> paper.Row:
+    figures = {"weighted_auc": auc, "map": auc - 0.1, "accuracy": auc - 0.2}
+    return paper.Row(
+        system=paper.System(model=name, front_end=front_end),
+        parameters=1, embedding_size=7, macs=1, epochs=3, minutes=1.0, figures=figures,
+        scores=np.zeros((0, 2)),
+    )  # fmt: skip
+
+
+def test_the_tables_have_the_papers_figures_beside_ours() -> None:
+    rows = [row("mlp", 0.9), row("gap", 0.95), row("gap", 0.93, FrontEnd.CQT), row("fc-64", 0.91)]
+    speeds = {each.system.name: Speed(training=12.4, inference=99.6) for each in rows}
+    claim = Claim("good > bad", (("good", "bad"),))
+    verdicts = [(claim.text, *examine(claim, TRUTH, SYSTEMS))]
+    text = tables.as_markdown(rows, speeds, verdicts)
+    for line in (
+        "| MLP | 3 x 1000, BN | 9.00M | 9.48M | 0.900 | 0.845 | 0.800 | 0.700 | 3 | 12 | 100 | 7 |",
+        "| FC-64 | AlexNet(BN), both FC small | 3.07M | 3.07M | 0.910 | 0.841 |",
+        "| Global-avg-pool | 0.750 | 0.859 |",
+        "| cqt | gap | 0.930 | 0.830 | 0.730 | 3 |",
+        "| good > bad | supported | good - bad: +0.",
+    ):
+        assert line in text
+    assert "ResNet-50" not in text
+    values = json.loads(json.dumps(tables.as_values(rows, speeds, verdicts)))
+    assert [entry["name"] for entry in values["rows"]] == ["mlp", "gap", "gap, cqt", "fc-64"]
+    assert values["rows"][1]["parameters_at_527_classes"] == 2_589_135
+    assert values["claims"][0]["verdict"] == "supported"
+    points = tables.picture(rows).axes[0].collections
+    found = [tuple(point.get_offsets()[0]) for point in points]
+    assert found == [(9_000_527, 0.9), (2_589_135, 0.95), (2_589_135, 0.93), (3_065_871, 0.91)]

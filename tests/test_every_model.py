@@ -1,0 +1,182 @@
+"""Every network of the table, and every front-end, through the one path from sound to vectors."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from embedkit.audio.decode import decode
+from embedkit.checkpoint import load_config
+from embedkit.config import FeatureSpec, FrontEnd, Schedule, SegmentSpec, TrainSpec
+from embedkit.datasets import Clip, Manifest, split_validation
+from embedkit.errors import EmbeddingFolderError, UsageError
+from embedkit.evaluation import evaluate
+from embedkit.extraction import extract
+from embedkit.models import FAMILIES, MODELS, resolve
+from embedkit.models.extractor import Extractor
+from embedkit.query import QueryEmbedder
+from embedkit.store import EmbeddingTable
+from embedkit.training import train
+from embedkit.training.features import compute_features
+
+RATE = 16000
+SEGMENTS = SegmentSpec(duration_s=0.5, hop_s=0.5)
+# Lowest bin of the CQT at 300 Hz: its window is no longer than a segment.
+FEATURES = FeatureSpec(bands=32, n_fft=512, coefficients=24, min_hz=300)
+RECIPE = TrainSpec(
+    epochs=2, batch_size=4, learning_rate=1e-3, schedule=Schedule.CONSTANT, validation=0.25,
+    segment_hop_s=0.5,
+)  # fmt: skip
+CASES = [
+    *((name, FrontEnd.LOG_MEL) for name in MODELS),
+    *(("gap-lite", kind) for kind in FrontEnd if kind is not FrontEnd.LOG_MEL),
+]
+
+
+@pytest.fixture(scope="module")
+def manifest(
+    tmp_path_factory: pytest.TempPathFactory,
+    write_audio: Callable[..., Path],
+    make_sound: Callable[..., NDArray[np.float32]],
+) -> Manifest:
+    folder = tmp_path_factory.mktemp("clips")
+    clips = []
+    for number in range(8):
+        path = write_audio(folder / f"{number}.wav", make_sound(1.2, seed=number))
+        clips.append(Clip(path=path, labels=(("a", "b")[number % 2],)))
+    return Manifest(tuple(clips), several_labels=False)
+
+
+def rows(folder: Path) -> dict[str, NDArray[np.float32]]:
+    """The vectors of each clip."""
+    table = EmbeddingTable.open(folder).rows()
+    return {clip: table.embeddings[table.clips == clip] for clip in dict.fromkeys(table.clips)}
+
+
+# torch's own recurrent layers are said to have "tensor attributes assigned during export".
+@pytest.mark.filterwarnings("ignore:The tensor attributes:UserWarning")
+@pytest.mark.parametrize(("name", "kind"), CASES, ids=[f"{n}-{k}" for n, k in CASES])
+def test_it_trains_saves_loads_extracts_and_exports(
+    tmp_path: Path, manifest: Manifest, narrow: None, name: str, kind: FrontEnd
+) -> None:
+    features = replace(FEATURES, kind=kind)
+    model = resolve(name)
+    spec = replace(RECIPE, weight_decay=FAMILIES[model.name].weight_decay)
+    trained = train(
+        manifest, tmp_path / "model", model=model, features=features, segments=SEGMENTS, spec=spec
+    )
+    assert trained.history[1]["train_loss"] != trained.history[0]["train_loss"]
+    config = load_config(tmp_path / "model")
+    assert (config.model, config.features) == (replace(model, classes=2), features)
+
+    extractor = Extractor.load(tmp_path / "model")
+    extract(manifest.clips[0].path.parent, tmp_path / "model", tmp_path / "embeddings")
+    found = rows(tmp_path / "embeddings")
+    for clip in manifest.clips:
+        waveform = np.concatenate(list(decode(clip.path, RATE)))
+        expected = extractor.embed(waveform)
+        assert expected.shape == (3, extractor.embedding_size)
+        np.testing.assert_allclose(found[clip.path.name], expected, rtol=1e-5, atol=1e-5)
+
+    # What was trained is what was saved: the figures of its epoch, from audio.
+    best = trained.history[trained.best_epoch - 1]
+    assert np.isfinite(best["validation_loss"])
+    assert evaluate(extractor, manifest).figures["accuracy"] in np.arange(9) / 8
+
+    # As a graph of tensors, which is what other runtimes take.
+    segments = torch.randn(2, RATE // 2)
+    graph = torch.export.export(extractor, (segments,))
+    with torch.inference_mode():
+        torch.testing.assert_close(graph.module()(segments), extractor(segments))
+
+
+MATRYOSHKA = [name for name, family in FAMILIES.items() if family.matryoshka]
+
+
+@pytest.fixture
+def nested(tmp_path: Path, manifest: Manifest, narrow: None) -> Path:
+    model = resolve("gap-lite", dims=(64, 96, 128))
+    train(
+        manifest,
+        tmp_path / "nested",
+        model=model,
+        features=FEATURES,
+        segments=SEGMENTS,
+        spec=RECIPE,
+    )
+    return tmp_path / "nested"
+
+
+@pytest.mark.parametrize("name", MATRYOSHKA)
+def test_the_loss_is_summed_over_the_heads_of_all_prefixes(
+    tmp_path: Path, manifest: Manifest, narrow: None, name: str
+) -> None:
+    spec = replace(RECIPE, epochs=1, batch_size=99)  # one step
+    model = resolve(name, dims=(64, 96, 128), dropout=0)
+    done = train(
+        manifest, tmp_path / "model", model=model, features=FEATURES, segments=SEGMENTS, spec=spec
+    )
+    config = load_config(tmp_path / "model")
+    training, _ = split_validation(manifest, spec.validation, spec.seed)
+    found = compute_features(training.clips, tmp_path / "cache", FEATURES, SEGMENTS)
+    torch.manual_seed(spec.seed)  # the weights that the training began with
+    extractor = Extractor(config, *map(torch.from_numpy, found.mean_and_std())).train()
+    values = torch.from_numpy(found.rows(np.arange(len(found))))
+    embedding = extractor.network.embedding(extractor.normalise(values))
+    owners = [config.labels.index(training.clips[clip].labels[0]) for clip in found.clip]
+    total = 0.0
+    for size in (64, 96, 128):
+        logits = extractor.network.heads[str(size)](embedding[:, :size])
+        total -= logits.log_softmax(dim=1)[range(len(owners)), owners].mean().item()
+    assert done.history[0]["train_loss"] == pytest.approx(total, rel=1e-3)
+
+
+def test_a_prefix_of_the_stored_vector_is_the_smaller_embedding(
+    tmp_path: Path, manifest: Manifest, nested: Path
+) -> None:
+    root = manifest.clips[0].path.parent
+    extract(root, nested, tmp_path / "whole")
+    extract(root, nested, tmp_path / "small", dim=64)
+    whole, small = rows(tmp_path / "whole"), rows(tmp_path / "small")
+    assert whole.keys() == small.keys()
+    for clip, vectors in small.items():
+        assert vectors.shape == (3, 64)
+        np.testing.assert_array_equal(vectors, whole[clip][:, :64])
+    provenance = EmbeddingTable.open(tmp_path / "small").provenance
+    query = QueryEmbedder(provenance).embed(manifest.clips[0].path)
+    weights = [0.5, 0.5, 0.2]
+    expected = np.average(small[manifest.clips[0].path.name], axis=0, weights=weights)
+    np.testing.assert_allclose(query, expected, rtol=1e-4, atol=1e-6)
+    with pytest.raises(EmbeddingFolderError, match="embedding_size"):
+        extract(root, nested, tmp_path / "small", dim=96)
+
+
+def test_each_size_classifies_by_its_own_head(manifest: Manifest, nested: Path) -> None:
+    scores = {}
+    for dim in (64, 96, 128):
+        extractor = Extractor.load(nested, dim=dim)
+        embeddings = torch.from_numpy(extractor.embed(np.ones(8000, np.float32)))
+        assert embeddings.shape == (1, dim)
+        head = extractor.network.heads[str(dim)]
+        scores[dim] = evaluate(extractor, manifest).scores
+        with torch.inference_mode():
+            by_hand = head(embeddings).softmax(dim=1).numpy()
+        np.testing.assert_allclose(extractor.scores(np.ones(8000, np.float32)), by_hand, atol=1e-6)
+    assert len({values.tobytes() for values in scores.values()}) == 3
+
+
+def test_a_size_that_was_not_trained_is_refused(
+    tmp_path: Path, manifest: Manifest, nested: Path, model_dir: Path
+) -> None:
+    message = "the model has embeddings of 64, 96, 128, not of 100"
+    with pytest.raises(UsageError, match=message):
+        Extractor.load(nested, dim=100)
+    with pytest.raises(UsageError, match=message):
+        extract(manifest.clips[0].path.parent, nested, tmp_path / "embeddings", dim=100)
+    assert not (tmp_path / "embeddings").exists()
+    with pytest.raises(UsageError, match="the model has embeddings of 64, not of 32"):
+        Extractor.load(model_dir, dim=32)

@@ -1,0 +1,183 @@
+"""Training by two processes: torchrun runs this file."""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from embedkit.checkpoint import ModelConfig
+from embedkit.config import Activation, FeatureSpec, Schedule, SegmentSpec, TrainSpec
+from embedkit.datasets import Clip, Manifest
+from embedkit.datasets.manifest import targets
+from embedkit.errors import UsageError
+from embedkit.models import MODELS, alexnet, mlp, recurrent, resnet, resolve
+from embedkit.models.extractor import Extractor
+from embedkit.training import loop, train
+from embedkit.training.features import compute_features
+from embedkit.training.parallel import Processes, join
+
+FEATURES = FeatureSpec(bands=32, n_fft=512)
+SEGMENTS = SegmentSpec(duration_s=0.5, hop_s=0.5)
+RECIPE = TrainSpec(
+    epochs=2, batch_size=8, learning_rate=1e-3, schedule=Schedule.CONSTANT, validation=0.25,
+    segment_hop_s=0.5, mixup=0.2, time_mask=4,
+)  # fmt: skip
+BATCHES = [[0, 5, 3, 8, 2], [1, 4, 6, 7]]  # shares of 3 and 2, and of 2 and 2
+
+
+@pytest.fixture(scope="module")
+def manifest(
+    tmp_path_factory: pytest.TempPathFactory,
+    write_audio: Callable[..., Path],
+    make_sound: Callable[..., NDArray[np.float32]],
+) -> Manifest:
+    folder = tmp_path_factory.mktemp("clips")
+    clips = []
+    for number in range(8):
+        path = write_audio(folder / f"{number}.wav", make_sound(1.2, seed=number))
+        clips.append(Clip(path=path, labels=(("a", "b")[number % 2],)))
+    return Manifest(tuple(clips), several_labels=False)
+
+
+@pytest.fixture(scope="module")
+def two(
+    tmp_path_factory: pytest.TempPathFactory, manifest: Manifest
+) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """What two processes wrote into a folder, and how they ended."""
+    folder = tmp_path_factory.mktemp("two")
+    (folder / "manifest.pickle").write_bytes(pickle.dumps(manifest))
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    done = subprocess.run(
+        [*launcher, "--nproc-per-node", "2", __file__, str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder, done
+
+
+def gradients(
+    manifest: Manifest, folder: Path, ranks: Processes, *, several: bool
+) -> list[NDArray[np.float64]]:
+    """Of each parameter after each batch, in float64, of a network without BN and dropout."""
+    config = ModelConfig(
+        model=resolve("alexnet", classes=2, dropout=0),
+        features=FEATURES,
+        segments=SEGMENTS,
+        training=replace(RECIPE, mixup=0, time_mask=0),
+        activation=Activation.SIGMOID if several else Activation.SOFTMAX,
+        labels=("a", "b"),
+    )
+    sets = [compute_features(manifest.clips, folder / "cache", FEATURES, SEGMENTS)] * 2
+    torch.manual_seed(0)
+    mean, std = map(torch.from_numpy, sets[0].mean_and_std())
+    extractor = Extractor(config, mean, std).double()
+    wanted = targets(manifest.clips, config.labels)
+    trainer = loop.Trainer(extractor, sets, [wanted, wanted], folder, ranks)
+    found = []
+    for batch in BATCHES:
+        trainer.step(torch.tensor(batch))
+        found += [weight.grad.numpy().copy() for weight in extractor.network.parameters()]
+    return found
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_the_averaged_gradient_is_that_of_one_process(
+    tmp_path: Path, manifest: Manifest, two: Any, narrow: None, several: bool
+) -> None:
+    one = gradients(manifest, tmp_path, Processes(), several=several)
+    for rank in (0, 1):
+        both = np.load(two[0] / f"gradients-{several}-{rank}.npz")
+        assert len(both) == len(one)
+        for name, expected in zip(both, one, strict=True):
+            np.testing.assert_allclose(both[name], expected, rtol=0, atol=1e-10)
+    assert max(np.abs(gradient).max() for gradient in one) > 1e-3
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_both_processes_end_with_equal_weights(two: Any, name: str) -> None:
+    first, second = (np.load(two[0] / f"{name}-{rank}.npz") for rank in (0, 1))
+    assert set(first) == set(second)
+    for key in first:
+        np.testing.assert_array_equal(first[key], second[key])
+    start = np.load(two[0] / f"{name}-start.npz")
+    assert any((start[key] != first[key]).any() for key in first)
+
+
+def test_one_process_writes_one_model_folder(two: Any) -> None:
+    folder = two[0] / "gap-lite"
+    history = [json.loads(line) for line in (folder / loop.METRICS).read_text().splitlines()]
+    assert [record["epoch"] for record in history] == [1, 2]
+    assert Extractor.load(folder).embedding_size == 256
+    assert not (folder / loop.SCRATCH).exists()
+    ends = [json.loads((two[0] / f"history-{rank}.json").read_text()) for rank in (0, 1)]
+    assert ends == [history, history]
+
+
+def test_a_batch_that_gives_a_process_one_segment_is_refused(two: Any) -> None:
+    for rank in (0, 1):
+        refused = (two[0] / f"refused-{rank}").read_text()
+        assert refused == "batches of 3 for 2 processes: at least 2 segments for each"
+
+
+def main(folder: Path) -> None:
+    """What each of the two processes does."""
+    for module, name, units in (
+        (alexnet, "FULL", 300), (mlp, "UNITS", 30), (recurrent, "UNITS", 16),
+        (recurrent, "CONTEXT", 8), (resnet, "WIDTH", 4),
+    ):  # fmt: skip
+        setattr(module, name, units)
+    manifest = pickle.loads((folder / "manifest.pickle").read_bytes())
+    rank = int(os.environ["RANK"])
+    last: dict[str, Any] = {}
+    initialise, restore = loop.Trainer.__init__, loop.Trainer.restore
+
+    def remember(trainer: loop.Trainer, *args: Any, **options: Any) -> None:
+        initialise(trainer, *args, **options)
+        last["trainer"] = trainer
+
+    def start(trainer: loop.Trainer) -> None:
+        restore(trainer)
+        last["start"] = weights(trainer)
+
+    def weights(trainer: loop.Trainer) -> dict[str, NDArray[np.float32]]:
+        named = trainer.extractor.network.named_parameters()
+        return {name: weight.detach().numpy().copy() for name, weight in named}
+
+    loop.Trainer.__init__, loop.Trainer.restore = remember, start  # type: ignore[method-assign]
+    settings: dict[str, Any] = {"features": FEATURES, "segments": SEGMENTS, "spec": RECIPE}
+    for name in MODELS:
+        trained = train(
+            manifest, folder / name, model=resolve(name), cache=folder / "cache", **settings
+        )
+        np.savez(folder / f"{name}-{rank}.npz", **weights(last["trainer"]))
+        if rank == 0:
+            np.savez(folder / f"{name}-start.npz", **last["start"])
+        if name == "gap-lite":
+            (folder / f"history-{rank}.json").write_text(json.dumps(trained.history))
+    try:
+        spec = replace(RECIPE, batch_size=3)
+        train(manifest, folder / "refused", model=resolve("gap"), **settings | {"spec": spec})
+    except UsageError as error:
+        (folder / f"refused-{rank}").write_text(str(error))
+    ranks, _ = join("cpu")
+    for several in (False, True):
+        found = gradients(manifest, folder, ranks, several=several)
+        np.savez(folder / f"gradients-{several}-{rank}.npz", *found)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
