@@ -1,5 +1,6 @@
 """embedkit train: a labelled collection -> a model folder."""
 
+import logging
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +17,7 @@ from embedkit.config import (
     TrainSpec,
 )
 from embedkit.errors import UsageError
+from embedkit.progress import untracked
 
 from ._app import app
 from ._data import Data, Dataset, Root, read
@@ -142,6 +144,8 @@ def train(
     network = resolve(model, dim=dim, dims=_sizes(dims), dropout=dropout)
     if weight_decay is None:
         weight_decay = FAMILIES[network.name].weight_decay
+    if not is_first():  # of several processes one speaks
+        logging.getLogger("embedkit").setLevel(logging.WARNING)
     manifest = read(data, dataset, root)
     trained = run(
         manifest,
@@ -183,9 +187,9 @@ def train(
         tensorboard=tensorboard,
         device=device,
         resume=resume,
-        track=track,
+        track=track if is_first() else untracked,
     )
-    if not is_first():  # of several processes one speaks
+    if not is_first():
         return
     best = trained.history[trained.best_epoch - 1]
     if json:

@@ -10,9 +10,10 @@ import torch
 from numpy.typing import NDArray
 
 from embedkit.audio.decode import decode
-from embedkit.checkpoint import load_config
-from embedkit.config import FeatureSpec, FrontEnd, Schedule, SegmentSpec, TrainSpec
-from embedkit.datasets import Clip, Manifest, split_validation
+from embedkit.checkpoint import ModelConfig, load_config
+from embedkit.config import Activation, FeatureSpec, FrontEnd, Schedule, SegmentSpec, TrainSpec
+from embedkit.datasets import Clip, Manifest
+from embedkit.datasets.manifest import targets
 from embedkit.errors import EmbeddingFolderError, UsageError
 from embedkit.evaluation import evaluate
 from embedkit.extraction import extract
@@ -22,6 +23,8 @@ from embedkit.query import QueryEmbedder
 from embedkit.store import EmbeddingTable
 from embedkit.training import train
 from embedkit.training.features import compute_features
+from embedkit.training.loop import Trainer
+from embedkit.training.parallel import Processes
 
 RATE = 16000
 SEGMENTS = SegmentSpec(duration_s=0.5, hop_s=0.5)
@@ -115,24 +118,30 @@ def nested(tmp_path: Path, manifest: Manifest, narrow: None) -> Path:
 def test_the_loss_is_summed_over_the_heads_of_all_prefixes(
     tmp_path: Path, manifest: Manifest, narrow: None, name: str
 ) -> None:
-    spec = replace(RECIPE, epochs=1, batch_size=99)  # one step
-    model = resolve(name, dims=(64, 96, 128), dropout=0)
-    done = train(
-        manifest, tmp_path / "model", model=model, features=FEATURES, segments=SEGMENTS, spec=spec
+    config = ModelConfig(
+        model=resolve(name, dims=(64, 96, 128), dropout=0, classes=2),
+        features=FEATURES,
+        segments=SEGMENTS,
+        training=RECIPE,
+        activation=Activation.SOFTMAX,
+        labels=manifest.labels,
     )
-    config = load_config(tmp_path / "model")
-    training, _ = split_validation(manifest, spec.validation, spec.seed)
-    found = compute_features(training.clips, tmp_path / "cache", FEATURES, SEGMENTS)
-    torch.manual_seed(spec.seed)  # the weights that the training began with
-    extractor = Extractor(config, *map(torch.from_numpy, found.mean_and_std())).train()
+    found = compute_features(manifest.clips, tmp_path / "cache", FEATURES, SEGMENTS)
+    wanted = targets(manifest.clips, manifest.labels)
+    extractor = Extractor(config, *map(torch.from_numpy, found.mean_and_std())).double().train()
     values = torch.from_numpy(found.rows(np.arange(len(found))))
     embedding = extractor.network.embedding(extractor.normalise(values))
-    owners = [config.labels.index(training.clips[clip].labels[0]) for clip in found.clip]
-    total = 0.0
+    owners = wanted[found.clip].argmax(axis=1)
+    total = torch.zeros((), dtype=torch.float64)
     for size in (64, 96, 128):
         logits = extractor.network.heads[str(size)](embedding[:, :size])
-        total -= logits.log_softmax(dim=1)[range(len(owners)), owners].mean().item()
-    assert done.history[0]["train_loss"] == pytest.approx(total, rel=1e-3)
+        total -= logits.log_softmax(dim=1)[range(len(owners)), owners].mean()
+    weights = list(extractor.network.parameters())
+    expected = torch.autograd.grad(total, weights)
+    trainer = Trainer(extractor, [found, found], [wanted, wanted], tmp_path, Processes())
+    assert trainer.step(torch.arange(len(found))) == pytest.approx(len(found) * total.item())
+    for weight, gradient in zip(weights, expected, strict=True):
+        torch.testing.assert_close(weight.grad, gradient, rtol=1e-9, atol=1e-12)
 
 
 def test_a_prefix_of_the_stored_vector_is_the_smaller_embedding(

@@ -851,7 +851,7 @@ def test_the_model_card_says_what_the_model_is_and_what_it_was_made_of(
         "| validation clips | 3 |",
         "| clips left out | 1 |",
         "| source | a\\|b \\<script\\> |",
-        f"| validation loss | {best['validation_loss']} |",
+        f"| validation loss | {best['validation_loss']:.4g} |",
         "| training.mixup | 0.25 |",
         "| features.bands | 16 |",
         "Labels: high, low",

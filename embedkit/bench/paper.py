@@ -197,9 +197,9 @@ def plda_scores(
         extractor = Extractor.load(_place(folder, system) / "model")
         cache = folder / "features" / system.front_end
         training, held = _sides(manifest, spec)
-        vectors = [_clip_vectors(extractor, part, cache) for part in (training, held)]
-        classes = targets(training.clips, manifest.labels).argmax(axis=1)
-        _save(path, classify(vectors[0], classes, vectors[1]))
+        known, classes = _clip_vectors(extractor, training, cache)
+        asked, _ = _clip_vectors(extractor, held, cache)
+        _save(path, classify(known, classes, asked))
     scores: NDArray[np.float64] = np.load(path)
     return scores
 
@@ -217,16 +217,19 @@ def _sides(manifest: Manifest, spec: TrainSpec) -> tuple[Manifest, Manifest]:
 
 
 @torch.inference_mode()
-def _clip_vectors(extractor: Extractor, part: Manifest, cache: Path) -> NDArray[np.float64]:
+def _clip_vectors(
+    extractor: Extractor, part: Manifest, cache: Path
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Vectors [n, D] and classes [n] of the clips that can be decoded."""
     config = extractor.config
     found = compute_features(part.clips, cache, config.features, config.segments)
     vectors = np.zeros((len(part.clips), extractor.embedding_size))
     for batch in np.array_split(np.arange(len(found)), math.ceil(len(found) / 64)):
         features = extractor.normalise(torch.from_numpy(found.rows(batch)))
         np.add.at(vectors, found.clip[batch], extractor.network.embedding(features).numpy())
-    counts = np.bincount(found.clip, minlength=len(part.clips))
-    means: NDArray[np.float64] = vectors / np.maximum(counts, 1)[:, None]
-    return means
+    clips, counts = np.unique(found.clip, return_counts=True)
+    classes = targets(part.clips, config.labels).argmax(axis=1)
+    return vectors[clips] / counts[:, None], classes[clips]
 
 
 def _place(folder: Path, system: System) -> Path:

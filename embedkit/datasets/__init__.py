@@ -38,8 +38,10 @@ def read_dataset(data: Path) -> Manifest:
     """
     if not data.exists():
         raise DatasetError(f"{data}: no such file or folder")
-    manifest = read_folders(data) if data.is_dir() else read_table(data)
-    return replace(manifest, source=data.name)
+    place = data.absolute()
+    if data.is_dir():
+        return replace(read_folders(data), source=place.name)
+    return replace(read_table(data), source=f"{place.parent.name}/{place.name}")
 
 
 def read_published(name: str, root: Path) -> Manifest:

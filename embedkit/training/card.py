@@ -51,7 +51,7 @@ def write_card(
         left_out=len(manifest.left_out),
         counts=counts,
         labels=", ".join(map(_escaped, config.labels)),
-        best=best,
+        best={name: f"{value:.4g}" for name, value in best.items()},
         epochs=config.training.epochs,
         settings={
             f"{group}.{name}": value

@@ -179,11 +179,18 @@ def train(
     trainer.restore()
     counts = {
         "training clips": len(parts[0].clips),
-        "training segments": len(sets[0]),
         "validation clips": len(parts[1].clips),
+        "training segments": len(sets[0]),
         "validation segments": len(sets[1]),
     }
-    log.info("%s", ", ".join(f"{count} {name}" for name, count in counts.items()))
+    log.info(
+        "%d training and %d validation clips (%d and %d segments), %d labels, %s",
+        *counts.values(),
+        len(labels),
+        "several labels a clip: sigmoid"
+        if manifest.several_labels
+        else "one label a clip: softmax",
+    )
     for epoch in range(len(trainer.history) + 1, spec.epochs + 1):
         trainer.run_epoch(epoch, track)
     ranks.wait()
@@ -311,7 +318,8 @@ class Trainer:
         record = {
             "epoch": epoch,
             "learning_rate": learning_rate,
-            "train_loss": total / len(self.training),
+            # The mean over heads, which compares with the validation loss of one.
+            "train_loss": total / len(self.training) / len(self.extractor.network.sizes),
             **self._validate(),
             "seconds": round(time.monotonic() - started, 2),
         }

@@ -52,7 +52,7 @@ class Processes:
 
 def is_first() -> bool:
     """Whether this process is the only one, or the first of those that torchrun started."""
-    return os.environ.get("RANK", "0") == "0"
+    return not distributed.is_torchelastic_launched() or os.environ["RANK"] == "0"
 
 
 def join(device: str) -> tuple[Processes, str]:
