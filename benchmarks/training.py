@@ -23,8 +23,8 @@ from embedkit.config import Activation, FeatureSpec, SegmentSpec, TrainSpec
 from embedkit.models import FAMILIES, resolve
 from embedkit.models.extractor import Extractor
 from embedkit.training.features import SHARDS, Features
-from embedkit.training.loop import Trainer
 from embedkit.training.parallel import Processes
+from embedkit.training.trainer import Trainer
 
 SHAPE = (1, 101, 64)
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from embedkit.checkpoint import ModelConfig
 from embedkit.config import Activation, FeatureSpec, SegmentSpec, TrainSpec
+from embedkit.datasets import Clip, Manifest
 from embedkit.models import alexnet, mlp, recurrent, resnet, resolve
 from embedkit.models.extractor import Extractor
 
@@ -93,3 +94,18 @@ def write_audio() -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def chirps(
+    tmp_path_factory: pytest.TempPathFactory,
+    write_audio: Callable[..., Path],
+    make_sound: Callable[..., Samples],
+) -> Manifest:
+    """Eight clips of 1.2 s, a and b by turns."""
+    folder = tmp_path_factory.mktemp("chirps")
+    clips = []
+    for number in range(8):
+        path = write_audio(folder / f"{number}.wav", make_sound(1.2, seed=number))
+        clips.append(Clip(path=path, labels=("ab"[number % 2],)))
+    return Manifest(tuple(clips), several_labels=False)

@@ -1,6 +1,5 @@
 """Every network of the table, and every front-end, through the one path from sound to vectors."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from embedkit.audio.decode import decode
 from embedkit.checkpoint import ModelConfig, load_config
 from embedkit.config import Activation, FeatureSpec, FrontEnd, Schedule, SegmentSpec, TrainSpec
-from embedkit.datasets import Clip, Manifest
+from embedkit.datasets import Manifest
 from embedkit.datasets.manifest import targets
 from embedkit.errors import EmbeddingFolderError, UsageError
 from embedkit.evaluation import evaluate
@@ -23,8 +22,8 @@ from embedkit.query import QueryEmbedder
 from embedkit.store import EmbeddingTable
 from embedkit.training import train
 from embedkit.training.features import compute_features
-from embedkit.training.loop import Trainer
 from embedkit.training.parallel import Processes
+from embedkit.training.trainer import Trainer
 
 RATE = 16000
 SEGMENTS = SegmentSpec(duration_s=0.5, hop_s=0.5)
@@ -40,20 +39,6 @@ CASES = [
 ]
 
 
-@pytest.fixture(scope="module")
-def manifest(
-    tmp_path_factory: pytest.TempPathFactory,
-    write_audio: Callable[..., Path],
-    make_sound: Callable[..., NDArray[np.float32]],
-) -> Manifest:
-    folder = tmp_path_factory.mktemp("clips")
-    clips = []
-    for number in range(8):
-        path = write_audio(folder / f"{number}.wav", make_sound(1.2, seed=number))
-        clips.append(Clip(path=path, labels=(("a", "b")[number % 2],)))
-    return Manifest(tuple(clips), several_labels=False)
-
-
 def rows(folder: Path) -> dict[str, NDArray[np.float32]]:
     """The vectors of each clip."""
     table = EmbeddingTable.open(folder).rows()
@@ -64,22 +49,22 @@ def rows(folder: Path) -> dict[str, NDArray[np.float32]]:
 @pytest.mark.filterwarnings("ignore:The tensor attributes:UserWarning")
 @pytest.mark.parametrize(("name", "kind"), CASES, ids=[f"{n}-{k}" for n, k in CASES])
 def test_it_trains_saves_loads_extracts_and_exports(
-    tmp_path: Path, manifest: Manifest, narrow: None, name: str, kind: FrontEnd
+    tmp_path: Path, chirps: Manifest, narrow: None, name: str, kind: FrontEnd
 ) -> None:
     features = replace(FEATURES, kind=kind)
     model = resolve(name)
     spec = replace(RECIPE, weight_decay=FAMILIES[model.name].weight_decay)
     trained = train(
-        manifest, tmp_path / "model", model=model, features=features, segments=SEGMENTS, spec=spec
+        chirps, tmp_path / "model", model=model, features=features, segments=SEGMENTS, spec=spec
     )
     assert trained.history[1]["train_loss"] != trained.history[0]["train_loss"]
     config = load_config(tmp_path / "model")
     assert (config.model, config.features) == (replace(model, classes=2), features)
 
     extractor = Extractor.load(tmp_path / "model")
-    extract(manifest.clips[0].path.parent, tmp_path / "model", tmp_path / "embeddings")
+    extract(chirps.clips[0].path.parent, tmp_path / "model", tmp_path / "embeddings")
     found = rows(tmp_path / "embeddings")
-    for clip in manifest.clips:
+    for clip in chirps.clips:
         waveform = np.concatenate(list(decode(clip.path, RATE)))
         expected = extractor.embed(waveform)
         assert expected.shape == (3, extractor.embedding_size)
@@ -88,7 +73,7 @@ def test_it_trains_saves_loads_extracts_and_exports(
     # What was trained is what was saved: the figures of its epoch, from audio.
     best = trained.history[trained.best_epoch - 1]
     assert np.isfinite(best["validation_loss"])
-    assert evaluate(extractor, manifest).figures["accuracy"] in np.arange(9) / 8
+    assert evaluate(extractor, chirps).figures["accuracy"] in np.arange(9) / 8
 
     # As a graph of tensors, which is what other runtimes take.
     segments = torch.randn(2, RATE // 2)
@@ -101,10 +86,10 @@ MATRYOSHKA = [name for name, family in FAMILIES.items() if family.matryoshka]
 
 
 @pytest.fixture
-def nested(tmp_path: Path, manifest: Manifest, narrow: None) -> Path:
+def nested(tmp_path: Path, chirps: Manifest, narrow: None) -> Path:
     model = resolve("gap-lite", dims=(64, 96, 128))
     train(
-        manifest,
+        chirps,
         tmp_path / "nested",
         model=model,
         features=FEATURES,
@@ -116,7 +101,7 @@ def nested(tmp_path: Path, manifest: Manifest, narrow: None) -> Path:
 
 @pytest.mark.parametrize("name", MATRYOSHKA)
 def test_the_loss_is_summed_over_the_heads_of_all_prefixes(
-    tmp_path: Path, manifest: Manifest, narrow: None, name: str
+    tmp_path: Path, chirps: Manifest, narrow: None, name: str
 ) -> None:
     config = ModelConfig(
         model=resolve(name, dims=(64, 96, 128), dropout=0, classes=2),
@@ -124,10 +109,10 @@ def test_the_loss_is_summed_over_the_heads_of_all_prefixes(
         segments=SEGMENTS,
         training=RECIPE,
         activation=Activation.SOFTMAX,
-        labels=manifest.labels,
+        labels=chirps.labels,
     )
-    found = compute_features(manifest.clips, tmp_path / "cache", FEATURES, SEGMENTS)
-    wanted = targets(manifest.clips, manifest.labels)
+    found = compute_features(chirps.clips, tmp_path / "cache", FEATURES, SEGMENTS)
+    wanted = targets(chirps.clips, chirps.labels)
     extractor = Extractor(config, *map(torch.from_numpy, found.mean_and_std())).double().train()
     values = torch.from_numpy(found.rows(np.arange(len(found))))
     embedding = extractor.network.embedding(extractor.normalise(values))
@@ -145,9 +130,9 @@ def test_the_loss_is_summed_over_the_heads_of_all_prefixes(
 
 
 def test_a_prefix_of_the_stored_vector_is_the_smaller_embedding(
-    tmp_path: Path, manifest: Manifest, nested: Path
+    tmp_path: Path, chirps: Manifest, nested: Path
 ) -> None:
-    root = manifest.clips[0].path.parent
+    root = chirps.clips[0].path.parent
     extract(root, nested, tmp_path / "whole")
     extract(root, nested, tmp_path / "small", dim=64)
     whole, small = rows(tmp_path / "whole"), rows(tmp_path / "small")
@@ -156,22 +141,22 @@ def test_a_prefix_of_the_stored_vector_is_the_smaller_embedding(
         assert vectors.shape == (3, 64)
         np.testing.assert_array_equal(vectors, whole[clip][:, :64])
     provenance = EmbeddingTable.open(tmp_path / "small").provenance
-    query = QueryEmbedder(provenance).embed(manifest.clips[0].path)
+    query = QueryEmbedder(provenance).embed(chirps.clips[0].path)
     weights = [0.5, 0.5, 0.2]
-    expected = np.average(small[manifest.clips[0].path.name], axis=0, weights=weights)
+    expected = np.average(small[chirps.clips[0].path.name], axis=0, weights=weights)
     np.testing.assert_allclose(query, expected, rtol=1e-4, atol=1e-6)
     with pytest.raises(EmbeddingFolderError, match="embedding_size"):
         extract(root, nested, tmp_path / "small", dim=96)
 
 
-def test_each_size_classifies_by_its_own_head(manifest: Manifest, nested: Path) -> None:
+def test_each_size_classifies_by_its_own_head(chirps: Manifest, nested: Path) -> None:
     scores = {}
     for dim in (64, 96, 128):
         extractor = Extractor.load(nested, dim=dim)
         embeddings = torch.from_numpy(extractor.embed(np.ones(8000, np.float32)))
         assert embeddings.shape == (1, dim)
         head = extractor.network.heads[str(dim)]
-        scores[dim] = evaluate(extractor, manifest).scores
+        scores[dim] = evaluate(extractor, chirps).scores
         with torch.inference_mode():
             by_hand = head(embeddings).softmax(dim=1).numpy()
         np.testing.assert_allclose(extractor.scores(np.ones(8000, np.float32)), by_hand, atol=1e-6)
@@ -179,13 +164,13 @@ def test_each_size_classifies_by_its_own_head(manifest: Manifest, nested: Path) 
 
 
 def test_a_size_that_was_not_trained_is_refused(
-    tmp_path: Path, manifest: Manifest, nested: Path, model_dir: Path
+    tmp_path: Path, chirps: Manifest, nested: Path, model_dir: Path
 ) -> None:
     message = "the model has embeddings of 64, 96, 128, not of 100"
     with pytest.raises(UsageError, match=message):
         Extractor.load(nested, dim=100)
     with pytest.raises(UsageError, match=message):
-        extract(manifest.clips[0].path.parent, nested, tmp_path / "embeddings", dim=100)
+        extract(chirps.clips[0].path.parent, nested, tmp_path / "embeddings", dim=100)
     assert not (tmp_path / "embeddings").exists()
     with pytest.raises(UsageError, match="the model has embeddings of 64, not of 32"):
         Extractor.load(model_dir, dim=32)

@@ -5,7 +5,6 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,14 +16,15 @@ from numpy.typing import NDArray
 
 from embedkit.checkpoint import ModelConfig
 from embedkit.config import Activation, FeatureSpec, Schedule, SegmentSpec, TrainSpec
-from embedkit.datasets import Clip, Manifest
+from embedkit.datasets import Manifest
 from embedkit.datasets.manifest import targets
 from embedkit.errors import UsageError
 from embedkit.models import MODELS, alexnet, mlp, recurrent, resnet, resolve
 from embedkit.models.extractor import Extractor
-from embedkit.training import loop, train
+from embedkit.training import train
 from embedkit.training.features import compute_features
 from embedkit.training.parallel import Processes, join
+from embedkit.training.trainer import METRICS, SCRATCH, Trainer
 
 FEATURES = FeatureSpec(bands=32, n_fft=512)
 SEGMENTS = SegmentSpec(duration_s=0.5, hop_s=0.5)
@@ -36,26 +36,12 @@ BATCHES = [[0, 5, 3, 8, 2], [1, 4, 6, 7]]  # shares of 3 and 2, and of 2 and 2
 
 
 @pytest.fixture(scope="module")
-def manifest(
-    tmp_path_factory: pytest.TempPathFactory,
-    write_audio: Callable[..., Path],
-    make_sound: Callable[..., NDArray[np.float32]],
-) -> Manifest:
-    folder = tmp_path_factory.mktemp("clips")
-    clips = []
-    for number in range(8):
-        path = write_audio(folder / f"{number}.wav", make_sound(1.2, seed=number))
-        clips.append(Clip(path=path, labels=(("a", "b")[number % 2],)))
-    return Manifest(tuple(clips), several_labels=False)
-
-
-@pytest.fixture(scope="module")
 def two(
-    tmp_path_factory: pytest.TempPathFactory, manifest: Manifest
+    tmp_path_factory: pytest.TempPathFactory, chirps: Manifest
 ) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """What two processes wrote into a folder, and how they ended."""
     folder = tmp_path_factory.mktemp("two")
-    (folder / "manifest.pickle").write_bytes(pickle.dumps(manifest))
+    (folder / "manifest.pickle").write_bytes(pickle.dumps(chirps))
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     done = subprocess.run(
         [*launcher, "--nproc-per-node", "2", __file__, str(folder)],
@@ -70,7 +56,7 @@ def two(
 
 
 def gradients(
-    manifest: Manifest, folder: Path, ranks: Processes, *, several: bool
+    chirps: Manifest, folder: Path, ranks: Processes, *, several: bool
 ) -> list[NDArray[np.float64]]:
     """Of each parameter after each batch, in float64, of a network without BN and dropout."""
     config = ModelConfig(
@@ -81,12 +67,12 @@ def gradients(
         activation=Activation.SIGMOID if several else Activation.SOFTMAX,
         labels=("a", "b"),
     )
-    sets = [compute_features(manifest.clips, folder / "cache", FEATURES, SEGMENTS)] * 2
+    sets = [compute_features(chirps.clips, folder / "cache", FEATURES, SEGMENTS)] * 2
     torch.manual_seed(0)
     mean, std = map(torch.from_numpy, sets[0].mean_and_std())
     extractor = Extractor(config, mean, std).double()
-    wanted = targets(manifest.clips, config.labels)
-    trainer = loop.Trainer(extractor, sets, [wanted, wanted], folder, ranks)
+    wanted = targets(chirps.clips, config.labels)
+    trainer = Trainer(extractor, sets, [wanted, wanted], folder, ranks)
     found = []
     for batch in BATCHES:
         trainer.step(torch.tensor(batch))
@@ -96,9 +82,9 @@ def gradients(
 
 @pytest.mark.parametrize("several", [False, True])
 def test_the_averaged_gradient_is_that_of_one_process(
-    tmp_path: Path, manifest: Manifest, two: Any, narrow: None, several: bool
+    tmp_path: Path, chirps: Manifest, two: Any, narrow: None, several: bool
 ) -> None:
-    one = gradients(manifest, tmp_path, Processes(), several=several)
+    one = gradients(chirps, tmp_path, Processes(), several=several)
     for rank in (0, 1):
         both = np.load(two[0] / f"gradients-{several}-{rank}.npz")
         assert len(both) == len(one)
@@ -119,10 +105,10 @@ def test_both_processes_end_with_equal_weights(two: Any, name: str) -> None:
 
 def test_one_process_writes_one_model_folder(two: Any) -> None:
     folder = two[0] / "gap-lite"
-    history = [json.loads(line) for line in (folder / loop.METRICS).read_text().splitlines()]
+    history = [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
     assert [record["epoch"] for record in history] == [1, 2]
     assert Extractor.load(folder).embedding_size == 256
-    assert not (folder / loop.SCRATCH).exists()
+    assert not (folder / SCRATCH).exists()
     ends = [json.loads((two[0] / f"history-{rank}.json").read_text()) for rank in (0, 1)]
     assert ends == [history, history]
 
@@ -140,28 +126,28 @@ def main(folder: Path) -> None:
         (recurrent, "CONTEXT", 8), (resnet, "WIDTH", 4),
     ):  # fmt: skip
         setattr(module, name, units)
-    manifest = pickle.loads((folder / "manifest.pickle").read_bytes())
+    chirps = pickle.loads((folder / "manifest.pickle").read_bytes())
     rank = int(os.environ["RANK"])
     last: dict[str, Any] = {}
-    initialise, restore = loop.Trainer.__init__, loop.Trainer.restore
+    initialise, restore = Trainer.__init__, Trainer.restore
 
-    def remember(trainer: loop.Trainer, *args: Any, **options: Any) -> None:
+    def remember(trainer: Trainer, *args: Any, **options: Any) -> None:
         initialise(trainer, *args, **options)
         last["trainer"] = trainer
 
-    def start(trainer: loop.Trainer) -> None:
+    def start(trainer: Trainer) -> None:
         restore(trainer)
         last["start"] = weights(trainer)
 
-    def weights(trainer: loop.Trainer) -> dict[str, NDArray[np.float32]]:
+    def weights(trainer: Trainer) -> dict[str, NDArray[np.float32]]:
         named = trainer.extractor.network.named_parameters()
         return {name: weight.detach().numpy().copy() for name, weight in named}
 
-    loop.Trainer.__init__, loop.Trainer.restore = remember, start  # type: ignore[method-assign]
+    Trainer.__init__, Trainer.restore = remember, start  # type: ignore[method-assign]
     settings: dict[str, Any] = {"features": FEATURES, "segments": SEGMENTS, "spec": RECIPE}
     for name in MODELS:
         trained = train(
-            manifest, folder / name, model=resolve(name), cache=folder / "cache", **settings
+            chirps, folder / name, model=resolve(name), cache=folder / "cache", **settings
         )
         np.savez(folder / f"{name}-{rank}.npz", **weights(last["trainer"]))
         if rank == 0:
@@ -170,12 +156,12 @@ def main(folder: Path) -> None:
             (folder / f"history-{rank}.json").write_text(json.dumps(trained.history))
     try:
         spec = replace(RECIPE, batch_size=3)
-        train(manifest, folder / "refused", model=resolve("gap"), **settings | {"spec": spec})
+        train(chirps, folder / "refused", model=resolve("gap"), **settings | {"spec": spec})
     except UsageError as error:
         (folder / f"refused-{rank}").write_text(str(error))
     ranks, _ = join("cpu")
     for several in (False, True):
-        found = gradients(manifest, folder, ranks, several=several)
+        found = gradients(chirps, folder, ranks, several=several)
         np.savez(folder / f"gradients-{several}-{rank}.npz", *found)
 
 

@@ -26,19 +26,13 @@ from embedkit.evaluation import evaluate, score_file
 from embedkit.models import resolve
 from embedkit.models.extractor import Extractor
 from embedkit.progress import Track, untracked
-from embedkit.training import Trained, loop, train
+from embedkit.training import Trained, train, trainer
 from embedkit.training import features as features_module
 from embedkit.training.augment import mix, spec_augment
 from embedkit.training.card import CARD
 from embedkit.training.features import Features, compute_features
-from embedkit.training.loop import (
-    CURVES,
-    LEFT_OUT,
-    METRICS,
-    SCRATCH,
-    make_schedule,
-    validation_figures,
-)
+from embedkit.training.loop import CURVES, LEFT_OUT
+from embedkit.training.trainer import METRICS, SCRATCH, make_schedule, validation_figures
 
 RATE = 16000
 PITCH = {"low": 300, "high": 2500}
@@ -378,7 +372,7 @@ def test_the_saved_model_is_that_of_the_lowest_validation_loss(
     def train_with(*losses: float) -> tuple[bytes, int]:
         values = iter(losses)
         monkeypatch.setattr(
-            loop,
+            trainer,
             "validation_figures",
             lambda *_: {"validation_loss": next(values), "validation_accuracy": 0.0},
         )
@@ -532,7 +526,9 @@ def test_steps_are_adams_with_l2_on_the_cross_entropy_of_the_whole_batch(
     settings = SMALL | {"model": replace(SMALL["model"], dropout=0)}
     spec = replace(RECIPE, epochs=2, batch_size=99, weight_decay=0.1, beta1=0.8, beta2=0.5)
     falling = iter([2.0, 1.0])  # so that the second epoch's weights are kept
-    monkeypatch.setattr(loop, "validation_figures", lambda *_: {"validation_loss": next(falling)})
+    monkeypatch.setattr(
+        trainer, "validation_figures", lambda *_: {"validation_loss": next(falling)}
+    )
     done = train(manifest, tmp_path / "model", **settings, spec=spec)
     config = load_config(tmp_path / "model")
 

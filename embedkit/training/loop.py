@@ -1,61 +1,44 @@
-"""The training loop: the paper's recipe, the best checkpoint by validation, resumable."""
+"""A training from a labelled collection to a model folder: begun once, resumable, finished once."""
 
 import csv
 import io
 import json
 import logging
-import math
 import shutil
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional as F
-from torch.optim import Adam, Optimizer, lr_scheduler
-from torch.utils.data import WeightedRandomSampler
 
-from embedkit import metrics
 from embedkit.checkpoint import CONFIG, ModelConfig, load_config
 from embedkit.config import (
     Activation,
     FeatureSpec,
     ModelSpec,
-    Precision,
-    Sampling,
-    Schedule,
     SegmentSpec,
     TrainSpec,
     difference,
 )
 from embedkit.datasets import Manifest, split_validation
 from embedkit.datasets.manifest import targets
-from embedkit.errors import DatasetError, EmbedkitError, ModelFolderError, UsageError, require
+from embedkit.errors import DatasetError, UsageError, require
 from embedkit.files import atomic_write
 from embedkit.models import build_model
 from embedkit.models.extractor import Extractor, check_device
 from embedkit.plots import save_png, training_curves
 from embedkit.progress import Track, untracked
-from embedkit.training.augment import mix, spec_augment
 from embedkit.training.card import write_card
-from embedkit.training.features import Features, compute_features
-from embedkit.training.parallel import Processes, join
+from embedkit.training.features import compute_features
+from embedkit.training.parallel import join
+from embedkit.training.trainer import SCRATCH, History, Trainer, best, read_history
 
 log = logging.getLogger(__name__)
 
-METRICS = "metrics.jsonl"
 CURVES = "curves.png"
 LEFT_OUT = "left_out.csv"
-SCRATCH = "training"  # features and state of a training under way, inside the model folder
-
-History = list[dict[str, float]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,16 +188,6 @@ def train(
     return Trained(history=history, best_epoch=best(history), failures=failures)
 
 
-def read_history(folder: Path) -> History:
-    """The figures of each epoch so far, from metrics.jsonl."""
-    return [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
-
-
-def best(history: History) -> int:
-    """The epoch of the lowest validation loss."""
-    return int(min(history, key=lambda record: record["validation_loss"])["epoch"])
-
-
 def _begin(scratch: Path, config: ModelConfig, parts: Sequence[Manifest]) -> None:
     """Make the folder hold a training: what is refused before leaves it as it was."""
     clips = json.dumps([[[str(clip.path), *clip.labels] for clip in part.clips] for part in parts])
@@ -251,225 +224,3 @@ def _check_folder(folder: Path, config: ModelConfig, resume: bool) -> None:
     found.pop("embedkit_version")
     if odd := difference(found, {key: config.to_dict()[key] for key in found}):
         raise UsageError(f"{folder}: cannot resume: {odd}")
-
-
-class Trainer:
-    """The state of a training: it moves on by an epoch at a time, and to disk and back."""
-
-    def __init__(
-        self,
-        extractor: Extractor,
-        sets: Sequence[Features],
-        clip_targets: Sequence[NDArray[np.float32]],
-        folder: Path,
-        ranks: Processes,
-        *,
-        tensorboard: bool = False,
-    ) -> None:
-        """Begin.
-
-        Args:
-            extractor: with new weights, on its device.
-            sets: features of the training and the validation clips.
-            clip_targets: of their clips, [clips, classes].
-            folder: the model folder.
-            ranks: who shares the work.
-            tensorboard: whether to write for it.
-        """
-        self.extractor = extractor
-        self.spec = extractor.config.training
-        self.training, self.validation = sets
-        self.targets, self.validation_targets = clip_targets
-        self.folder = folder
-        self.ranks = ranks
-        self.tensorboard = tensorboard
-        self.history: History = []
-        self.model = ranks.wrap(extractor.network)
-        self.augment = spec_augment(self.spec)
-        # Nearly equal batches: one of a single segment would break batch normalisation.
-        self.steps = min(
-            math.ceil(len(self.training) / self.spec.batch_size),
-            len(self.training) // (2 * ranks.count),
-        )
-        self.optimizer = Adam(
-            extractor.network.parameters(),
-            lr=self.spec.learning_rate,
-            betas=(self.spec.beta1, self.spec.beta2),
-            weight_decay=self.spec.weight_decay,
-        )
-        self.schedule = make_schedule(self.optimizer, self.spec, self.steps)
-
-    def run_epoch(self, epoch: int, track: Track) -> None:
-        """Learn from every segment, validate, and write what is needed to go on."""
-        started = time.monotonic()
-        # Seeded by the epoch, so that a resumed training draws what an uninterrupted one does; all
-        # processes draw the same order, and augmentations and dropout of their own.
-        torch.manual_seed(hash((self.spec.seed, epoch)))
-        batches = self._order().tensor_split(self.steps)
-        torch.manual_seed(hash((self.spec.seed, epoch, self.ranks.rank)))
-        learning_rate = self.optimizer.param_groups[0]["lr"]
-        self.extractor.train()
-        total = 0.0
-        for batch in track(batches, f"Epoch {epoch}/{self.spec.epochs}", self.steps):
-            total += self.step(batch)
-        total = self.ranks.sum(total)
-        if self.ranks.rank:
-            return  # the first process validates and writes
-        record = {
-            "epoch": epoch,
-            "learning_rate": learning_rate,
-            # The mean over heads, which compares with the validation loss of one.
-            "train_loss": total / len(self.training) / len(self.extractor.network.sizes),
-            **self._validate(),
-            "seconds": round(time.monotonic() - started, 2),
-        }
-        self.history.append(record)
-        log.info(
-            "epoch %d/%d: training loss %.3f, validation loss %.3f, %s, %.0f s",
-            epoch,
-            self.spec.epochs,
-            record["train_loss"],
-            record["validation_loss"],
-            f"accuracy {record['validation_accuracy']:.3f}"
-            if "validation_accuracy" in record
-            else f"mAP {record.get('validation_map', math.nan):.3f}",
-            record["seconds"],
-        )
-        self._save(is_best=best(self.history) == epoch)
-        if self.tensorboard:
-            from embedkit.training.tensorboard import write_epoch
-
-            write_epoch(self.folder, record)
-
-    def _order(self) -> Tensor:
-        """The segments of an epoch, as they are drawn [segments]."""
-        count = len(self.training)
-        if self.spec.sampling is Sampling.UNIFORM:
-            return torch.randperm(count)
-        wanted = self.targets[self.training.clip]
-        chance = torch.from_numpy(wanted @ (1 / np.maximum(wanted.sum(axis=0), 1)))
-        sampler = WeightedRandomSampler(chance.tolist(), count)
-        return torch.tensor(list(sampler))
-
-    def step(self, batch: Tensor) -> float:
-        """Learn from a batch, segments by number; the sum of this process's losses."""
-        own = self.ranks.share(batch).sort().values.numpy()
-        features = torch.from_numpy(self.training.rows(own)).to(self.extractor.mean)
-        wanted = torch.from_numpy(self.targets[self.training.clip[own]]).to(self.extractor.mean)
-        features = self.augment(self.extractor.normalise(features))
-        if self.spec.mixup:
-            features, wanted = mix(features, wanted, self.spec.mixup)
-        with torch.autocast(
-            wanted.device.type, torch.bfloat16, enabled=self.spec.precision is Precision.BFLOAT16
-        ):
-            logits = self.model(features)
-        # Summed over the prefixes of a Matryoshka embedding.
-        loss = torch.stack([self._loss(each.to(wanted), wanted) for each in logits]).sum()
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise EmbedkitError(
-                f"the training diverged (loss {value}): try a lower learning rate than"
-                f" {self.spec.learning_rate}"
-            )
-        self.optimizer.zero_grad()
-        # Gradients are averaged over processes: this makes them those of the whole batch's mean.
-        (loss * (self.ranks.count / len(batch))).backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
-        self.schedule.step()
-        return value
-
-    def _loss(self, logits: Tensor, wanted: Tensor) -> Tensor:
-        """Cross-entropy, summed over segments; the mean over classes where each is a question."""
-        if self.extractor.config.activation is Activation.SOFTMAX:
-            return F.cross_entropy(logits, wanted, reduction="sum")
-        loss = F.binary_cross_entropy_with_logits(logits, wanted, reduction="sum")
-        return loss / wanted.shape[1]
-
-    @torch.inference_mode()
-    def _validate(self) -> dict[str, float]:
-        self.extractor.eval()
-        segment_scores = []
-        for batch in self.validation.in_batches(self.spec.batch_size):
-            features = torch.from_numpy(batch).to(self.extractor.mean)
-            logits = self.extractor.network(self.extractor.normalise(features))[-1]
-            segment_scores.append(self.extractor.activate(logits).double().cpu().numpy())
-        # A clip's score is the mean of its segments' (paper, section 3.2).
-        clips, owner = np.unique(self.validation.clip, return_inverse=True)
-        scores = np.zeros((len(clips), segment_scores[0].shape[1]))
-        np.add.at(scores, owner, np.concatenate(segment_scores))
-        scores /= np.bincount(owner)[:, None]
-        return validation_figures(
-            self.validation_targets[clips], scores, self.extractor.config.activation
-        )
-
-    def _save(self, is_best: bool) -> None:
-        # The model goes first: if the state is lost, the epoch is repeated and gives the same one.
-        if is_best:
-            self.extractor.save(self.folder)
-        with atomic_write(self.folder / METRICS) as file:
-            file.write("".join(json.dumps(record) + "\n" for record in self.history).encode())
-        state = {
-            "network": self.extractor.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "history": self.history,
-        }
-        buffer = io.BytesIO()
-        torch.save(state, buffer)
-        with atomic_write(self.folder / SCRATCH / "state.pt") as file:
-            file.write(buffer.getbuffer())
-
-    def restore(self) -> None:
-        """Go on where an interrupted training left a state, if it did."""
-        path = self.folder / SCRATCH / "state.pt"
-        if not path.exists():
-            return
-        try:
-            state: dict[str, Any] = torch.load(
-                path, map_location=self.extractor.mean.device, weights_only=True
-            )
-            self.extractor.network.load_state_dict(state["network"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.schedule.load_state_dict(state["schedule"])
-            self.history = state["history"]
-        except Exception as error:  # unpickling garbage raises nearly anything
-            raise ModelFolderError(
-                f"{path}: not a training's state ({type(error).__name__}); remove"
-                f" {path.parent} to begin anew"
-            ) from error
-        log.info("resuming after epoch %d", len(self.history))
-
-
-def make_schedule(optimizer: Optimizer, spec: TrainSpec, steps: int) -> lr_scheduler.LRScheduler:
-    """The learning rate by optimiser step, for `steps` of them an epoch."""
-    total = steps * spec.epochs
-    if spec.schedule is Schedule.HALVING:
-        return lr_scheduler.StepLR(optimizer, spec.halve_every * steps, gamma=0.5)
-    if spec.schedule is Schedule.ONE_CYCLE:
-        # The betas stay the recipe's.
-        return lr_scheduler.OneCycleLR(
-            optimizer, spec.learning_rate, total_steps=total + 1, cycle_momentum=False
-        )
-    if spec.schedule is Schedule.COSINE:
-        return lr_scheduler.CosineAnnealingLR(optimizer, T_max=total)
-    return lr_scheduler.ConstantLR(optimizer, factor=1.0)
-
-
-def validation_figures(
-    wanted: NDArray[np.float32], scores: NDArray[np.float64], activation: Activation
-) -> dict[str, float]:
-    """Loss, mAP and, for one label a clip, accuracy of clip scores [clips, classes]."""
-    likely = np.clip(scores, 1e-7, 1 - 1e-7)
-    figures = {}
-    if activation is Activation.SOFTMAX:
-        loss = -(wanted * np.log(likely)).sum(axis=1).mean()
-        figures["validation_accuracy"] = metrics.accuracy(
-            wanted.argmax(axis=1), scores.argmax(axis=1)
-        )
-    else:
-        loss = -(wanted * np.log(likely) + (1 - wanted) * np.log(1 - likely)).mean()
-    # A random tenth need not hold every class: its figure is over those it holds.
-    held = (wanted.sum(axis=0) > 0) & (wanted.sum(axis=0) < len(wanted))
-    if held.any():
-        figures["validation_map"] = metrics.mean_average_precision(wanted[:, held], scores[:, held])
-    return {"validation_loss": float(loss), **figures}
