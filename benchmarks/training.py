@@ -54,7 +54,7 @@ def write_cache(folder: Path, segments: int) -> Features:
             file.flush()
             os.fsync(file.fileno())
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        shards.append(np.memmap(path, np.float32, "c", shape=(count, *SHAPE)))
+        shards.append(np.memmap(path, np.float32, "r", shape=(count, *SHAPE)))
     return Features(
         shards=shards,
         shard=np.repeat(np.arange(SHARDS), counts),

@@ -1,11 +1,14 @@
 """How commands name labelled data: a path, or a published data set and where it lies."""
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from embedkit.errors import UsageError
+
+from ._output import message
 
 if TYPE_CHECKING:
     from embedkit.datasets import Manifest
@@ -34,5 +37,10 @@ def read(data: Path | None, dataset: str | None, root: Path | None) -> "Manifest
     if data is not None and dataset is None and root is None:
         return read_dataset(data)
     if data is None and dataset is not None and root is not None:
-        return read_published(dataset, root)
+        manifest = read_published(dataset, root)
+        if manifest.left_out:
+            reasons = Counter(reason for _, reason in manifest.left_out)
+            counts = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+            message(f"{manifest.source}: {len(manifest.left_out)} clips left out: {counts}")
+        return manifest
     raise UsageError("name a folder or manifest, or --dataset NAME with --root DIR")

@@ -64,8 +64,9 @@ def paper(
     """
     from embedkit.bench import paper as bench_paper
     from embedkit.bench import tables
-    from embedkit.bench.claims import CLAIMS, examine
+    from embedkit.bench.claims import CLAIMS, examine, resampled_aucs
     from embedkit.files import atomic_write
+    from embedkit.metrics import weighted_auc
     from embedkit.plots import save_png
 
     manifest = read(data, dataset, root)
@@ -92,10 +93,9 @@ def paper(
     if "gap" in scores and not manifest.several_labels:
         gap = bench_paper.System(model="gap")
         scores["gap, plda"] = bench_paper.plda_scores(manifest, out, gap, spec)
-    verdicts = [
-        (claim.text, *examine(claim, held, scores))
-        for claim in track(CLAIMS, "Claims", len(CLAIMS))
-    ]
+    aucs = {name: weighted_auc(held, values) for name, values in scores.items()}
+    samples = resampled_aucs(held, scores, track)
+    verdicts = [(claim.text, *examine(claim, aucs, samples)) for claim in CLAIMS]
     speeds = bench_paper.measure_speeds(found, out, batch_size, device, track)
     values = tables.as_values(found, speeds, verdicts)
     text = tables.as_markdown(found, speeds, verdicts)

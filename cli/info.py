@@ -66,7 +66,7 @@ def _model(path: Path) -> dict[str, Any]:
         "parameters": count_parameters(extractor.network),
         "embedding_size": extractor.embedding_size,
         "embedding_sizes": list(extractor.network.sizes),
-        "macs": count_macs(extractor.network, config.feature_shape),
+        "macs": count_macs(config.model, config.feature_shape),
         "labels": list(config.labels),
         "activation": str(config.activation),
         "model": config.model.to_dict(),

@@ -23,20 +23,21 @@ def models(
 
     import torch
 
-    from embedkit.models import BANDS, FRAMES, MODELS, build_model, count_macs, count_parameters
+    from embedkit.models import MODELS, build_model, count_macs, count_parameters
 
     rows = []
-    for name, spec in MODELS.items():
-        with torch.device("meta"):  # shapes alone: no weights are drawn, nothing is computed
-            network = build_model(replace(spec, classes=classes))
-            rows.append(
-                {
-                    "name": name,
-                    "parameters": count_parameters(network),
-                    "embedding_size": network.embedding_size,
-                    "macs": count_macs(network, (FRAMES, BANDS)),
-                }
-            )
+    for name, model in MODELS.items():
+        spec = replace(model, classes=classes)
+        with torch.device("meta"):  # shapes alone: no weights are drawn
+            network = build_model(spec)
+        rows.append(
+            {
+                "name": name,
+                "parameters": count_parameters(network),
+                "embedding_size": network.embedding_size,
+                "macs": count_macs(spec),
+            }
+        )
     if json:
         print_json(rows)
     else:

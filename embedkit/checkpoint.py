@@ -36,6 +36,12 @@ class ModelConfig:
         length, _ = self.segments.samples(self.features.sample_rate)
         if self.features.kind is not FrontEnd.CQT and self.features.n_fft // 2 >= length:
             raise UsageError(f"an FFT of {self.features.n_fft} in segments of {length} samples")
+        window_s = self.features.cqt_window_s
+        if self.features.kind is FrontEnd.CQT and window_s > self.segments.duration_s:
+            raise UsageError(
+                f"the lowest bin, at {self.features.min_hz:g} Hz, needs {window_s:.2f} s, segments"
+                f" have {self.segments.duration_s:g} s: raise --min-hz or take fewer bins an octave"
+            )
 
     @property
     def feature_shape(self) -> tuple[int, int]:
@@ -111,7 +117,7 @@ def load_config(folder: Path) -> ModelConfig:
         ) from error
     except ModelFolderError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, EmbedkitError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, EmbedkitError) as error:
         raise ModelFolderError(f"{path}: not a model's settings: {error}") from error
 
 

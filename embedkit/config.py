@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from itertools import pairwise
-from typing import Any, Self
+from math import inf, isfinite, log2
+from types import NoneType, UnionType
+from typing import Any, Self, get_args, get_origin, get_type_hints
 
 from embedkit.errors import UsageError
 
@@ -68,7 +70,23 @@ class Spec:
             raise UsageError(
                 f"{cls.__name__}: settings do not match this version of embedkit: {odd}"
             )
+        for name, kind in get_type_hints(cls).items():
+            if not _fits(values[name], kind):
+                raise UsageError(f"{cls.__name__}: {name} is {values[name]!r}: not of its type")
         return cls(**values)
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a JSON value is one for a field of this type."""
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if get_origin(kind) is tuple:
+        return isinstance(value, list | tuple) and all(_fits(item, int) for item in value)
+    if get_origin(kind) is UnionType:
+        return any(_fits(value, member) for member in get_args(kind))
+    return value is None if kind is NoneType else isinstance(value, str)
 
 
 def difference(found: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
@@ -129,14 +147,15 @@ class FeatureSpec(Spec):
             f"sample rate {self.sample_rate}: choose one of {', '.join(map(str, SAMPLE_RATES))}",
         )
         _require(self.bands > 0, f"{self.bands} bands: must be at least 1")
-        _require(self.log_floor > 0, f"log floor {self.log_floor}: must be above 0")
+        _require(0 < self.log_floor < inf, f"log floor {self.log_floor}: must be above 0")
         _require(
-            self.hop_s > 0 and self.hop_length > 0,
+            0 < self.hop_s < inf and self.hop_length > 0,
             f"feature hop {self.hop_s} s: must be at least a sample",
         )
         _require(
-            0 < self.window_length <= self.n_fft,
-            f"a window of {self.window_length} samples does not fit an FFT of {self.n_fft}",
+            0 < self.window_s < inf and 0 < self.window_length <= self.n_fft,
+            f"a window of {self.window_s} s at {self.sample_rate} Hz does not fit an FFT of"
+            f" {self.n_fft}",
         )
         if self.kind is FrontEnd.MFCC:
             _require(
@@ -144,16 +163,20 @@ class FeatureSpec(Spec):
                 f"{self.coefficients} coefficients of {self.bands} mel bands: from 1 to as many",
             )
         if self.kind is FrontEnd.CQT:
-            _require(self.min_hz > 0, f"lowest bin at {self.min_hz} Hz: must be above 0")
+            _require(0 < self.min_hz < inf, f"lowest bin at {self.min_hz} Hz: must be above 0")
             _require(self.bins_per_octave > 0, f"{self.bins_per_octave} bins an octave: at least 1")
-            top = self.min_hz * 2 ** ((self.bands - 1) / self.bins_per_octave)
-            edge = top * 2 ** (1 / self.bins_per_octave)
             _require(
-                edge <= self.sample_rate / 2,
+                self.bands / self.bins_per_octave <= log2(self.sample_rate / 2 / self.min_hz),
                 f"{self.bands} bins, {self.bins_per_octave} an octave from {self.min_hz:g} Hz, end"
-                f" at {top:.0f} Hz: too near half the sample rate of {self.sample_rate}; choose"
-                " fewer bins or more an octave",
+                f" too near half the sample rate of {self.sample_rate}: choose fewer bins or more"
+                " an octave",
             )
+
+    @property
+    def cqt_window_s(self) -> float:
+        """Length of the window of the lowest bin of the constant-Q transform."""
+        ratio = 2 ** (2 / self.bins_per_octave)
+        return (ratio + 1) / (ratio - 1) / self.min_hz
 
     @property
     def size(self) -> int:
@@ -179,7 +202,9 @@ class SegmentSpec(Spec):
     hop_s: float = 1.0
 
     def __post_init__(self) -> None:
-        _require(self.duration_s >= 0.1, f"segments of {self.duration_s} s: at least 0.1 s")
+        _require(
+            0.1 <= self.duration_s < 3600, f"segments of {self.duration_s} s: from 0.1 s to an hour"
+        )
         _require(
             0.01 <= self.hop_s <= self.duration_s,
             f"a hop of {self.hop_s} s: from 0.01 s to the segment's {self.duration_s} s",

@@ -95,42 +95,36 @@ def interval(values: Floats, seed: int = 0) -> tuple[float, float]:
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
-def paired_difference(
+def resampled(
     figure: Callable[[Floats, Floats], float],
     targets: Floats,
-    first: Floats,
-    second: Floats,
+    scores: Floats,
+    resamples: int = 1000,
     seed: int = 0,
-) -> tuple[float, float, float]:
-    """How much better the first system is than the second on the same clips.
+) -> NDArray[np.float64]:
+    """A figure on clips drawn with replacement, [resamples].
+
+    With one seed the same clips are drawn for every system, so that the difference of two systems'
+    arrays is a paired bootstrap.
 
     Args:
         figure: of targets and scores, such as weighted_auc.
         targets: [clips, classes].
-        first: scores [clips, classes] of one system.
-        second: of the other.
-        seed: of the resampling.
+        scores: [clips, classes].
+        resamples: how many.
+        seed: of the draws.
 
     Returns:
-        figure(first) - figure(second), and its 95 % percentile interval by a paired bootstrap over
-        clips (2,000 resamples).
+        NaN where a resample leaves the figure undefined.
     """
-
-    def difference(clips: Integers) -> float:
-        return figure(targets[clips], first[clips]) - figure(targets[clips], second[clips])
-
-    clips = np.arange(len(targets))
+    rng = np.random.default_rng(seed)
+    values = np.zeros(resamples)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a resample may lack a class, which is then left out
-        found = bootstrap(
-            (clips,),
-            difference,
-            method="percentile",
-            n_resamples=2000,
-            vectorized=False,
-            rng=np.random.default_rng(seed),
-        ).confidence_interval
-    return difference(clips), float(found.low), float(found.high)
+        for number in range(resamples):
+            clips = rng.integers(len(targets), size=len(targets))
+            values[number] = figure(targets[clips], scores[clips])
+    return values
 
 
 def _aucs(targets: Floats, scores: Floats) -> NDArray[np.float64]:

@@ -188,7 +188,7 @@ def test_the_spec_names_the_front_end_and_a_batch_gives_what_single_segments_giv
     ("settings", "message"),
     [
         ({"kind": "mfcc", "coefficients": 65}, "65 coefficients of 64 mel bands"),
-        ({"kind": "cqt", "bins_per_octave": 7}, r"end at 15\d+ Hz: too near half the sample rate"),
+        ({"kind": "cqt", "bins_per_octave": 7}, "end too near half the sample rate of 16000"),
         ({"kind": "cqt", "min_hz": 0}, "lowest bin at 0 Hz: must be above 0"),
     ],
 )

@@ -13,7 +13,7 @@ from embedkit.metrics import (
     interval,
     macro_auc,
     mean_average_precision,
-    paired_difference,
+    resampled,
     retrieval,
     weighted_auc,
 )
@@ -192,7 +192,7 @@ def test_d_prime_is_the_distance_of_the_normal_distributions_that_were_drawn(
     assert d_prime(targets, scores) == pytest.approx(separation, abs=2e-3)
 
 
-def test_a_paired_difference_of_accuracies_has_the_interval_of_the_mean_difference() -> None:
+def test_resampled_differences_have_the_interval_of_the_mean_difference() -> None:
     rng = np.random.default_rng(0)
     truth = np.eye(2)[rng.integers(2, size=200)]
     first, second = (np.where(rng.random((200, 1)) < p, truth, 1 - truth) for p in (0.8, 0.6))
@@ -200,13 +200,18 @@ def test_a_paired_difference_of_accuracies_has_the_interval_of_the_mean_differen
     def share(targets: Floats, scores: Floats) -> float:
         return accuracy(targets.argmax(axis=1), scores.argmax(axis=1))
 
-    difference, low, high = paired_difference(share, truth, first, second)
+    samples = resampled(share, truth, first) - resampled(share, truth, second)
+    assert len(samples) == 1000
     each = (first == truth)[:, 0].astype(float) - (second == truth)[:, 0]
-    assert difference == pytest.approx(each.mean())
     half = 1.96 * each.std() / np.sqrt(200)  # by the central limit theorem
+    low, high = np.quantile(samples, (0.025, 0.975))
     assert (low, high) == pytest.approx((each.mean() - half, each.mean() + half), abs=0.015)
 
 
-def test_a_system_is_not_different_from_itself() -> None:
+def test_every_system_is_resampled_on_the_same_clips() -> None:
     targets, scores = draw(0)
-    assert paired_difference(weighted_auc, targets, scores, scores) == (0, 0, 0)
+    found = resampled(weighted_auc, targets, scores)
+    np.testing.assert_array_equal(resampled(weighted_auc, targets, 2 * scores - 1), found)
+    assert np.std(found) > 0.01
+    alone = resampled(weighted_auc, np.ones((1, 2)), np.ones((1, 2)))
+    assert np.isnan(alone).all()

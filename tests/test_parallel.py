@@ -5,6 +5,7 @@ import os
 import pickle
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,12 @@ def test_one_process_writes_one_model_folder(two: Any) -> None:
     assert ends == [history, history]
 
 
+def test_two_processes_resume_to_the_same_weights(two: Any) -> None:
+    whole, resumed = (Extractor.load(two[0] / name) for name in ("gap-lite", "resumed"))
+    for key, value in whole.state_dict().items():
+        assert torch.equal(resumed.state_dict()[key], value), key
+
+
 def test_a_batch_that_gives_a_process_one_segment_is_refused(two: Any) -> None:
     for rank in (0, 1):
         refused = (two[0] / f"refused-{rank}").read_text()
@@ -126,7 +133,7 @@ def main(folder: Path) -> None:
         (recurrent, "CONTEXT", 8), (resnet, "WIDTH", 4),
     ):  # fmt: skip
         setattr(module, name, units)
-    chirps = pickle.loads((folder / "manifest.pickle").read_bytes())
+    manifest = pickle.loads((folder / "manifest.pickle").read_bytes())
     rank = int(os.environ["RANK"])
     last: dict[str, Any] = {}
     initialise, restore = Trainer.__init__, Trainer.restore
@@ -147,21 +154,32 @@ def main(folder: Path) -> None:
     settings: dict[str, Any] = {"features": FEATURES, "segments": SEGMENTS, "spec": RECIPE}
     for name in MODELS:
         trained = train(
-            chirps, folder / name, model=resolve(name), cache=folder / "cache", **settings
+            manifest, folder / name, model=resolve(name), cache=folder / "cache", **settings
         )
         np.savez(folder / f"{name}-{rank}.npz", **weights(last["trainer"]))
         if rank == 0:
             np.savez(folder / f"{name}-start.npz", **last["start"])
         if name == "gap-lite":
             (folder / f"history-{rank}.json").write_text(json.dumps(trained.history))
+
+    def stop(items: Any, description: str, total: int | None = None) -> Any:
+        if description == "Epoch 2/2":
+            raise KeyboardInterrupt
+        return items
+
+    resume = {"model": resolve("gap-lite"), "cache": folder / "cache", **settings}
+    with suppress(KeyboardInterrupt):
+        train(manifest, folder / "resumed", track=stop, **resume)
+    for _ in range(2):  # the second time there is nothing left to do
+        train(manifest, folder / "resumed", resume=True, **resume)
     try:
         spec = replace(RECIPE, batch_size=3)
-        train(chirps, folder / "refused", model=resolve("gap"), **settings | {"spec": spec})
+        train(manifest, folder / "refused", model=resolve("gap"), **settings | {"spec": spec})
     except UsageError as error:
         (folder / f"refused-{rank}").write_text(str(error))
     ranks, _ = join("cpu")
     for several in (False, True):
-        found = gradients(chirps, folder, ranks, several=several)
+        found = gradients(manifest, folder, ranks, several=several)
         np.savez(folder / f"gradients-{several}-{rank}.npz", *found)
 
 

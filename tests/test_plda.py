@@ -51,18 +51,23 @@ def test_fit_recovers_the_covariances_that_vectors_were_drawn_from() -> None:
 def test_classify_does_not_care_for_scale_and_place() -> None:
     classes = np.arange(90) % 3
     vectors = RNG.standard_normal((90, 8)) + 3 * RNG.standard_normal((3, 8))[classes]
-    found = classify(vectors[:60], classes[:60], vectors[60:])
+    found = classify(vectors[:60], classes[:60], vectors[60:], 3)
     np.testing.assert_allclose(found.sum(axis=1), 1)
     assert (found.argmax(axis=1) == classes[60:]).mean() > 0.9
     moved = 7 * vectors + RNG.standard_normal(8)
-    again = classify(moved[:60], classes[:60], moved[60:])
+    again = classify(moved[:60], classes[:60], moved[60:], 3)
     np.testing.assert_allclose(again, found, atol=1e-6)
 
 
 def test_a_class_without_training_vectors_has_no_probability() -> None:
     classes = np.array([0, 0, 2, 2])
-    found = classify(RNG.standard_normal((4, 3)), classes, RNG.standard_normal((5, 3)))
-    np.testing.assert_array_equal(found[:, 1], 0)
+    found = classify(RNG.standard_normal((4, 3)), classes, RNG.standard_normal((5, 3)), 4)
+    np.testing.assert_array_equal(found[:, [1, 3]], 0)
+
+
+def test_equal_vectors_are_refused() -> None:
+    with pytest.raises(DatasetError, match="PLDA needs vectors that differ"):
+        classify(np.ones((6, 3)), np.arange(6) % 2, np.ones((1, 3)), 2)
 
 
 @pytest.mark.parametrize("classes", [[0, 0, 0], [0, 1, 2]])
@@ -70,4 +75,4 @@ def test_too_few_vectors_are_refused(classes: list[int]) -> None:
     with pytest.raises(DatasetError, match="PLDA needs 2 classes"):
         PLDA.fit(RNG.standard_normal((3, 2)), np.array(classes))
     with pytest.raises(DatasetError, match="PLDA needs 2 classes"):
-        classify(RNG.standard_normal((3, 2)), np.array(classes), RNG.standard_normal((1, 2)))
+        classify(RNG.standard_normal((3, 2)), np.array(classes), RNG.standard_normal((1, 2)), 3)

@@ -69,7 +69,7 @@ class PLDA:
         return likelihood
 
 
-def classify(training: Floats, classes: NDArray[np.int64], vectors: Floats) -> Floats:
+def classify(training: Floats, classes: NDArray[np.int64], vectors: Floats, count: int) -> Floats:
     """Probabilities of the classes, all equally likely beforehand.
 
     Vectors are centred, brought to length 1, and projected by linear discriminant analysis to one
@@ -79,9 +79,10 @@ def classify(training: Floats, classes: NDArray[np.int64], vectors: Floats) -> F
         training: [n, D].
         classes: of them, from 0 on [n].
         vectors: [m, D].
+        count: how many classes there are.
 
     Returns:
-        [m, classes]; 0 for a class without training vectors.
+        [m, count]; 0 for a class without training vectors.
 
     Raises:
         DatasetError: as PLDA.fit.
@@ -92,7 +93,7 @@ def classify(training: Floats, classes: NDArray[np.int64], vectors: Floats) -> F
     _require_classes(len(training), len(numbers))
     training, vectors = _discriminant(training, classes, vectors)
     model = PLDA.fit(training, classes)
-    scores = np.full((len(vectors), int(classes.max()) + 1), -np.inf)
+    scores = np.full((len(vectors), count), -np.inf)
     for number in numbers:
         scores[:, number] = model.log_likelihood(vectors, training[classes == number])
     probabilities: Floats = softmax(scores, axis=1)
@@ -106,6 +107,8 @@ def _discriminant(
 
     As many are kept as leave the covariance within classes of full rank (Belhumeur et al., 1997).
     """
+    if np.ptp(training, axis=0).max() < 1e-12:
+        raise DatasetError("PLDA needs vectors that differ; all training vectors are equal")
     pca = PCA().fit(training)
     varying = pca.explained_variance_ > 1e-9 * pca.explained_variance_[0]
     kept = min(int(varying.sum()), len(training) - len(np.unique(classes)))

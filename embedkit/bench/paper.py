@@ -1,5 +1,6 @@
 """The paper's systems under one budget on the user's data: each row is trained, scored and kept."""
 
+import hashlib
 import json
 import logging
 import math
@@ -13,23 +14,22 @@ import torch
 from numpy.typing import NDArray
 
 from embedkit.backends.plda import classify
+from embedkit.bench.claims import RNN
 from embedkit.bench.speed import Speed, measure_speed
 from embedkit.checkpoint import load_config
 from embedkit.config import FeatureSpec, FrontEnd, SegmentSpec, TrainSpec, difference
-from embedkit.datasets import Manifest
+from embedkit.datasets import Manifest, split_validation
 from embedkit.datasets.manifest import targets
 from embedkit.errors import DatasetError, UsageError
 from embedkit.evaluation import evaluate
 from embedkit.files import atomic_write
-from embedkit.models import FAMILIES, MODELS, build_model, count_macs, count_parameters, resolve
+from embedkit.models import FAMILIES, MODELS, count_macs, count_parameters, resolve
 from embedkit.models.extractor import Extractor
 from embedkit.progress import Track, untracked
 from embedkit.training import train
 from embedkit.training.features import compute_features
 
 log = logging.getLogger(__name__)
-
-RECURRENT = ("lstm", "b-gru-att")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,18 +87,16 @@ def systems(
     unknown = sorted(set(front_ends) - set(FrontEnd))
     if unknown:
         raise UsageError(f"no front-end {unknown[0]!r}; there are: {', '.join(FrontEnd)}")
-    others = [
-        kind for kind in map(FrontEnd, front_ends or FrontEnd) if kind is not FrontEnd.LOG_MEL
-    ]
+    compared = set(map(FrontEnd, front_ends or FrontEnd))
+    if compared - {FrontEnd.LOG_MEL}:
+        compared.add(FrontEnd.LOG_MEL)  # what the others are compared with
+    else:
+        compared.clear()
     found = [
         *(System(model=name) for name in models or MODELS),
-        *(System(model=front_end_model, front_end=kind) for kind in others),
+        *(System(model=front_end_model, front_end=kind) for kind in FrontEnd if kind in compared),
     ]
-    with torch.device("meta"):
-        work = {
-            system.name: count_macs(build_model(resolve(system.model)), (101, 64))
-            for system in found
-        }
+    work = {system.name: count_macs(resolve(system.model)) for system in found}
     return sorted(dict.fromkeys(found), key=lambda system: work[system.name])
 
 
@@ -132,7 +130,7 @@ def run(
         UsageError: the folder was begun with another budget or other data.
         DatasetError: nothing is held out.
     """
-    _, held = _sides(manifest, spec)
+    held = _held_out(manifest, spec)
     _check_budget(folder, spec, manifest)
     found = []
     for number, system in enumerate(rows, start=1):
@@ -140,10 +138,17 @@ def run(
         recipe = replace(
             spec,
             weight_decay=FAMILIES[resolve(system.model).name].weight_decay,
-            epochs=(system.model in RECURRENT and recurrent_epochs) or spec.epochs,
+            epochs=(system.model in RNN and recurrent_epochs) or spec.epochs,
         )
         found.append(_row(system, manifest, held, folder, recipe, workers, device, track))
-    return np.load(folder / "targets.npy"), found
+    values: NDArray[np.float32] = np.load(folder / "targets.npy")
+    odd = [row.system.name for row in found if len(row.scores) != len(values)]
+    if odd:
+        raise DatasetError(
+            f"{folder}: {odd[0]} was not scored on the same {len(values)} clips as the last row: a"
+            " held-out file came or went; begin a new folder"
+        )
+    return values, found
 
 
 def measure_speeds(
@@ -162,7 +167,7 @@ def measure_speeds(
         device: where torch computes.
         track: shows the progress.
     """
-    path = folder / "speed.json"
+    path = folder / f"speed-{device.replace(':', '-')}.json"
     known = json.loads(path.read_bytes()) if path.exists() else {}
     if {row.system.name for row in rows} - known.keys():
         known = {}
@@ -180,8 +185,8 @@ def plda_scores(
 ) -> NDArray[np.float64]:
     """Scores of the held-out clips by PLDA on the embeddings of a system that has its row.
 
-    A clip's vector is the mean of its segments'. PLDA is fitted on the training clips, those that
-    chose the best epoch included.
+    A clip's vector is the mean of its segments'. PLDA is fitted on the clips that the network was
+    trained on, and those that chose its best epoch.
 
     Args:
         manifest: as for `run`, with one label a clip.
@@ -196,24 +201,31 @@ def plda_scores(
     if not path.exists():
         extractor = Extractor.load(_place(folder, system) / "model")
         cache = folder / "features" / system.front_end
-        training, held = _sides(manifest, spec)
+        rest = manifest.without_fold(spec.hold_out_fold) if spec.hold_out_fold else manifest
+        training, validation = split_validation(rest, spec.validation, spec.seed)
+        training = replace(training, clips=training.clips + validation.clips)
         known, classes = _clip_vectors(extractor, training, cache)
-        asked, _ = _clip_vectors(extractor, held, cache)
-        _save(path, classify(known, classes, asked))
+        asked, _ = _clip_vectors(extractor, _held_out(manifest, spec), cache)
+        _save(path, classify(known, classes, asked, len(extractor.config.labels)))
     scores: NDArray[np.float64] = np.load(path)
     return scores
 
 
-def _sides(manifest: Manifest, spec: TrainSpec) -> tuple[Manifest, Manifest]:
-    """The clips that are trained on, and those that are held out."""
+def _held_out(manifest: Manifest, spec: TrainSpec) -> Manifest:
     if spec.hold_out_fold:
-        return manifest.without_fold(spec.hold_out_fold), manifest.fold(spec.hold_out_fold)
-    if any(clip.split == "test" for clip in manifest.clips):
-        return manifest.split("train"), manifest.split("test")
-    raise DatasetError(
-        "nothing to score on: name a fold with --hold-out-fold, or bring a split column with"
-        " `train` and `test`"
-    )
+        held = manifest.fold(spec.hold_out_fold)
+        rest = manifest.without_fold(spec.hold_out_fold)
+    elif any(clip.split == "test" for clip in manifest.clips):
+        held, rest = manifest.split("test"), manifest.split("train")
+    else:
+        raise DatasetError(
+            "nothing to score on: name a fold with --hold-out-fold, or bring a split column with"
+            " `train` and `test`"
+        )
+    unknown = sorted(set(held.labels) - set(rest.labels))
+    if unknown:
+        raise DatasetError(f"the label {unknown[0]!r} stands in the held-out clips alone")
+    return held
 
 
 @torch.inference_mode()
@@ -270,7 +282,7 @@ def _row(
         record = {
             "parameters": count_parameters(extractor.network),
             "embedding_size": extractor.embedding_size,
-            "macs": count_macs(extractor.network, extractor.config.feature_shape),
+            "macs": count_macs(extractor.config.model, extractor.config.feature_shape),
             "epochs": len(trained.history),
             "minutes": sum(epoch["seconds"] for epoch in trained.history) / 60,
             "figures": scored.figures,
@@ -288,13 +300,21 @@ def _check_budget(folder: Path, spec: TrainSpec, manifest: Manifest) -> None:
     path = folder / "budget.json"
     asked: dict[str, Any] = {
         "training": spec.to_dict(),
-        "data": {"clips": len(manifest.clips), "labels": list(manifest.labels)},
+        "data": {"labels": list(manifest.labels), "clips": _digest(manifest)},
     }
     if not path.exists():
         with atomic_write(path) as file:
             file.write(json.dumps(asked, indent=2).encode())
     if odd := difference(json.loads(path.read_bytes()), asked):
         raise UsageError(f"{folder}: a table that was begun with another budget: {odd}")
+
+
+def _digest(manifest: Manifest) -> str:
+    """Names the clips, their labels and their folds."""
+    rows = [
+        [clip.path.name, clip.labels, clip.fold, clip.split, clip.group] for clip in manifest.clips
+    ]
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
 
 
 def _save(path: Path, values: NDArray[Any]) -> None:

@@ -87,7 +87,7 @@ def as_markdown(rows: Sequence[Row], speeds: Mapping[str, Speed], verdicts: Verd
     if compared:
         found_rows = [row for row in rows if row.system.model in compared]
         parts += ["### Front-ends", _front_ends(found_rows)]
-    parts += ["### The paper's claims on this data", _claims(verdicts)]
+    parts += ["### The paper's claims on this data", _claims(verdicts), _counts(), _epochs(rows)]
     return "\n\n".join(parts)
 
 
@@ -201,6 +201,33 @@ def _claims(verdicts: Verdicts) -> str:
             for text, verdict, comparisons in verdicts
         ],
     )
+
+
+def _counts() -> str:
+    """What the paper says of parameters, by our counts at 527 outputs."""
+    gap, mid = _parameters("gap"), _parameters("bneck-mid-1024")
+    shares = ", ".join(
+        f"1/{_parameters(other) / gap:.1f} of {name}'s"
+        for name, other in (
+            ("ResNet-50", "resnet-50"),
+            ("AlexNet(BN)", "alexnet-bn"),
+            ("MLP", "mlp"),
+        )
+    )
+    less = 1 - mid / _parameters("alexnet-bn")
+    return (
+        f"Parameters, counted at 527 outputs: Global-avg-pool has {shares}; Bneck-Mid-1024 has"
+        f" {less:.1%} fewer than AlexNet(BN)."
+    )
+
+
+def _epochs(rows: Sequence[Row]) -> str:
+    """How long the rows were trained: a claim about unequal ones compares budgets too."""
+    by_epochs: dict[int, list[str]] = {}
+    for row in rows:
+        by_epochs.setdefault(row.epochs, []).append(row.system.name)
+    parts = "; ".join(f"{epochs}: {', '.join(names)}" for epochs, names in by_epochs.items())
+    return f"Epochs: {parts}."
 
 
 def _parameters(model: str) -> int:

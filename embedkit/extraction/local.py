@@ -1,10 +1,8 @@
 """The worker on this machine: in this process, or in several."""
 
 import multiprocessing
-import os
 import queue
 import signal
-import threading
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -29,6 +27,7 @@ from embedkit.store import (
     remove_leftovers,
     start_folder,
 )
+from embedkit.workers import end_with_parent
 
 
 @dataclass(kw_only=True)
@@ -211,7 +210,7 @@ def _process(
     results: "Queue[FileRecord | EmbedkitError | OSError | None]",
 ) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which stops us
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     torch.set_num_threads(threads)
     try:
         for record in run_worker(job, shard, paths):
@@ -219,11 +218,3 @@ def _process(
     except (EmbedkitError, OSError) as error:
         results.put(error)
     results.put(None)
-
-
-def _end_with_parent() -> None:
-    """A parent that is killed stops nobody: wait for its end, and end."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)

@@ -4,12 +4,10 @@ import torch
 from torch import nn
 
 from embedkit.config import ModelSpec
-from embedkit.models.network import Network, free_size, output, output_heads, sequence
+from embedkit.models.network import Layers, Network, free_size, output, output_heads, sequence
 
 FULL = 3982  # units of the full-width FC layers
 MAPS = 256  # of the last convolution
-
-Layers = list[tuple[str, nn.Module]]
 
 
 def alexnet(spec: ModelSpec, shape: tuple[int, int]) -> Network:

@@ -3,7 +3,7 @@
 from torch import nn
 
 from embedkit.config import ModelSpec
-from embedkit.models.network import Network, free_size, output_heads, sequence
+from embedkit.models.network import Layers, Network, free_size, output_heads, sequence
 
 STEM = 24
 # Maps and stride of each block: most of the work is where the maps are small already.
@@ -16,9 +16,7 @@ def gap_lite(spec: ModelSpec, shape: tuple[int, int]) -> Network:
     The last 1 x 1 convolution has a map for each number of the embedding.
     """
     del shape  # any will do
-    layers: list[tuple[str, nn.Module]] = [
-        ("stem", _normalised(nn.Conv2d(1, STEM, 3, stride=2, padding=1, bias=False)))
-    ]
+    layers: Layers = [("stem", _normalised(nn.Conv2d(1, STEM, 3, stride=2, padding=1, bias=False)))]
     inputs = STEM
     for number, (maps, stride) in enumerate(BLOCKS, start=1):
         depthwise = nn.Conv2d(inputs, inputs, 3, stride, padding=1, groups=inputs, bias=False)

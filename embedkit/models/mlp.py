@@ -16,7 +16,7 @@ def mlp(spec: ModelSpec, shape: tuple[int, int]) -> Network:
     as it describes them, have 9.00M. Dropout acts before every layer but the first: half of the
     features missing would be another experiment.
     """
-    layers: list[tuple[str, nn.Module]] = [("flatten", nn.Flatten())]
+    layers: Layers = [("flatten", nn.Flatten())]
     inputs = shape[0] * shape[1]
     for number in range(1, HIDDEN + 1):
         if number > 1:

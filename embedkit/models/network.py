@@ -1,16 +1,14 @@
 """What every network is: one part that makes the embedding, and heads that classify it."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
-import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from embedkit.config import ModelSpec
 from embedkit.errors import UsageError
 
-Layers = Iterable[tuple[str, nn.Module]]
+Layers = list[tuple[str, nn.Module]]
 
 
 class Network(nn.Module):
@@ -76,7 +74,7 @@ def sequence(layers: Layers) -> nn.Sequential:
     return nn.Sequential(OrderedDict(layers))
 
 
-def output(inputs: int, spec: ModelSpec) -> list[tuple[str, nn.Module]]:
+def output(inputs: int, spec: ModelSpec) -> Layers:
     """The output layer and the dropout before it."""
     return [
         ("output_dropout", nn.Dropout(spec.dropout)),
@@ -98,12 +96,3 @@ def output_heads(spec: ModelSpec) -> dict[int, nn.Module]:
 def count_parameters(network: nn.Module) -> int:
     """How many numbers training learns."""
     return sum(parameter.numel() for parameter in network.parameters())
-
-
-def count_macs(network: nn.Module, shape: tuple[int, int]) -> int:
-    """Multiply-accumulates of one segment with features of `shape` (frames, bands)."""
-    device = next(network.parameters()).device
-    counter = FlopCounterMode(display=False)
-    with counter, torch.inference_mode():
-        network.eval()(torch.zeros(1, 1, *shape, device=device))
-    return counter.get_total_flops() // 2

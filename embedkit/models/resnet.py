@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from embedkit.config import ModelSpec
-from embedkit.models.network import Network, output, sequence
+from embedkit.models.network import Layers, Network, output, sequence
 
 WIDTH = 64  # of the first stage; every further one is twice as wide
 BLOCKS = (3, 4, 6, 3)
@@ -16,7 +16,7 @@ def resnet_50(spec: ModelSpec, shape: tuple[int, int]) -> Network:
     Its embedding is the mean over the last maps (2048), of 7 x 4 for 101 x 64 features.
     """
     del shape  # any will do
-    layers: list[tuple[str, nn.Module]] = [
+    layers: Layers = [
         ("conv1", nn.Conv2d(1, WIDTH, 7, padding=3, bias=False)),
         ("bn1", nn.BatchNorm2d(WIDTH)),
         ("relu1", nn.ReLU()),

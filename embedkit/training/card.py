@@ -44,7 +44,7 @@ def write_card(
         config=config,
         structure=FAMILIES[config.model.name].structure,
         parameters=count_parameters(network),
-        macs=count_macs(network, config.feature_shape),
+        macs=count_macs(config.model, config.feature_shape),
         size=network.embedding_size,
         sizes=", ".join(map(str, network.sizes)),
         source=_escaped(manifest.source),
@@ -54,7 +54,7 @@ def write_card(
         best={name: f"{value:.4g}" for name, value in best.items()},
         epochs=config.training.epochs,
         settings={
-            f"{group}.{name}": value
+            f"{group}.{name}": _escaped(str(value))
             for group in ("model", "features", "segments", "training")
             for name, value in config.to_dict()[group].items()
         },

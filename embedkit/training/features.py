@@ -26,10 +26,12 @@ from embedkit.datasets import Clip
 from embedkit.errors import AudioError, DatasetError, UsageError
 from embedkit.files import atomic_write
 from embedkit.progress import Track, untracked
+from embedkit.workers import end_with_parent
 
 BATCH = 64  # segments whose features are computed at a time
 SHARD = 64  # clips, at least
-SHARDS = 256  # of one computation, at most: each that is open takes a file descriptor
+SHARDS = 64  # of one computation, at most: each that is open takes a file descriptor
+FORMAT = 1  # of the cache; another front-end code that gives other values needs another number
 
 Failure = tuple[str, str, str]
 Key = tuple[str, int, int]  # path, size and time of change: another file of that name is another
@@ -125,13 +127,16 @@ def compute_features(
         DatasetError: not one clip can be decoded.
         UsageError: the cache was made with other settings.
     """
-    _check_settings(cache, features, segments)
     folder = cache / f"hop-{segments.hop_s:g}s"
     folder.mkdir(parents=True, exist_ok=True)
     keys = [_key(clip.path) for clip in clips]
-    with FileLock(folder / ".lock"):  # another training that needs the same waits, and finds it
+    with FileLock(cache / ".lock"):  # another training that needs the same waits, and finds it
+        _check_settings(cache, features, segments)
         known = _read(folder)
-        missing = list(dict.fromkeys(key for key in keys if key not in known))
+        # A clip that gave nothing is tried again: its disk or its permissions may have come back.
+        missing = list(
+            dict.fromkeys(key for key in keys if key not in known or not known[key].rows)
+        )
         size = max(SHARD, math.ceil(len(missing) / SHARDS))
         shares = [missing[start : start + size] for start in range(0, len(missing), size)]
         write = partial(_write_shard, folder, features, segments)
@@ -150,15 +155,22 @@ def _mapper(workers: int) -> Iterator[Callable[..., Iterator[None]]]:
         yield map
         return
     context = multiprocessing.get_context("spawn")  # a fork of a threaded torch may hang
-    with ProcessPoolExecutor(
-        workers, context, initializer=torch.set_num_threads, initargs=(1,)
-    ) as pool:
+    with ProcessPoolExecutor(workers, context, initializer=_start_worker) as pool:
         yield pool.map
+
+
+def _start_worker() -> None:
+    end_with_parent()
+    torch.set_num_threads(1)
 
 
 def _check_settings(cache: Path, features: FeatureSpec, segments: SegmentSpec) -> None:
     path = cache / "settings.json"
-    asked = {"features": features.to_dict(), "segments": {"duration_s": segments.duration_s}}
+    asked = {
+        "format": {"number": FORMAT},
+        "features": features.to_dict(),
+        "segments": {"duration_s": segments.duration_s},
+    }
     if not path.exists():
         with atomic_write(path) as file:
             file.write(json.dumps(asked, indent=2).encode())
@@ -211,14 +223,18 @@ def _write_shard(
 def _read(folder: Path) -> dict[Key, Cached]:
     known = {}
     for path in sorted(folder.glob("*.json")):
-        index = json.loads(path.read_bytes())
-        shape = (sum(clip[3] for clip in index["clips"]), *index["shape"])
         shard = path.with_suffix(".f32")
-        if not shard.exists() or shard.stat().st_size != 4 * math.prod(shape):
-            continue  # cut by hand or by a full disk: computed again
+        try:
+            index = json.loads(path.read_bytes())
+            shape = (sum(clip[3] for clip in index["clips"]), *index["shape"])
+            if shard.stat().st_size != 4 * math.prod(shape):
+                continue  # cut by hand or by a full disk: computed again
+        except (OSError, ValueError, KeyError, TypeError, IndexError):
+            continue
         first = 0
         for *key, rows, kind, message in index["clips"]:
-            known[tuple(key)] = Cached(shard, shape, first, rows, kind, message)
+            if rows or tuple(key) not in known:
+                known[tuple(key)] = Cached(shard, shape, first, rows, kind, message)
             first += rows
     return known
 
@@ -236,8 +252,7 @@ def _open(cached: Sequence[Cached], paths: Sequence[Path]) -> Features:
     number = {path: index for index, path in enumerate(shapes)}
     counts = [clip.rows for clip in cached]
     return Features(
-        # Copied on write: torch takes no array that cannot be written to.
-        shards=[np.memmap(path, np.float32, "c", shape=shape) for path, shape in shapes.items()],
+        shards=[np.memmap(path, np.float32, "r", shape=shape) for path, shape in shapes.items()],
         shard=np.repeat([number.get(clip.shard, -1) for clip in cached], counts),
         row=np.concatenate([clip.first + np.arange(clip.rows) for clip in cached]),
         clip=np.repeat(np.arange(len(cached)), counts),

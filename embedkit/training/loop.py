@@ -5,8 +5,7 @@ import io
 import json
 import logging
 import shutil
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -120,6 +119,7 @@ def train(
         require("tensorboard", "tensorboard")
     _check_folder(folder, config, resume)
     scratch = folder / SCRATCH
+    shutil.rmtree(folder / f".{SCRATCH}.done", ignore_errors=True)  # of a run killed at its end
     if resume and (folder / CONFIG).exists() and not scratch.exists():
         history = read_history(folder)
         return Trained(history=history, best_epoch=best(history), failures=[])
@@ -179,11 +179,8 @@ def train(
     ranks.wait()
     history = read_history(folder)
     if ranks.rank == 0:
-        save_png(training_curves(history), folder / CURVES)
-        kept = history[best(history) - 1]
-        write_card(folder, trainer.extractor, manifest, counts, kept)
-        # Renamed first: half of a removed state must not look like a training to resume.
-        shutil.rmtree(scratch.rename(folder / f".{SCRATCH}.done"))
+        _finish(folder, trainer.extractor, manifest, counts, history)
+    ranks.wait()  # until the folder is what it will be
     failures = sets[0].failures + sets[1].failures
     return Trained(history=history, best_epoch=best(history), failures=failures)
 
@@ -200,15 +197,27 @@ def _begin(scratch: Path, config: ModelConfig, parts: Sequence[Manifest]) -> Non
         file.write(clips.encode())
 
 
+def _finish(
+    folder: Path,
+    extractor: Extractor,
+    manifest: Manifest,
+    counts: Mapping[str, int],
+    history: History,
+) -> None:
+    """Draw the curves, write the card, and remove what only a resumed training needs."""
+    save_png(training_curves(history), folder / CURVES)
+    write_card(folder, extractor, manifest, counts, history[best(history) - 1])
+    # Renamed first: half of a removed state must not look like a training to resume.
+    shutil.rmtree((folder / SCRATCH).rename(folder / f".{SCRATCH}.done"))
+
+
 def _list_left_out(path: Path, left_out: Sequence[tuple[str, str]]) -> None:
     """Name the clips that the data set lists and that are not here."""
     text = io.StringIO(newline="")
     csv.writer(text).writerows([("clip", "reason"), *left_out])
     with atomic_write(path) as file:
         file.write(text.getvalue().encode("utf-8", "replace"))
-    reasons = Counter(reason for _, reason in left_out)
-    counts = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
-    log.info("%d clips left out (%s): %s lists them", len(left_out), counts, path)
+    log.info("%s lists the %d clips that are left out", path, len(left_out))
 
 
 def _check_folder(folder: Path, config: ModelConfig, resume: bool) -> None:

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import Adam, Optimizer, lr_scheduler
-from torch.utils.data import WeightedRandomSampler
 
 from embedkit import metrics
 from embedkit.config import Activation, Precision, Sampling, Schedule, TrainSpec
@@ -105,6 +104,7 @@ class Trainer:
             **self._validate(),
             "seconds": round(time.monotonic() - started, 2),
         }
+        self._check_finite(record["validation_loss"])
         self.history.append(record)
         log.info(
             "epoch %d/%d: training loss %.3f, validation loss %.3f, %s, %.0f s",
@@ -128,10 +128,14 @@ class Trainer:
         count = len(self.training)
         if self.spec.sampling is Sampling.UNIFORM:
             return torch.randperm(count)
-        wanted = self.targets[self.training.clip]
-        chance = torch.from_numpy(wanted @ (1 / np.maximum(wanted.sum(axis=0), 1)))
-        sampler = WeightedRandomSampler(chance.tolist(), count)
-        return torch.tensor(list(sampler))
+        # A label, then a clip that has it, then one of its segments: torch draws from no more than
+        # 2^24 categories, and AudioSet has more segments.
+        clips, first, counts = np.unique(self.training.clip, return_index=True, return_counts=True)
+        wanted = self.targets[clips].astype(np.float64)
+        chance = wanted @ (1 / np.maximum(wanted.sum(axis=0), 1))
+        rng = np.random.default_rng(int(torch.randint(2**31, (1,))))
+        drawn = rng.choice(len(clips), size=count, p=chance / chance.sum())
+        return torch.from_numpy(first[drawn] + rng.integers(counts[drawn]))
 
     def step(self, batch: Tensor) -> float:
         """Learn from a batch, segments by number; the sum of this process's losses."""
@@ -148,17 +152,20 @@ class Trainer:
         # Summed over the prefixes of a Matryoshka embedding.
         loss = torch.stack([self._loss(each.to(wanted), wanted) for each in logits]).sum()
         value = float(loss.detach())
-        if not math.isfinite(value):
-            raise EmbedkitError(
-                f"the training diverged (loss {value}): try a lower learning rate than"
-                f" {self.spec.learning_rate}"
-            )
+        self._check_finite(value)
         self.optimizer.zero_grad()
         # Gradients are averaged over processes: this makes them those of the whole batch's mean.
         (loss * (self.ranks.count / len(batch))).backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self.schedule.step()
         return value
+
+    def _check_finite(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise EmbedkitError(
+                f"the training diverged (loss {loss}): try a lower learning rate than"
+                f" {self.spec.learning_rate}"
+            )
 
     def _loss(self, logits: Tensor, wanted: Tensor) -> Tensor:
         """Cross-entropy, summed over segments; the mean over classes where each is a question."""
@@ -170,15 +177,16 @@ class Trainer:
     @torch.inference_mode()
     def _validate(self) -> dict[str, float]:
         self.extractor.eval()
-        segment_scores = []
+        # A clip's score is the mean of its segments' (paper, section 3.2).
+        clips, owner = np.unique(self.validation.clip, return_inverse=True)
+        scores = np.zeros((len(clips), self.targets.shape[1]))
+        start = 0
         for batch in self.validation.in_batches(self.spec.batch_size):
             features = torch.from_numpy(batch).to(self.extractor.mean)
             logits = self.extractor.network(self.extractor.normalise(features))[-1]
-            segment_scores.append(self.extractor.activate(logits).double().cpu().numpy())
-        # A clip's score is the mean of its segments' (paper, section 3.2).
-        clips, owner = np.unique(self.validation.clip, return_inverse=True)
-        scores = np.zeros((len(clips), segment_scores[0].shape[1]))
-        np.add.at(scores, owner, np.concatenate(segment_scores))
+            owners = owner[start : start + len(batch)]
+            np.add.at(scores, owners, self.extractor.activate(logits).cpu().double().numpy())
+            start += len(batch)
         scores /= np.bincount(owner)[:, None]
         return validation_figures(
             self.validation_targets[clips], scores, self.extractor.config.activation
