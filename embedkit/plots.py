@@ -164,7 +164,7 @@ def embedding_map(points: NDArray[np.floating[Any]], labels: Sequence[str]) -> F
     # The legend comes first: it takes room from the axes, and so moves what is drawn in them.
     _add_legend(figure, axes, shown, columns)
     medians = np.array([np.median(points[owners == name], axis=0) for name in names])
-    _mark_classes(figure, axes, marks, medians)
+    mark_points(figure, axes, marks, medians)
     figure.set_label(f"Map of {len(labels)} segments in {len(names)} classes: {', '.join(shown)}.")
     return figure
 
@@ -186,10 +186,10 @@ def _add_legend(figure: Figure, axes: Axes, names: Sequence[str], columns: int) 
         text.set(text=name, parse_math=False)
 
 
-def _mark_classes(
+def mark_points(
     figure: Figure, axes: Axes, marks: Sequence[str], medians: NDArray[np.floating[Any]]
 ) -> None:
-    """Write each class's mark at its median [C, 2], or near it with a line where marks crowd."""
+    """Write each mark at its point [C, 2], or near it with a line where marks crowd."""
     texts = [
         axes.annotate(
             mark,

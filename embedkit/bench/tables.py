@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import torch
 from matplotlib.figure import Figure
 
@@ -11,6 +12,7 @@ from embedkit.bench.claims import Comparison, Verdict
 from embedkit.bench.paper import Row
 from embedkit.bench.speed import Speed
 from embedkit.models import FAMILIES, build_model, count_parameters, resolve
+from embedkit.plots import mark_points
 
 # Names, parameters and AUC on AudioSet as the paper prints them (Tables 1 and 2).
 TABLE_1 = {
@@ -95,20 +97,17 @@ def picture(rows: Sequence[Row]) -> Figure:
     """Weighted AUC over parameters, one point a system."""
     figure = Figure(figsize=(9, 5), layout="constrained", facecolor="white")
     axes = figure.subplots()
-    for row in rows:
-        parameters, auc = _parameters(row.system.model), row.figures["weighted_auc"]
-        axes.scatter(parameters, auc, color="#0072b2", s=24)
-        axes.annotate(
-            row.system.name,
-            (parameters, auc),
-            xytext=(5, 3),
-            textcoords="offset points",
-            fontsize=8,
-        )
+    points = np.array(
+        [(_parameters(row.system.model), row.figures["weighted_auc"]) for row in rows], np.float64
+    )
+    for number, (row, (x, y)) in enumerate(zip(rows, points, strict=True), start=1):
+        axes.scatter(x, y, color="#0072b2", s=24, label=f"{number}  {row.system.name}")
     axes.set_xscale("log")
     axes.set(xlabel="parameters at 527 classes", ylabel="weighted AUC of held-out clips")
     axes.grid(color="#e4e4e4", linewidth=0.7)
     axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside right upper", frameon=False, fontsize=8.5, handlelength=0)
+    mark_points(figure, axes, [str(number) for number in range(1, len(rows) + 1)], points)
     words = (f"{row.system.name} {row.figures['weighted_auc']:.3f}" for row in rows)
     figure.set_label(f"Weighted AUC over parameters: {', '.join(words)}.")
     return figure
