@@ -3,8 +3,9 @@
     python benchmarks/training.py [--models mlp gap-lite gap] [--segments 201750] [--steps 40]
 
 The cache holds noise, by default as many segments as AudioSet's balanced training set (5.2 GB), in
-shards as `embedkit train` writes them, and its pages are dropped from memory first. Steps that draw
-their batch from it alternate with steps whose batch is in memory already.
+shards as `embedkit train` writes them, and its pages are dropped from memory first. Five steps in a
+row that draw their batch from it, the next one read ahead as in training, alternate with five whose
+batch is in memory already.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import os
 import statistics
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +29,7 @@ from embedkit.training.parallel import Processes
 from embedkit.training.trainer import Trainer
 
 SHAPE = (1, 101, 64)
+BLOCK = 5  # steps in a row
 
 
 class InMemory(Features):
@@ -82,15 +85,19 @@ def measure(name: str, features: Features, steps: int, folder: Path) -> tuple[fl
     wanted = [targets.astype(np.float32)] * 2
     bare = InMemory(features, features.rows(np.arange(spec.batch_size)))
     trainer = Trainer(extractor, [features, features], wanted, folder, Processes())
-    order = torch.randperm(len(features))[: 2 * (steps + 1) * spec.batch_size]
     seconds: dict[bool, list[float]] = {True: [], False: []}
-    for number, batch in enumerate(order.split(spec.batch_size)):
-        cached = number % 2 == 0
+    for block in range(2 * steps // BLOCK):
+        cached = block % 2 == 0
         trainer.training = features if cached else bare
-        started = time.perf_counter()
-        trainer.step(batch)
-        if number > 1:  # the first of both does not count
-            seconds[cached].append(time.perf_counter() - started)
+        order = torch.randperm(len(features))[: (BLOCK + 2) * spec.batch_size]
+        batches = order.split(spec.batch_size)
+        for number, (batch, after) in enumerate(pairwise(batches)):
+            started = time.perf_counter()
+            if cached:
+                features.prefetch(after.numpy())
+            trainer.step(batch)
+            if number:  # nothing was read ahead for the first
+                seconds[cached].append(time.perf_counter() - started)
     return tuple(spec.batch_size / statistics.median(seconds[key]) for key in (True, False))
 
 

@@ -339,7 +339,9 @@ def test_every_epoch_draws_all_segments_anew_in_nearly_equal_batches(
 
         def track(items: Iterable[Any], description: str, total: int | None = None) -> Any:
             if description.startswith("Epoch"):
-                epochs.append([batch.tolist() for batch in items])
+                steps = list(items)
+                epochs.append([batch.tolist() for batch, _ in steps])
+                return steps
             return items
 
         run(manifest, tmp_path / str(seed), track=track, epochs=2, batch_size=17, seed=seed)
@@ -801,7 +803,9 @@ def test_balanced_sampling_draws_labels_evenly_and_again_the_same(
 
     def track(items: Iterable[Any], description: str, total: int | None = None) -> Any:
         if description.startswith("Epoch"):
-            drawn.append([number for batch in items for number in batch.tolist()])
+            steps = list(items)
+            drawn.append([number for batch, _ in steps for number in batch.tolist()])
+            return steps
         return items
 
     for name in ("a", "b"):

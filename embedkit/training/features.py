@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import mmap
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -47,7 +48,7 @@ class Features:
 
     def __init__(
         self,
-        shards: Sequence[NDArray[np.float32]],
+        shards: Sequence[np.memmap[Any, np.dtype[np.float32]]],
         shard: NDArray[np.int64],
         row: NDArray[np.int64],
         clip: NDArray[np.int64],
@@ -69,6 +70,15 @@ class Features:
             here = shard == number
             values[here] = self._shards[number][row[here]]
         return values
+
+    def prefetch(self, segments: NDArray[np.int64]) -> None:
+        """Ask the system to read the features of these segments from the disk; do not wait."""
+        size = self._shards[0][0].nbytes
+        for shard, row in zip(self._shard[segments], self._row[segments], strict=True):
+            start = row * size // mmap.PAGESIZE * mmap.PAGESIZE
+            length = int((row + 1) * size - start)
+            pages: mmap.mmap = self._shards[shard].base
+            pages.madvise(mmap.MADV_WILLNEED, int(start), length)
 
     def in_batches(self, size: int) -> Iterator[NDArray[np.float32]]:
         """All features in order, `size` segments at a time."""

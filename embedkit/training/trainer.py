@@ -91,7 +91,10 @@ class Trainer:
         learning_rate = self.optimizer.param_groups[0]["lr"]
         self.extractor.train()
         total = 0.0
-        for batch in track(batches, f"Epoch {epoch}/{self.spec.epochs}", self.steps):
+        following = [*batches[1:], batches[-1][:0]]
+        steps = zip(batches, following, strict=True)
+        for batch, after in track(steps, f"Epoch {epoch}/{self.spec.epochs}", self.steps):
+            self.training.prefetch(self.ranks.share(after).numpy())  # while this one is learned
             total += self.step(batch)
         total = self.ranks.sum(total)
         if self.ranks.rank:
