@@ -69,8 +69,8 @@ def paper(
     from embedkit.metrics import weighted_auc
     from embedkit.plots import save_png
 
-    manifest = read(data, dataset, root)
     rows = bench_paper.systems(_names(models), _names(features), features_model)
+    manifest = read(data, dataset, root)
     spec = TrainSpec(
         epochs=epochs,
         batch_size=batch_size,
