@@ -6,6 +6,7 @@ import librosa
 import numpy as np
 import pytest
 import torch
+from torchaudio.transforms import MelSpectrogram
 
 from embedkit.audio.features import CQT, MFCC, LogMel, front_end
 from embedkit.config import SAMPLE_RATES, FeatureSpec
@@ -49,6 +50,26 @@ def test_log_mel_equals_librosa(rate, make_sound):
         power = mel_power(sound, rate)
         # Of ln: a relative difference of 2e-4 in power, from float32 sums in another order.
         np.testing.assert_allclose(features, np.log(power + 1e-5).T, rtol=0, atol=2e-4)
+
+
+@pytest.mark.parametrize("rate", SAMPLE_RATES)
+def test_a_short_fft_is_as_exact_as_a_long_one_in_float32(rate, make_sound):
+    """Pure tones are the hard case: everything else is their rounding error."""
+    spec = FeatureSpec(sample_rate=rate)
+    seconds = np.arange(rate) / rate
+    tones = np.sin(2 * np.pi * np.outer([50, 97, 440, 1234.5, 3000, 7800], seconds))
+    square = np.sign(tones[:3])
+    sounds = np.concatenate([tones, square, [np.full(rate, 0.9), make_sound(1, rate)]])
+    mel = MelSpectrogram(rate, 2048, spec.window_length, spec.hop_length, n_mels=64)
+    exact = torch.log(mel.double()(torch.from_numpy(sounds)) + 1e-5).transpose(1, 2).numpy()
+    theirs = torch.log(mel.float()(torch.from_numpy(sounds).float()) + 1e-5)
+    their_error = np.abs(theirs.transpose(1, 2).numpy() - exact).max()
+    assert np.abs(logmel(sounds, spec)[:, 0] - exact).max() < max(2e-3, 3 * their_error)
+
+
+def test_only_windows_much_shorter_than_the_fft_are_folded():
+    lengths = {rate: LogMel(FeatureSpec(sample_rate=rate)).n_fft for rate in SAMPLE_RATES}
+    assert lengths == {16000: 960, 22050: 1344, 32000: 1920, 44100: 2048, 48000: 2048}
 
 
 def test_a_second_at_16_khz_has_the_papers_shape():
