@@ -78,13 +78,19 @@ def duration(seconds: float) -> str:
 
 def report_failures(failures: Sequence[tuple[str, str, str]], of: int) -> None:
     """Name the files (name, kind, message) that failed, and exit with 3 if there are any."""
-    for name, kind, text in failures[:20]:
-        message(_safe(f"{name}: {kind}: {text}"))
-    if len(failures) > 20:
-        message(f"... and {len(failures) - 20} more")
+    name_failures(failures, len(failures), of)
     if failures:
-        message(f"{len(failures)} of {of} files failed or are damaged")
         raise typer.Exit(SOME_FAILED)
+
+
+def name_failures(examples: Sequence[tuple[str, str, str]], failed: int, of: int) -> None:
+    """Name the first of the files (name, kind, message) that failed."""
+    for name, kind, text in examples[:20]:
+        message(_safe(f"{name}: {kind}: {text}"))
+    if failed > 20:
+        message(f"... and {failed - 20} more")
+    if failed:
+        message(f"{failed} of {of} files failed or are damaged")
 
 
 def _figure(value: float | int | tuple[float, float]) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ._app import app
+from ._extraction import extraction_progress
 from ._output import Json, message, print_figures, print_json, print_table, track
 
 
@@ -23,7 +24,8 @@ def demo(
     """
     from embedkit.demo import run_demo
 
-    done = run_demo(out, track)
+    with extraction_progress() as report:
+        done = run_demo(out, track, report)
     figures = {
         "clips": done.clips,
         "labels": done.labels,

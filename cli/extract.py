@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from ._app import app
+from ._extraction import extraction_progress
 from ._output import (
     SOME_FAILED,
     Device,
@@ -13,9 +14,8 @@ from ._output import (
     Json,
     duration,
     message,
+    name_failures,
     print_json,
-    report_failures,
-    track,
 )
 
 
@@ -25,15 +25,43 @@ def extract(
     model: Annotated[Path, typer.Option(help="The model folder.")],
     out: Annotated[Path, typer.Option(help="The embedding folder to write or to go on with.")],
     dim: Dim = None,
+    runtime: Annotated[
+        str | None,
+        typer.Option(
+            help="onnx, onnx-int8 (after `embedkit export --int8`), torch, torch-bf16, torch-fp16.",
+            show_default="the folder's; in a new one onnx on cpu, torch elsewhere",
+        ),
+    ] = None,
     hop: Annotated[
         float | None, typer.Option(help="Seconds between two segments.", show_default="the model's")
     ] = None,
-    batch_size: Annotated[int, typer.Option(help="Segments at a time.")] = 32,
-    workers: Annotated[int, typer.Option(help="Processes.")] = 1,
+    batch_size: Annotated[int, typer.Option(help="Segments at a time.")] = 16,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes.", show_default="one for each processor")
+    ] = None,
     channel: Annotated[
         str, typer.Option(help="mix, left, right, or a channel's number from 1 on.")
     ] = "mix",
     device: Device = "cpu",
+    shard: Annotated[
+        str,
+        typer.Option(help="I/N: the I-th of N shares of the files, for runs on many machines."),
+    ] = "1/1",
+    refresh: Annotated[
+        bool,
+        typer.Option(
+            "--refresh", help="Embed changed files anew, and take out those that are gone."
+        ),
+    ] = False,
+    retry_errors: Annotated[
+        bool, typer.Option("--retry-errors", help="Try the files again that have failed.")
+    ] = False,
+    timeout: Annotated[
+        float, typer.Option(help="Seconds after which a decoder that hangs is given up.")
+    ] = 300.0,
+    max_errors: Annotated[
+        int | None, typer.Option(help="Stop when so many files have failed.", show_default="never")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Extract embeddings to Parquet.
@@ -45,31 +73,44 @@ def extract(
     Example: embedkit extract sounds/ --model model --out embeddings
     """
     from embedkit.audio.decode import Channel
+    from embedkit.extraction import Shard
     from embedkit.extraction import extract as run
+    from embedkit.runtime import Runtime
 
-    done = run(
-        audio_dir,
-        model,
-        out,
-        dim=dim,
-        hop_s=hop,
-        batch_size=batch_size,
-        workers=workers,
-        channel=Channel.parse(channel),
-        device=device,
-        track=track,
-    )
+    with extraction_progress() as report:
+        done = run(
+            audio_dir,
+            model,
+            out,
+            runtime=None if runtime is None else Runtime.parse(runtime),
+            dim=dim,
+            hop_s=hop,
+            batch_size=batch_size,
+            workers=workers,
+            channel=Channel.parse(channel),
+            device=device,
+            shard=Shard.parse(shard),
+            refresh=refresh,
+            retry_errors=retry_errors,
+            timeout=timeout,
+            max_errors=max_errors,
+            report=report,
+        )
     if json:
         print_json(
             {
                 "embeddings": str(out),
-                "files": done.done,
+                "files": done.files,
                 "rows": done.rows,
                 "audio_hours": done.audio_s / 3600,
                 "already_done": done.already_done,
                 "failed_before": done.failed_before,
                 "changed": done.changed,
+                "vanished": done.vanished,
                 "skipped": done.skipped,
+                "stopped": done.stopped,
+                "worker_peak_mb": done.peak_bytes / 2**20,
+                "errors": done.errors,
                 "failures": [
                     {"clip": record.clip, "kind": record.kind, "message": record.message}
                     for record in done.failures
@@ -78,17 +119,31 @@ def extract(
         )
     else:
         print(
-            f"{out}: {done.done} files, {duration(done.audio_s)} of audio, {done.rows} rows"
+            f"{out}: {done.files} files, {duration(done.audio_s)} of audio, {done.rows} rows"
             f" ({done.already_done} files were there already)"
         )
     if done.changed:
-        message(f"changed since they were embedded, their rows are old: {done.changed}")
+        message(
+            f"changed since they were embedded, their rows are old: {done.changed}"
+            " (--refresh embeds them anew)"
+        )
+    if done.vanished:
+        message(
+            f"no longer there, their rows still are: {done.vanished} (--refresh takes them out)"
+        )
     if done.skipped:
         message(f"skipped, not audio: {done.skipped}")
-    failures = [(record.clip, record.kind, record.message) for record in done.failures]
-    report_failures(failures, of=done.done)
+    if done.peak_bytes:
+        message(f"a worker held at most {done.peak_bytes / 2**20:.0f} MB")
     if done.failed_before:
         message(
-            f"failed or damaged in earlier runs: {done.failed_before}; embedkit info counts them"
+            f"failed or damaged in earlier runs: {done.failed_before}; embedkit info counts them,"
+            " --retry-errors tries them again"
         )
+    failures = [(record.clip, record.kind, record.message) for record in done.failures]
+    name_failures(failures, failed=done.errors.total(), of=done.files)
+    if done.stopped:
+        message(f"stopped after {done.errors.total()} errors; run again to go on")
+        raise typer.Exit(1)
+    if done.errors.total() or done.failed_before:
         raise typer.Exit(SOME_FAILED)

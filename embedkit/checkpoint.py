@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -15,8 +17,9 @@ from embedkit.config import Activation, FeatureSpec, FrontEnd, ModelSpec, Segmen
 from embedkit.errors import EmbedkitError, ModelFolderError, UsageError
 from embedkit.files import atomic_write
 
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
+CONFIG, WEIGHTS, CALIBRATION = "config.json", "model.safetensors", "calibration.safetensors"
 FORMAT = 1
+CALIBRATION_SEGMENTS = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +122,31 @@ def load_config(folder: Path) -> ModelConfig:
         raise
     except (OSError, ValueError, KeyError, TypeError, OverflowError, EmbedkitError) as error:
         raise ModelFolderError(f"{path}: not a model's settings: {error}") from error
+
+
+def save_calibration(folder: Path, features: Tensor) -> None:
+    """Keep the features [n, 1, frames, bands] of some training segments, to quantise for later."""
+    with atomic_write(folder / CALIBRATION) as file:
+        file.write(save({"features": features.half().contiguous()}))
+
+
+def load_calibration(folder: Path) -> NDArray[np.float32]:
+    """Features of training segments, [n, 1, frames, bands].
+
+    Raises:
+        ModelFolderError: the folder has none, or a damaged file of them.
+    """
+    path = folder / CALIBRATION
+    try:
+        features: NDArray[np.float32] = load(path.read_bytes())["features"].float().numpy()
+    except FileNotFoundError as error:
+        raise ModelFolderError(
+            f"{folder}: has no {CALIBRATION}, a sample of its training segments; name a folder of"
+            " audio like that it will hear with --calibration"
+        ) from error
+    except (OSError, SafetensorError, KeyError) as error:
+        raise ModelFolderError(f"{path}: cannot be read: {error}") from error
+    return features
 
 
 def fingerprint(folder: Path) -> str:

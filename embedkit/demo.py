@@ -1,6 +1,7 @@
 """The whole way on sounds that embedkit makes itself: train, extract, classify, search, report."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from embedkit.backends.splits import hold_out_fold
 from embedkit.config import FeatureSpec, Schedule, SegmentSpec, TrainSpec
 from embedkit.datasets import read_dataset
 from embedkit.errors import UsageError
-from embedkit.extraction import extract
+from embedkit.extraction import Extraction, extract
 from embedkit.files import atomic_write
 from embedkit.models import count_parameters, resolve
 from embedkit.models.extractor import Extractor
@@ -64,7 +65,9 @@ class Demo:
     commands: str
 
 
-def run_demo(out: Path, track: Track = untracked) -> Demo:
+def run_demo(
+    out: Path, track: Track = untracked, report: Callable[[Extraction], None] = lambda run: None
+) -> Demo:
     """Make `out/audio`, `out/model`, `out/embeddings`, `out/classifier` and `out/report.html`.
 
     What an earlier run finished is kept.
@@ -101,7 +104,7 @@ def run_demo(out: Path, track: Track = untracked) -> Demo:
     )
     now = step("train", now)
 
-    extract(out / "audio", out / "model", out / "embeddings", track=track)
+    extract(out / "audio", out / "model", out / "embeddings", report=report)
     now = step("extract", now)
 
     table = EmbeddingTable.open(out / "embeddings")

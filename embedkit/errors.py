@@ -36,11 +36,13 @@ class EmbeddingFolderError(EmbedkitError):
 class Kind(StrEnum):
     """What is wrong with an audio file, as a word that a program can act on."""
 
+    CRASHED = "crashed"  # the decoder took its process with it
     EMPTY = "empty"  # it opens as audio and holds no sample, or has no byte
     NO_AUDIO = "no-audio"  # a container without a sound track
     NO_CHANNEL = "no-channel"  # the channel asked for does not exist
     NON_FINITE = "non-finite"  # NaN or infinite samples
     NOT_A_FILE = "not-a-file"  # a pipe, socket, device or folder named like audio
+    TIMEOUT = "timeout"  # the decoder hung
     TRUNCATED = "truncated"  # ends before its end or is damaged midway
     UNREADABLE = "unreadable"  # missing, forbidden, or no decoder knows it
 

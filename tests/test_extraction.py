@@ -7,9 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +17,12 @@ from numpy.typing import NDArray
 
 from embedkit.audio.decode import Channel, decode
 from embedkit.errors import AudioError, EmbeddingFolderError, Kind, UsageError
-from embedkit.extraction import extract
+from embedkit.extraction import Extraction, extract
 from embedkit.models.extractor import Extractor
 from embedkit.query import QueryEmbedder
 from embedkit.store import (
     EmbeddingTable,
     EmbeddingWriter,
-    FileRecord,
     Rows,
     only_run,
     read_manifest,
@@ -142,7 +140,7 @@ def done(root: Path, model_dir: Path, tmp_path_factory: pytest.TempPathFactory) 
     """The folder after a run that nothing disturbed."""
     folder = tmp_path_factory.mktemp("done") / "emb"
     run = extract(root, model_dir, folder, batch_size=5)
-    assert (run.done, run.already_done, run.skipped) == (len(EXPECTED), 0, 1)
+    assert (run.files, run.already_done, run.skipped) == (len(EXPECTED), 0, 1)
     assert sorted(record.clip for record in run.failures) == sorted(
         clip for clip, (kind, _) in EXPECTED.items() if kind
     )
@@ -185,7 +183,7 @@ def test_batched_and_parallel_equals_one_clip_at_a_time(
 def test_a_second_run_adds_nothing(done, root, model_dir):
     before = snapshot(done)
     run = extract(root, model_dir, done)
-    assert (run.done, run.rows, run.already_done) == (0, 0, len(EXPECTED))
+    assert (run.files, run.rows, run.already_done) == (0, 0, len(EXPECTED))
     assert snapshot(done) == before
 
 
@@ -201,7 +199,7 @@ def small(tmp_path_factory: pytest.TempPathFactory, make_sound: Make, write_audi
 def whole(small: Path, model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> EmbeddingTable:
     """What a run over `small` that nothing disturbed gives."""
     folder = tmp_path_factory.mktemp("whole") / "emb"
-    assert extract(small, model_dir, folder).done == 6
+    assert extract(small, model_dir, folder).files == 6
     return EmbeddingTable.open(folder)
 
 
@@ -214,7 +212,7 @@ def test_a_file_that_comes_later_is_added_and_the_others_are_left_alone(
     before = snapshot(emb)
     path = write_audio(root / "0/new.flac", make_sound(1.3, seed=99))
     run = extract(root, model_dir, emb)
-    assert (run.done, run.rows, run.already_done) == (1, 2, 6)
+    assert (run.files, run.rows, run.already_done) == (1, 2, 6)
     assert snapshot(emb).items() > before.items()
     rows, old = read(emb), whole.rows()
     assert rows.clips.tolist() == [*old.clips[:1], *["0/new.flac"] * 2, *old.clips[1:]]
@@ -262,28 +260,30 @@ def test_a_folder_that_another_run_is_writing_is_refused(small, model_dir, tmp_p
         pytest.raises(EmbeddingFolderError, match="another run is writing"),
     ):
         extract(small, model_dir, emb)
-    assert extract(small, model_dir, emb).done == 5
+    assert extract(small, model_dir, emb).files == 5
 
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from embedkit import store
-from embedkit.extraction import extract
+from embedkit.extraction import Extraction, extract
+from embedkit.store import writer
 
 renamed = 0
-rename = store.publish
+rename = writer.publish
 
 def rename_or_die(temporary, path):
     global renamed
     if renamed == 3:  # between the rows and the journal of the second part
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.killpg(0, signal.SIGKILL)
     rename(temporary, path)
     renamed += 1
 
-store.PART_SECONDS = 0  # a part for each file
-store.publish = rename_or_die
-extract(*map(Path, sys.argv[1:]), batch_size=2)
+# A worker imports its parent's main module.
+writer.PART_SECONDS = 0  # a part for each file
+writer.publish = rename_or_die
+if __name__ == "__main__":
+    extract(*map(Path, sys.argv[1:]), batch_size=2, workers=1)
 """
 
 
@@ -291,8 +291,12 @@ def test_a_run_killed_midway_and_run_again_gives_the_rows_of_a_whole_run(
     whole, small, model_dir, tmp_path
 ):
     emb = tmp_path / "emb"
-    arguments = [sys.executable, "-c", KILLED, small, model_dir, emb]
-    died = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    script = tmp_path / "run.py"
+    script.write_text(KILLED)
+    died = subprocess.run(
+        [sys.executable, script, small, model_dir, emb],
+        capture_output=True, text=True, check=False, start_new_session=True, timeout=60,
+    )  # fmt: skip
     assert died.returncode == -signal.SIGKILL, died.stderr
     left = {path.relative_to(emb).as_posix() for path in emb.glob("*/*")}
     assert left == {
@@ -302,7 +306,7 @@ def test_a_run_killed_midway_and_run_again_gives_the_rows_of_a_whole_run(
         "files/.part-00000-00001.parquet.tmp",
     }
     run = extract(small, model_dir, emb)
-    assert (run.already_done, run.done) == (1, 5)
+    assert (run.already_done, run.files) == (1, 5)
     assert list(emb.glob("*/.*")) == []
     check_equal(read(emb), whole.rows())
     assert EmbeddingTable.open(emb).journal == whole.journal
@@ -311,16 +315,16 @@ def test_a_run_killed_midway_and_run_again_gives_the_rows_of_a_whole_run(
 def test_a_run_interrupted_by_ctrl_c_and_run_again_gives_the_rows_of_a_whole_run(
     whole, small, model_dir, tmp_path
 ):
-    def interrupted(records: Iterable[FileRecord], label: str, total: int) -> Iterator[FileRecord]:
-        assert total == 6
-        yield from islice(records, 3)
-        raise KeyboardInterrupt
+    def interrupt(run: Extraction) -> None:
+        assert run.total_files == 6
+        if run.files >= 3:
+            raise KeyboardInterrupt
 
     emb = tmp_path / "emb"
     with pytest.raises(KeyboardInterrupt):
-        extract(small, model_dir, emb, batch_size=2, track=interrupted)
+        extract(small, model_dir, emb, batch_size=2, report=interrupt)
     run = extract(small, model_dir, emb)
-    assert run.already_done + run.done == 6
+    assert run.already_done + run.files == 6
     check_equal(read(emb), whole.rows())
     assert EmbeddingTable.open(emb).journal == whole.journal
 
@@ -437,7 +441,7 @@ def test_a_sound_track_without_a_decoder_is_one_bad_file(
     write_audio(tmp_path / "audio" / "good.wav", make_sound(1))
     done = extract(tmp_path / "audio", model_dir, tmp_path / "emb")
     assert [(record.clip, record.kind) for record in done.failures] == [("odd.wav", "unreadable")]
-    assert done.done == 2
+    assert done.files == 2
 
 
 def test_a_file_that_changed_since_is_counted(
@@ -448,4 +452,4 @@ def test_a_file_that_changed_since_is_counted(
     assert extract(tmp_path / "audio", model_dir, tmp_path / "emb").changed == 0
     write_audio(path, make_sound(2))
     again = extract(tmp_path / "audio", model_dir, tmp_path / "emb")
-    assert (again.changed, again.done) == (1, 0)
+    assert (again.changed, again.files) == (1, 0)

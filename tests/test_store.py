@@ -13,7 +13,6 @@ import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
-from embedkit import store
 from embedkit.errors import EmbeddingFolderError
 from embedkit.store import (
     EmbeddingTable,
@@ -23,6 +22,7 @@ from embedkit.store import (
     read_manifest,
     remove_leftovers,
 )
+from embedkit.store import writer as store_writer
 
 D = 5
 NAMES = ["a.wav", "ä/ß 🎵.mp3", "caf\\xe9.wav", "new\nline.wav", "'quotes\".wav"]
@@ -269,7 +269,7 @@ def test_leftovers_never_count_and_go_when_the_folder_is_opened_again(filled, cl
 
 
 def test_a_part_closes_at_the_end_of_the_clip_that_fills_it(folder, monkeypatch):
-    monkeypatch.setattr(store, "PART_BYTES", 10 * (4 * D + 24))  # ten rows
+    monkeypatch.setattr(store_writer, "PART_BYTES", 10 * (4 * D + 24))  # ten rows
     with EmbeddingWriter(folder, PROVENANCE) as writer:
         rows = [row for number in range(6) for row in add(writer, f"{number}.wav", 4)]
         assert len(parts(folder)) == 4  # two parts of 3 clips, open to readers at once
@@ -281,7 +281,7 @@ def test_a_part_closes_at_the_end_of_the_clip_that_fills_it(folder, monkeypatch)
 
 
 def test_a_part_closes_when_its_time_is_over(folder, monkeypatch):
-    monkeypatch.setattr(store, "PART_SECONDS", 0)
+    monkeypatch.setattr(store_writer, "PART_SECONDS", 0)
     with EmbeddingWriter(folder, PROVENANCE) as writer:
         for number in range(3):
             add(writer, f"{number}.wav", 2)
@@ -298,7 +298,7 @@ def test_a_part_stays_open_until_then(folder):
 
 
 def test_row_groups_bound_what_is_held_and_read_at_once(folder, monkeypatch):
-    monkeypatch.setattr(store, "ROW_GROUP_BYTES", 3 * (4 * D + 24))
+    monkeypatch.setattr(store_writer, "ROW_GROUP_BYTES", 3 * (4 * D + 24))
     with EmbeddingWriter(folder, PROVENANCE) as writer:
         rows = add(writer, "a.wav", 16)  # added 8 rows at a time
         rows += add(writer, "b.wav", 2)
@@ -311,7 +311,7 @@ def test_row_groups_bound_what_is_held_and_read_at_once(folder, monkeypatch):
 def test_an_exception_leaves_closed_parts_and_no_half_one(filled, monkeypatch, error):
     folder, rows = filled
     before = parts(folder)
-    monkeypatch.setattr(store, "ROW_GROUP_BYTES", 1)  # the half part is on disk already
+    monkeypatch.setattr(store_writer, "ROW_GROUP_BYTES", 1)  # the half part is on disk already
 
     def interrupted() -> None:
         with EmbeddingWriter(folder, PROVENANCE) as writer:

@@ -35,10 +35,21 @@ class Listing:
 
 
 def find_audio(root: Path) -> Listing:
-    """List the audio below a folder, or the one file that `root` is.
+    """List the audio below a folder, or the one file that `root` is; see `walk`.
+
+    Raises:
+        UsageError: `root` does not exist.
+    """
+    found = list(walk(root))
+    paths = [path for path, is_audio in found if is_audio]
+    return Listing(paths=paths, skipped=len(found) - len(paths))
+
+
+def walk(root: Path) -> Iterator[tuple[Path, bool]]:
+    """The files below a folder in the order of their paths, and whether each is audio.
 
     Linked folders are followed once, and only where they lead out of `root`. Files named like
-    audio are listed even where they cannot be read, so that nothing is silently lost.
+    audio are audio even where they cannot be read, so that nothing is silently lost.
 
     Raises:
         UsageError: `root` does not exist.
@@ -46,15 +57,13 @@ def find_audio(root: Path) -> Listing:
     if not root.exists():
         raise UsageError(f"{root}: no such file or folder")
     if not root.is_dir():
-        return Listing(paths=[root], skipped=0)
-    paths: list[Path] = []
-    skipped = 0
-    for path in _walk(root, unlistable=paths):
-        if path.suffix.lower() in AUDIO_SUFFIXES or _has_audio_content(path):
-            paths.append(path)
-        else:
-            skipped += 1
-    return Listing(paths=sorted(paths, key=lambda path: clip_name(path, root)), skipped=skipped)
+        yield root, True
+        return
+    real_root = root.resolve()
+    for path in _files(root, real_root, {real_root}):
+        # A folder here is one that cannot be listed: it ends as an error that names it.
+        named = path.suffix.lower() in AUDIO_SUFFIXES or path.is_dir()
+        yield path, named or _has_audio_content(path)
 
 
 def clip_name(path: Path, root: Path) -> str:
@@ -66,23 +75,25 @@ def clip_name(path: Path, root: Path) -> str:
     return os.fsencode(relative.as_posix()).decode("utf-8", "backslashreplace")
 
 
-def _walk(root: Path, unlistable: list[Path]) -> Iterator[Path]:
-    real_root = root.resolve()
-    seen = {real_root}
-    # A folder that cannot be listed is listed itself, to end as an error that names it.
-    walk = os.walk(root, followlinks=True, onerror=lambda e: unlistable.append(Path(e.filename)))
-    for folder, subfolders, names in walk:
-        kept = []
-        for name in sorted(subfolders):
-            path = Path(folder, name)
-            target = path.resolve()
-            # Folders too, not only links: a link to the parent of `root` leads back into it.
-            if target in seen or (path.is_symlink() and target.is_relative_to(real_root)):
-                continue
-            seen.add(target)
-            kept.append(name)
-        subfolders[:] = kept
-        yield from (Path(folder, name) for name in names)
+def _files(folder: Path, real_root: Path, seen: set[Path]) -> Iterator[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            # Folders as if their names ended with the separator: so all paths come in order.
+            names = sorted(entry.name + "/" * os.path.isdir(entry.path) for entry in entries)
+    except OSError:
+        yield folder
+        return
+    for name in names:
+        path = folder / name
+        if not name.endswith("/"):
+            yield path
+            continue
+        target = path.resolve()
+        # Folders too, not only links: a link to the parent of `root` leads back into it.
+        if target in seen or (path.is_symlink() and target.is_relative_to(real_root)):
+            continue
+        seen.add(target)
+        yield from _files(path, real_root, seen)
 
 
 def _has_audio_content(path: Path) -> bool:

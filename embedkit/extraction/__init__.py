@@ -1,5 +1,7 @@
 """From a folder of sound to an embedding folder: one worker, and engines that schedule it."""
 
-from embedkit.extraction.local import Extraction, extract
+from embedkit.extraction.collection import Shard
+from embedkit.extraction.run import Extraction, extract
+from embedkit.runtime import Runtime
 
-__all__ = ["Extraction", "extract"]
+__all__ = ["Extraction", "Runtime", "Shard", "extract"]

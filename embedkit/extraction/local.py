@@ -1,220 +1,246 @@
-"""The worker on this machine: in this process, or in several."""
+"""Worker processes on this machine: one that hangs or dies costs a file, not the run."""
 
 import multiprocessing
-import queue
 import signal
-from collections.abc import Generator
-from contextlib import closing
-from dataclasses import dataclass, field, replace
-from multiprocessing.queues import Queue
-from pathlib import Path
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
 
-import torch
-
-from embedkit.audio.decode import MIX, Channel
-from embedkit.audio.files import Listing, clip_name, find_audio
-from embedkit.checkpoint import ModelConfig, fingerprint, load_config
-from embedkit.errors import EmbedkitError, UsageError
-from embedkit.extraction.worker import Job, run_worker
-from embedkit.models import build_model
-from embedkit.models.extractor import check_device
-from embedkit.progress import Track, untracked
-from embedkit.store import (
-    EmbeddingTable,
-    FileRecord,
-    Provenance,
-    only_run,
-    remove_leftovers,
-    start_folder,
-)
+from embedkit.errors import EmbedkitError, Kind
+from embedkit.extraction.collection import Task
+from embedkit.extraction.worker import Decoding, Embedded, Job, Message, Stored, run_worker
+from embedkit.store import FileRecord
 from embedkit.workers import end_with_parent
+
+# What a worker is handed before it begins with it: enough never to wait, few enough for the others
+# to take their share of large files, and short enough for a pipe.
+AHEAD_FILES, AHEAD_BYTES = 8, 16 * 2**20
+PATIENCE = 0.5  # seconds between two looks at the clock
+EXAMPLES = 1000
+
+# Not a fork of this process, whose threads it would lose, but of one that has loaded torch and has
+# no threads: a worker starts at once.
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["embedkit.extraction.worker"])
 
 
 @dataclass(kw_only=True)
-class Extraction:
-    """What a run did.
+class Progress:
+    """What a run has done so far.
 
     Attributes:
-        already_done: files that the folder had from earlier runs.
-        failed_before: how many files have a kind from earlier runs.
-        changed: files that are not what they were when they were embedded; their rows are old.
-        skipped: files that are not audio.
-        done: files that this run finished, good or not.
-        rows: vectors that it wrote.
-        audio_s: seconds of audio behind them.
-        failures: the records of this run that have a kind.
+        total_files: what it has to do.
+        total_bytes: of them.
+        files: that are finished, good or not.
+        bytes: of them.
+        audio_s: seconds of audio that are embedded.
+        errors: finished files that have a kind, by kind.
+        rows: vectors that are on the disk.
+        failures: the records of the first thousand files that have a kind.
+        peak_bytes: the most memory that a worker held.
+        stopped: whether it ended early, because of too many errors.
     """
 
-    already_done: int
-    failed_before: int
-    changed: int
-    skipped: int
-    done: int = 0
-    rows: int = 0
+    total_files: int = 0
+    total_bytes: int = 0
+    files: int = 0
+    bytes: int = 0
     audio_s: float = 0.0
+    errors: Counter[str] = field(default_factory=Counter)
+    rows: int = 0
     failures: list[FileRecord] = field(default_factory=list)
+    peak_bytes: int = 0
+    stopped: bool = False
+
+    def count(self, records: Collection[FileRecord], seconds: float, sign: int = 1) -> None:
+        """Add finished files, or take back those of a worker that died before they were stored."""
+        self.audio_s += sign * seconds
+        self.files += sign * len(records)
+        for record in records:
+            self.bytes += sign * record.size
+            if record.kind:
+                self.errors[record.kind] += sign
+
+    def store(self, record: FileRecord) -> None:
+        """Note that a file's rows and record are on the disk."""
+        self.rows += record.rows
+        if record.kind and len(self.failures) < EXAMPLES:
+            self.failures.append(record)
 
 
-def extract(
-    root: Path,
-    model: Path,
-    folder: Path,
+def run_local(
+    job: Job,
+    tasks: Iterator[Task],
+    progress: Progress,
     *,
-    dim: int | None = None,
-    hop_s: float | None = None,
-    batch_size: int = 32,
-    workers: int = 1,
-    channel: Channel = MIX,
-    device: str = "cpu",
-    track: Track = untracked,
-) -> Extraction:
-    """Embed every audio file below a folder that the embedding folder does not have yet.
+    shards: list[int],
+    threads: int,
+    timeout: float,
+    max_errors: int | None,
+    report: Callable[[], None],
+) -> None:
+    """Embed files in a process for each shard.
 
     Args:
-        root: folder of audio, or one file.
-        model: the model folder.
-        folder: the embedding folder; made, or gone on with.
-        dim: size of the embedding, where the model was trained for several.
-        hop_s: between two segments; the model's own by default.
-        batch_size: segments that the network takes at a time.
-        workers: processes; the vectors do not depend on it.
-        channel: of the files.
-        device: where torch computes.
-        track: shows the progress over files.
+        job: what all workers do.
+        tasks: the files; taken as the workers need them.
+        progress: is kept up to date.
+        shards: of the embedding folder, one for each worker.
+        threads: that a worker's network may use.
+        timeout: seconds without a sign from a worker that is decoding, after which it is killed.
+        max_errors: how many files may fail before no other is begun.
+        report: called whenever there is something new, and twice a second.
 
     Raises:
-        UsageError: `root` does not exist or an option is out of range.
-        ModelFolderError: `model` is not a model folder.
-        EmbeddingFolderError: other settings made `folder`, or another run writes to it.
+        EmbeddingFolderError: another process writes one of the shards.
+        EmbedkitError: a worker died, and not of a file.
     """
-    if batch_size < 1 or workers < 1:
-        raise UsageError("batch size and workers: at least 1")
-    check_device(device)
-    config = load_config(model)
-    segments = replace(config.segments, **({} if hop_s is None else {"hop_s": hop_s}))
-    listing = find_audio(root)
-    base = root if root.is_dir() else root.parent
-    provenance = Provenance(
-        audio_root=str(base.resolve()),
-        model=str(model.resolve()),
-        fingerprint=fingerprint(model),
-        embedding_size=_embedding_size(config, dim),
-        features=config.features.to_dict(),
-        segment_s=segments.duration_s,
-        hop_s=segments.hop_s,
-        channel=str(channel),
-        runtime="torch",
-    )
-    job = Job(
-        root=base,
-        model=model,
-        segments=segments,
-        batch_size=batch_size,
-        channel=channel,
-        device=device,
-        folder=folder,
-        provenance=provenance,
-    )
-    with only_run(folder):
-        return _run(job, listing, workers, track)
+    given_back: deque[Task | FileRecord] = deque()
 
+    def take() -> Task | FileRecord | None:
+        if progress.stopped:
+            return None
+        return given_back.popleft() if given_back else next(tasks, None)
 
-def _run(job: Job, listing: Listing, workers: int, track: Track) -> Extraction:
-    start_folder(job.folder, job.provenance)
-    remove_leftovers(job.folder)
-    journal = EmbeddingTable.open(job.folder).journal
-    known = {record.clip: record for record in journal}
-    remaining, changed = [], 0
-    for path in listing.paths:
-        record = known.get(clip_name(path, job.root))
-        if record is None:
-            remaining.append(path)
-        else:
-            changed += _has_changed(path, record)
-    run = Extraction(
-        already_done=len(listing.paths) - len(remaining),
-        failed_before=sum(bool(record.kind) for record in journal),
-        changed=changed,
-        skipped=listing.skipped,
-    )
-    workers = min(workers, len(remaining))
-    if workers == 0:
-        return run
-    if workers == 1:
-        records = run_worker(job, 0, remaining)
-    else:
-        records = _in_processes(job, [remaining[number::workers] for number in range(workers)])
-    with closing(records):  # on an interruption: drop the open part, stop the processes
-        for record in track(records, "Extracting", len(remaining)):
-            run.done += 1
-            run.rows += record.rows
-            run.audio_s += record.duration_s
-            if record.kind:
-                run.failures.append(record)
-    return run
-
-
-def _embedding_size(config: ModelConfig, dim: int | None) -> int:
-    with torch.device("meta"):  # the shapes alone
-        return build_model(config.model, config.feature_shape).size(dim)
-
-
-def _has_changed(path: Path, record: FileRecord) -> bool:
+    workers = [_Worker(job, shard, threads) for shard in shards]
     try:
-        status = path.stat()
-    except OSError:
-        return bool(record.size)
-    return (status.st_size, status.st_mtime_ns) != (record.size, record.mtime_ns)
-
-
-def _in_processes(job: Job, shares: list[list[Path]]) -> Generator[FileRecord]:
-    context = multiprocessing.get_context("spawn")  # a fork of a threaded torch may hang
-    results: Queue[FileRecord | EmbedkitError | OSError | None] = context.Queue()
-    threads = max(1, torch.get_num_threads() // len(shares))
-    processes = [
-        context.Process(target=_process, args=(job, shard, paths, threads, results), daemon=True)
-        for shard, paths in enumerate(shares)
-    ]
-    try:
-        for process in processes:
-            process.start()
-        running = len(processes)
-        while running:
-            try:
-                item = results.get(timeout=1)
-            except queue.Empty:
-                dead = [process.exitcode for process in processes if process.exitcode]
-                if dead:
-                    raise EmbedkitError(
-                        f"a worker process died (exit code {dead[0]}); run again to go on"
-                    ) from None
-                continue
-            if item is None:
-                running -= 1
-            elif isinstance(item, FileRecord):
-                yield item
-            else:
-                raise item
+        while workers:
+            progress.stopped |= max_errors is not None and progress.errors.total() >= max_errors
+            for worker in workers:
+                worker.feed(take)
+            for connection in wait([worker.connection for worker in workers], PATIENCE):
+                worker = next(one for one in workers if one.connection is connection)
+                message = worker.receive()
+                if message is not None:
+                    worker.note(message, progress)
+                elif worker.finished():
+                    workers.remove(worker)
+                else:
+                    reason = f"the decoder crashed: {worker.cause_of_death()}"
+                    given_back.extend(worker.given_back(Kind.CRASHED, reason, progress))
+                    workers[workers.index(worker)] = _Worker(job, worker.shard, threads)
+            for index, worker in enumerate(workers):
+                if worker.is_hung(timeout):
+                    worker.kill()
+                    reason = f"the decoder hung: nothing came of it in {timeout:g} s"
+                    given_back.extend(worker.given_back(Kind.TIMEOUT, reason, progress))
+                    workers[index] = _Worker(job, worker.shard, threads)
+            report()
     finally:
-        for process in processes:
-            if process.is_alive():
-                process.terminate()
-                process.join()
+        for worker in workers:
+            worker.kill()
 
 
-def _process(
-    job: Job,
-    shard: int,
-    paths: list[Path],
-    threads: int,
-    results: "Queue[FileRecord | EmbedkitError | OSError | None]",
-) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which stops us
+class _Worker:
+    """A worker process, as its parent sees it."""
+
+    def __init__(self, job: Job, shard: int, threads: int) -> None:
+        self.shard = shard
+        self.connection, theirs = CONTEXT.Pipe()
+        self._process = CONTEXT.Process(
+            target=_work, args=(job, shard, threads, theirs), daemon=True
+        )
+        self._process.start()
+        theirs.close()
+        self._taken: deque[Task | FileRecord] = deque()  # handed over, and not on the disk yet
+        self._ahead: deque[Task] = deque()  # of them, those that it has not begun with
+        self._ended = False  # whether it was told that there is no more
+        self._decoding: Task | None = None
+        self._heard = time.monotonic()
+        self._records: deque[FileRecord] = deque()  # of files that are finished and not on the disk
+        self._seconds = 0.0  # embedded since the last time that something came to the disk
+
+    def feed(self, take: Callable[[], Task | FileRecord | None]) -> None:
+        """Hand over what it needs next, or tell it that there is no more."""
+        while not self._ended and (
+            len(self._ahead) < AHEAD_FILES and sum(task.size for task in self._ahead) < AHEAD_BYTES
+        ):
+            item = take()
+            self._ended = item is None
+            with suppress(OSError):  # it has died: there is no one to hand it to, for now
+                self.connection.send(item)
+            if item is not None:
+                self._taken.append(item)
+            if isinstance(item, Task):
+                self._ahead.append(item)
+
+    def receive(self) -> Message | None:
+        """The next message, or None if the process has ended."""
+        self._heard = time.monotonic()
+        try:
+            message: Message = self.connection.recv()
+        except (EOFError, OSError):
+            self._process.join()
+            return None
+        return message
+
+    def note(self, message: Message, progress: Progress) -> None:
+        """Take up what it tells."""
+        match message:
+            case Decoding(task):
+                self._decoding = task
+                if task is not None:
+                    self._ahead.popleft()
+            case Embedded(seconds, records):
+                self._seconds += seconds
+                self._records.extend(records)
+                progress.count(records, seconds)
+            case Stored(files, peak_bytes):
+                self._seconds = 0.0
+                for _ in range(files):
+                    self._taken.popleft()
+                    progress.store(self._records.popleft())
+                progress.peak_bytes = max(progress.peak_bytes, peak_bytes)
+            case error:
+                raise error
+
+    def finished(self) -> bool:
+        """Whether a process that has ended had done all that it was handed."""
+        return self._process.exitcode == 0 and self._ended and not self._taken
+
+    def cause_of_death(self) -> str:
+        """Why it ended, in words."""
+        code = self._process.exitcode or 0
+        return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+
+    def is_hung(self, timeout: float) -> bool:
+        """Whether it decodes, and gave no sign for so many seconds."""
+        return self._decoding is not None and time.monotonic() - self._heard > timeout
+
+    def kill(self) -> None:
+        """End the process at once; what it had not brought to the disk is lost."""
+        self._process.kill()
+        self._process.join()
+        self.connection.close()
+
+    def given_back(self, kind: Kind, message: str, progress: Progress) -> list[Task | FileRecord]:
+        """What a process that was ended leaves undone; the file that ended it as a record.
+
+        Raises:
+            EmbedkitError: no file did.
+        """
+        guilty = self._decoding
+        if guilty is None:
+            raise EmbedkitError(
+                f"a worker process died ({message}) and not of a file; run again to go on"
+            )
+        progress.count(self._records, self._seconds, sign=-1)
+        record = FileRecord(
+            clip=guilty.clip,
+            size=guilty.size,
+            mtime_ns=guilty.mtime_ns,
+            duration_s=0.0,
+            rows=0,
+            kind=str(kind),
+            message=message,
+        )
+        return [record if item is guilty else item for item in self._taken]
+
+
+def _work(job: Job, shard: int, threads: int, parent: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends us
     end_with_parent()
-    torch.set_num_threads(threads)
-    try:
-        for record in run_worker(job, shard, paths):
-            results.put(record)
-    except (EmbedkitError, OSError) as error:
-        results.put(error)
-    results.put(None)
+    run_worker(job, shard, threads, parent)

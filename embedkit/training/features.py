@@ -32,7 +32,7 @@ from embedkit.workers import end_with_parent
 BATCH = 64  # segments whose features are computed at a time
 SHARD = 64  # clips, at least
 SHARDS = 64  # of one computation, at most: each that is open takes a file descriptor
-FORMAT = 1  # of the cache; another front-end code that gives other values needs another number
+FORMAT = 2  # of the cache; another front-end code that gives other values needs another number
 
 Failure = tuple[str, str, str]
 Key = tuple[str, int, int]  # path, size and time of change: another file of that name is another

@@ -10,9 +10,16 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 
-from embedkit.checkpoint import CONFIG, ModelConfig, load_config
+from embedkit.checkpoint import (
+    CALIBRATION_SEGMENTS,
+    CONFIG,
+    ModelConfig,
+    load_config,
+    save_calibration,
+)
 from embedkit.config import (
     Activation,
     FeatureSpec,
@@ -75,7 +82,7 @@ def train(
     The folder always holds the best model so far, by validation loss (cross-entropy of the clips'
     mean scores of the whole embedding), and metrics.jsonl. Every epoch leaves a state from which
     `resume` continues; the result is the same as without an interruption. At the end a picture of
-    the curves and a model card join it.
+    the curves, a model card and a sample of the training segments, to quantise for, join it.
 
     Under torchrun the processes share every batch and average their gradients; batch
     normalisation's statistics are of each process's own share.
@@ -179,6 +186,8 @@ def train(
     ranks.wait()
     history = read_history(folder)
     if ranks.rank == 0:
+        spread = np.linspace(0, len(sets[0]) - 1, CALIBRATION_SEGMENTS).astype(np.int64)
+        save_calibration(folder, torch.from_numpy(sets[0].rows(np.unique(spread))))
         _finish(folder, trainer.extractor, manifest, counts, history)
     ranks.wait()  # until the folder is what it will be
     failures = sets[0].failures + sets[1].failures

@@ -1,0 +1,44 @@
+"""How commands show an extraction under way."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from ._output import duration
+
+if TYPE_CHECKING:
+    from embedkit.extraction import Extraction
+
+
+@contextmanager
+def extraction_progress() -> Iterator[Callable[["Extraction"], None]]:
+    """A line on stderr, on a terminal only: files, audio, speed, errors, time left."""
+    console = Console(stderr=True)
+    columns = ("Extracting", BarColumn(), TextColumn("{task.description}"))
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        line = bar.add_task("", total=1.0)
+        started = 0.0
+
+        def show(run: "Extraction") -> None:
+            nonlocal started
+            started = started or time.monotonic()
+            elapsed = time.monotonic() - started
+            # Bytes tell more than files of how much is left: one may be an hour, another a second.
+            share = run.bytes / run.total_bytes if run.total_bytes else 1.0
+            parts = [
+                f"{run.files:,} of {run.total_files:,} files",
+                f"{duration(run.audio_s)} of audio",
+                f"{run.audio_s / elapsed if elapsed else 0:,.0f} times real time",
+                f"{run.errors.total():,} errors",
+            ]
+            if 0 < share < 1:
+                parts.append(f"{duration(elapsed * (1 / share - 1))} left")
+            bar.update(line, completed=share, description=", ".join(parts))
+
+        yield show

@@ -1,0 +1,139 @@
+"""What a run has to do: the collection on the disk beside the journal of the embedding folder."""
+
+import hashlib
+import os
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from embedkit.audio.files import clip_name, walk
+from embedkit.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One share of a collection, cut by a hash of the clips' names: the `number`th of `count`."""
+
+    number: int = 1
+    count: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> "Shard":
+        """Read `2/8`.
+
+        Raises:
+            UsageError: it is not such a text, or not from 1/N to N/N.
+        """
+        number, _, count = text.partition("/")
+        if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+            raise UsageError(f"shard {text!r}: expected I/N with I from 1 to N, as in 1/8")
+        return cls(int(number), int(count))
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
+
+    def owns(self, clip: str) -> bool:
+        """Whether a clip is in this share."""
+        digest = hashlib.blake2b(clip.encode(), digest_size=8).digest()
+        return int.from_bytes(digest) % self.count == self.number - 1
+
+
+WHOLE = Shard()
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A file to embed, and what it was when it was found; zeros if it could not be looked at."""
+
+    path: Path
+    clip: str
+    size: int
+    mtime_ns: int
+
+
+@dataclass(kw_only=True)
+class Survey:
+    """What a collection holds, compared with the journal.
+
+    Attributes:
+        new: files that are not in the journal.
+        new_bytes: of them.
+        known: files that are.
+        skipped: files that are not audio.
+        failed: sizes of known files whose record has a kind, by clip.
+        changed: sizes of known files that are not what they were when they were embedded, by clip.
+        vanished: clips whose file is not there any more.
+    """
+
+    new: int = 0
+    new_bytes: int = 0
+    known: int = 0
+    skipped: int = 0
+    failed: dict[str, int] = field(default_factory=dict)
+    changed: dict[str, int] = field(default_factory=dict)
+    vanished: list[str] = field(default_factory=list)
+
+
+class AudioCollection:
+    """The audio below a folder, or the one file that it is; one share of it.
+
+    It is walked whenever it is asked, so that no list of a million files is held.
+    """
+
+    def __init__(self, root: Path, shard: Shard) -> None:
+        self.root = root
+        self.base = root if root.is_dir() else root.parent
+        self.shard = shard
+
+    def survey(self, journal: pa.Table) -> Survey:
+        """Compare with a journal (columns clip, size, mtime_ns, kind)."""
+        clips, kinds = (journal[name].to_pylist() for name in ("clip", "kind"))
+        sizes, times = (journal[name].to_numpy() for name in ("size", "mtime_ns"))
+        number = {clip: index for index, clip in enumerate(clips)}
+        seen = np.zeros(len(clips), bool)
+        found = Survey()
+        closed = []  # folders that cannot be listed: what is below them has not vanished
+        for task in self._walk(found):
+            if task.path.is_dir():
+                closed.append(f"{task.clip}/")
+            index = number.get(task.clip)
+            if index is None:
+                found.new += 1
+                found.new_bytes += task.size
+                continue
+            found.known += 1
+            seen[index] = True
+            if kinds[index]:
+                found.failed[task.clip] = task.size
+            if (task.size, task.mtime_ns) != (sizes[index], times[index]):
+                found.changed[task.clip] = task.size
+        if self.root.is_dir():  # one file says nothing of the others
+            gone = (clips[index] for index in np.flatnonzero(~seen))
+            found.vanished = [
+                clip
+                for clip in gone
+                if self.shard.owns(clip) and not clip.startswith(tuple(closed))
+            ]
+        return found
+
+    def tasks(self, without: Collection[str]) -> Iterator[Task]:
+        """The files whose clips are not among those."""
+        return (task for task in self._walk(Survey()) if task.clip not in without)
+
+    def _walk(self, found: Survey) -> Iterator[Task]:
+        for path, is_audio in walk(self.root):
+            clip = clip_name(path, self.base)
+            if not self.shard.owns(clip):
+                continue
+            if not is_audio:
+                found.skipped += 1
+                continue
+            try:
+                status = os.stat(path)
+            except OSError:
+                yield Task(path, clip, 0, 0)  # decoding says why
+            else:
+                yield Task(path, clip, status.st_size, status.st_mtime_ns)

@@ -1,0 +1,135 @@
+"""An extractor as ONNX graphs: waveform -> features, and features -> embeddings."""
+
+import copy
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import onnx
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from embedkit.audio.features import MFCC, LogMel
+from embedkit.models.extractor import Extractor
+
+WAVEFORM, FEATURES, EMBEDDINGS = "waveform", "features", "embeddings"
+
+
+def network_graph(extractor: Extractor) -> onnx.ModelProto:
+    """Features float32 [batch, 1, frames, bands] -> embeddings float32 [batch, D]."""
+    example = torch.zeros(2, 1, *extractor.config.feature_shape)
+    return _export(_Network(extractor), example, "batch", FEATURES, EMBEDDINGS)
+
+
+def features_graph(extractor: Extractor) -> onnx.ModelProto:
+    """A waveform float32 [samples] of any length -> features float32 [segments, 1, frames, bands].
+
+    It is cut as `embedkit.audio.segments.cut` does.
+    """
+    example = torch.zeros(3 * extractor.config.segments.samples(extractor.sample_rate)[0])
+    return _export(_Features(extractor), example, "samples", WAVEFORM, FEATURES)
+
+
+def join(features: onnx.ModelProto, network: onnx.ModelProto) -> onnx.ModelProto:
+    """One graph of the two: a waveform -> embeddings. `split` takes it apart."""
+    parts = [
+        onnx.compose.add_prefix(part, prefix, rename_inputs=False, rename_outputs=False)
+        for prefix, part in (("features/", features), ("network/", network))
+    ]
+    return onnx.compose.merge_models(parts[0], parts[1], io_map=[(FEATURES, FEATURES)])
+
+
+def split(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The part of a joined graph that turns features into embeddings."""
+    return onnx.utils.Extractor(model).extract_model([FEATURES], [EMBEDDINGS])
+
+
+class _Network(nn.Module):
+    def __init__(self, extractor: Extractor) -> None:
+        super().__init__()
+        self.extractor = extractor
+
+    def forward(self, features: Tensor) -> Tensor:
+        embeddings: Tensor = self.extractor.network.embedding(self.extractor.normalise(features))
+        return embeddings[:, : self.extractor.embedding_size]
+
+
+class _Features(nn.Module):
+    def __init__(self, extractor: Extractor) -> None:
+        super().__init__()
+        self.length, self.hop = extractor.config.segments.samples(extractor.sample_rate)
+        front_end = copy.deepcopy(extractor.front_end)
+        if isinstance(front_end, LogMel):
+            front_end = _ConvolvedLogMel(front_end)
+        elif isinstance(front_end, MFCC):
+            front_end.add_module("log_mel", _ConvolvedLogMel(front_end.log_mel))
+        self.front_end = front_end
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        samples = waveform.shape[0]
+        # Windows start every hop until one reaches the end.
+        starts = torch.sym_max((samples - self.length + self.hop - 1) // self.hop, 0)
+        missing = starts * self.hop + self.length - samples
+        padded = F.pad(waveform, (0, missing))  # type: ignore[arg-type]  # a symbolic integer
+        features: Tensor = self.front_end(padded.unfold(0, self.length, self.hop))
+        return features
+
+
+class _ConvolvedLogMel(nn.Module):
+    """LogMel whose Fourier transform is a convolution: ONNX's is slow, and less exact."""
+
+    kernels: Tensor
+
+    def __init__(self, log_mel: LogMel) -> None:
+        super().__init__()
+        self.mel, self.spec = log_mel.mel, log_mel.spec
+        length, points = self.spec.window_length, log_mel.n_fft
+        bins, samples = torch.arange(points // 2 + 1), torch.arange(length)
+        angle = (torch.outer(bins, samples) % points).double() * (2 * torch.pi / points)
+        window = torch.hann_window(length, dtype=torch.float64)
+        kernels = torch.cat([window * angle.cos(), window * angle.sin()])
+        self.register_buffer("kernels", kernels.float().unsqueeze(1))
+        # torch.stft centres the window in its FFT's frame, and the frame on the sample.
+        self.before = points // 2 - (points - length) // 2
+
+    def forward(self, segments: Tensor) -> Tensor:
+        padded = F.pad(segments.unsqueeze(1), (self.before, self.before), mode="reflect")
+        parts = F.conv1d(padded, self.kernels, stride=self.spec.hop_length)
+        frames = 1 + segments.shape[1] // self.spec.hop_length
+        real, imaginary = parts[..., :frames].chunk(2, dim=1)
+        power = (real.square() + imaginary.square()).transpose(1, 2)
+        return torch.log((power @ self.mel).relu() + self.spec.log_floor).unsqueeze(1)
+
+
+def _export(
+    module: nn.Module, example: Tensor, free: str, source: str, result: str
+) -> onnx.ModelProto:
+    """Export a module of one input, whose first axis may have any length from 1 on."""
+    with torch.inference_mode(), _quiet():
+        program = torch.onnx.export(
+            module.eval(),
+            (example,),
+            dynamo=True,
+            verbose=False,
+            input_names=[source],
+            output_names=[result],
+            dynamic_shapes=({0: torch.export.Dim(free, min=1)},),
+        )
+    assert program is not None
+    return program.model_proto
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter warns of torch's own ways, and logs that torchvision is not installed."""
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)

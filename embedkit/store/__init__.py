@@ -1,0 +1,28 @@
+"""The Parquet contract: the only thing between who makes vectors and who uses them."""
+
+from embedkit.store.contract import (
+    MANIFEST,
+    FileRecord,
+    Provenance,
+    read_manifest,
+    rows_schema,
+    start_folder,
+)
+from embedkit.store.folder import forget, only_run, remove_leftovers
+from embedkit.store.table import EmbeddingTable, Rows
+from embedkit.store.writer import EmbeddingWriter
+
+__all__ = [
+    "MANIFEST",
+    "EmbeddingTable",
+    "EmbeddingWriter",
+    "FileRecord",
+    "Provenance",
+    "Rows",
+    "forget",
+    "only_run",
+    "read_manifest",
+    "remove_leftovers",
+    "rows_schema",
+    "start_folder",
+]

@@ -1,0 +1,201 @@
+"""Reads an embedding folder, without torch."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from embedkit.errors import EmbeddingFolderError
+from embedkit.store.contract import (
+    FILES,
+    FILES_SCHEMA,
+    METADATA,
+    ROWS,
+    FileRecord,
+    Provenance,
+    list_parts,
+    read_manifest,
+    rows_schema,
+)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some rows of an embedding folder, as arrays of one length n.
+
+    Attributes:
+        clips: names, object array of str [n].
+        segments: int32 [n].
+        start_s, end_s: float64 [n].
+        embeddings: float32 [n, D].
+    """
+
+    clips: NDArray[np.object_]
+    segments: NDArray[np.int32]
+    start_s: NDArray[np.float64]
+    end_s: NDArray[np.float64]
+    embeddings: NDArray[np.float32]
+
+
+class EmbeddingTable:
+    """Reads an embedding folder. Needs no torch.
+
+    Attributes:
+        folder: where it is.
+        provenance: what its vectors depend on.
+    """
+
+    def __init__(self, folder: Path, provenance: Provenance, parts: list[str]) -> None:
+        self.folder = folder
+        self.provenance = provenance
+        self._parts = parts
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Self:
+        """Open a folder; its parts are read when asked for.
+
+        Raises:
+            EmbeddingFolderError: not an embedding folder, or a part does not fit the manifest.
+        """
+        folder = Path(folder)
+        provenance = read_manifest(folder)
+        parts = [part.name for part in list_parts(folder)]
+        table = cls(folder, provenance, parts)
+        for name in parts:
+            table._check(ROWS, name, rows_schema(provenance.embedding_size))
+            table._check(FILES, name, FILES_SCHEMA)
+        return table
+
+    @property
+    def embedding_size(self) -> int:
+        """D."""
+        return self.provenance.embedding_size
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+        total = 0
+        for name in self._parts:
+            with _reading(self.folder / ROWS / name) as part:
+                total += part.metadata.num_rows
+        return total
+
+    @cached_property
+    def journal(self) -> list[FileRecord]:
+        """One record per finished input file, sorted by clip."""
+        return [FileRecord(**row) for row in self.journal_table().sort_by("clip").to_pylist()]
+
+    def journal_table(self) -> pa.Table:
+        """The journal as Arrow's columns, in the order of the parts: a tenth of the memory.
+
+        Raises:
+            EmbeddingFolderError: a clip is in it twice.
+        """
+        tables = [FILES_SCHEMA.empty_table()]
+        for name in self._parts:
+            with _reading(self.folder / FILES / name) as part:
+                tables.append(part.read().replace_schema_metadata())
+        journal = pa.concat_tables(tables).combine_chunks()
+        counts = journal.group_by("clip").aggregate([("clip", "count")])
+        twice = counts.filter(pc.greater(counts["clip_count"], 1))["clip"]
+        if len(twice):
+            raise EmbeddingFolderError(f"{self.folder}: {twice[0]} is in the journal twice")
+        return journal
+
+    def batches(self) -> Iterator[Rows]:
+        """All rows, a row group (16 MiB) at a time, in the order of the parts."""
+        for name in self._parts:
+            with _reading(self.folder / ROWS / name) as part:
+                for group in range(part.num_row_groups):
+                    yield self._rows(part.read_row_group(group).combine_chunks())
+
+    def rows(self) -> Rows:
+        """All rows, sorted by clip and segment: the same however they were written."""
+        batches = list(self.batches())
+        if not batches:
+            none = np.zeros(0)
+            empty = np.zeros((0, self.embedding_size), np.float32)
+            return Rows(none.astype(object), none.astype(np.int32), none, none, empty)
+        columns = [
+            np.concatenate([getattr(batch, name) for batch in batches])
+            for name in ("clips", "segments", "start_s", "end_s", "embeddings")
+        ]
+        order = np.lexsort((columns[1], columns[0].astype(str)))
+        return Rows(*(column[order] for column in columns))
+
+    def clip_vectors(self) -> tuple[list[str], NDArray[np.float32]]:
+        """One vector per clip: the mean of its segments weighted by their real duration.
+
+        Returns:
+            names of the clips that have rows, sorted, and their vectors float32 [clips, D].
+        """
+        number: dict[str, int] = {}
+        for record in self.journal:
+            if record.rows:
+                number[record.clip] = len(number)
+        sums = np.zeros((len(number), self.embedding_size))
+        weights = np.zeros(len(number))
+        for batch in self.batches():
+            try:
+                owner = np.array([number[clip] for clip in batch.clips], np.int64)
+            except KeyError as error:
+                raise EmbeddingFolderError(
+                    f"{self.folder}: clip {error} has rows that the journal does not know"
+                ) from error
+            weight = batch.end_s - batch.start_s
+            np.add.at(sums, owner, weight[:, None] * batch.embeddings)
+            np.add.at(weights, owner, weight)
+        return list(number), (sums / np.maximum(weights, 1e-12)[:, None]).astype(np.float32)
+
+    def _rows(self, table: pa.Table) -> Rows:
+        vectors = table["embedding"].combine_chunks()
+        return Rows(
+            clips=table["clip"].to_numpy(),
+            segments=table["segment"].to_numpy(),
+            start_s=table["start_s"].to_numpy(),
+            end_s=table["end_s"].to_numpy(),
+            # The zero-copy way out of a fixed-size list.
+            embeddings=vectors.flatten().to_numpy().reshape(-1, self.embedding_size),
+        )
+
+    def _check(self, folder: str, name: str, expected: pa.Schema) -> None:
+        path = self.folder / folder / name
+        with _reading(path) as part:
+            found = part.schema_arrow
+        if not found.equals(expected):
+            raise EmbeddingFolderError(
+                f"{path}: expected the columns {_columns(expected)}; found {_columns(found)}"
+            )
+        if _fingerprint(found) != self.provenance.fingerprint:
+            raise EmbeddingFolderError(
+                f"{path}: made by another model than the manifest names; vectors of two models"
+                " cannot be compared"
+            )
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[pq.ParquetFile]:
+    try:
+        with pq.ParquetFile(path) as part:
+            yield part
+    except (OSError, pa.ArrowException) as error:
+        raise EmbeddingFolderError(f"{path}: cannot be read: {error}") from error
+
+
+def _fingerprint(schema: pa.Schema) -> object:
+    try:
+        return json.loads(schema.metadata[METADATA])["fingerprint"]
+    except (KeyError, TypeError, ValueError):
+        return None  # not ours
+
+
+def _columns(schema: pa.Schema) -> str:
+    return ", ".join(f"{field.name} {field.type}" for field in schema)
