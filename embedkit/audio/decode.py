@@ -4,9 +4,10 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import reduce
 from io import FileIO
 from pathlib import Path
 
@@ -22,6 +23,12 @@ Samples = NDArray[np.float32]
 
 # Short blocks, since a decoder that fails gives nothing of the block in which it failed.
 BLOCK = 16384
+
+# Of a file with many channels a block has fewer samples: this many values at most.
+VALUES = 2**18
+
+# Beyond any recording, Hz. A damaged header's rate could make resampling take hours or gigabytes.
+RATES = range(100, 10_000_001)
 
 # Far beyond any recording, and far below where the power of a window overflows float32.
 LOUDEST = 1e9
@@ -64,15 +71,18 @@ class Channel:
 
     def of(self, block: NDArray[np.float32]) -> Samples:
         """Take the mono signal [samples] out of a block [samples, channels]."""
-        if self.number is None:
-            mean: Samples = block.mean(axis=1, dtype=np.float32)
+        channels = block.shape[1]
+        if self.number is None and channels > 1:
+            # Column by column: eight times as fast as block.mean(axis=1). A product with a vector
+            # is as fast, but wakes BLAS threads, which take the network's time.
+            mean: Samples = reduce(np.add, block.T) / channels
             return mean
-        if self.number > block.shape[1]:
+        number = self.number or 1  # one channel is its own mean
+        if number > channels:
             raise AudioError(
-                Kind.NO_CHANNEL,
-                f"channel {self.number} was asked for, the file has {block.shape[1]}",
+                Kind.NO_CHANNEL, f"channel {number} was asked for, the file has {channels}"
             )
-        one: Samples = block[:, self.number - 1]
+        one: Samples = block[:, number - 1]
         return one
 
 
@@ -194,7 +204,7 @@ def _open(path: Path) -> FileIO:
 
 
 def _check_finite(block: NDArray[np.float32], seconds: float) -> None:
-    if not (np.abs(block) <= LOUDEST).all():  # false for NaN too
+    if not (block.min() >= -LOUDEST and block.max() <= LOUDEST):  # false for NaN too
         raise AudioError(Kind.NON_FINITE, f"NaN or infinity after {seconds:.2f} s")
 
 
@@ -221,16 +231,26 @@ def _blocks(file: FileIO) -> Iterator[tuple[int, NDArray[np.float32]]]:
     yield from _av_blocks(file, reason)
 
 
+def _check_rate(rate: int) -> None:
+    if rate not in RATES:
+        raise AudioError(Kind.UNREADABLE, f"it states a sample rate of {rate} Hz")
+
+
+def _block_length(channels: int) -> int:
+    return min(BLOCK, max(1, VALUES // channels))
+
+
 def _soundfile_blocks(
     sound: soundfile.SoundFile, file: FileIO
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
     rate, done = sound.samplerate, 0
+    _check_rate(rate)
     # libsndfile cuts a length that the header overstates, and tells only in its log.
     # A WAV that was written to a pipe has 0xFFFFFFFF there, for a length not known.
     cut_header = re.search(r"(?<!: 4294967295) \(should be \d+\)", sound.extra_info) is not None
     while True:
         try:
-            block = sound.read(BLOCK, dtype="float32", always_2d=True)
+            block = sound.read(_block_length(sound.channels), dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
             reason = error.error_string.strip().rstrip(".") or "decoding failed"
             raise _truncated(done / rate, reason) from error
@@ -280,20 +300,11 @@ def _av_blocks(file: FileIO, reason: str) -> Iterator[tuple[int, NDArray[np.floa
         stream = container.streams.audio[0]
         if stream.codec_context is None:
             raise AudioError(Kind.UNREADABLE, "no decoder for its sound track")
-        rate = stream.rate
-        resampler = av.AudioResampler(format="flt")
         seconds = 0.0
         try:
-            for frame in container.decode(stream):
-                for same in resampler.resample(frame):
-                    rate = same.sample_rate
-                    block = (
-                        same.to_ndarray()
-                        .astype(np.float32, copy=False)
-                        .reshape(-1, same.layout.nb_channels)
-                    )
-                    seconds += len(block) / rate
-                    yield rate, block
+            for frame in _gather(container.decode(stream)):
+                seconds += frame.samples / frame.sample_rate
+                yield frame.sample_rate, frame.to_ndarray().astype(np.float32, copy=False).T
         except (av.FFmpegError, ValueError) as error:
             raise _truncated(seconds, str(error)) from error
         promised = _promised_seconds(container, stream, file)
@@ -302,6 +313,31 @@ def _av_blocks(file: FileIO, reason: str) -> Iterator[tuple[int, NDArray[np.floa
             raise _truncated(seconds, f"the header promises {promised:.2f} s")
         if container.format.name == "ogg" and not _ogg_is_closed(file):
             raise _truncated(seconds, "the last Ogg page is missing")
+
+
+def _gather(frames: Iterable[av.AudioFrame]) -> Iterator[av.AudioFrame]:
+    """Frames of float32 as long as a block: decoders give a thousand samples at a time.
+
+    When `frames` raises, what came before is yielded, and the exception follows.
+    """
+    convert = av.AudioResampler(format="fltp")  # the rate stays; most frames pass as they are
+    gathered = av.AudioFifo()
+    damage: Exception | None = None
+    try:
+        for frame in frames:
+            _check_rate(frame.sample_rate)
+            for same in convert.resample(frame):
+                same.pts = None  # samples are counted, whatever their time stamps say
+                gathered.write(same)
+            length = _block_length(frame.layout.nb_channels)
+            while (block := gathered.read(length)) is not None:
+                yield block
+    except (av.FFmpegError, ValueError) as error:
+        damage = error
+    if (rest := gathered.read()) is not None:
+        yield rest
+    if damage is not None:
+        raise damage
 
 
 def _promised_seconds(
