@@ -5,10 +5,12 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import reduce
 from io import FileIO
+from itertools import takewhile
 from pathlib import Path
 
 import av
@@ -21,7 +23,7 @@ from embedkit.errors import AudioError, Kind, UsageError
 
 Samples = NDArray[np.float32]
 
-# Short blocks, since a decoder that fails gives nothing of the block in which it failed.
+# Samples that are decoded, checked, mixed and resampled at a time.
 BLOCK = 16384
 
 # Of a file with many channels a block has fewer samples: this many values at most.
@@ -245,31 +247,50 @@ def _soundfile_blocks(
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
     rate, done = sound.samplerate, 0
     _check_rate(rate)
+    length = _block_length(sound.channels)
     # libsndfile cuts a length that the header overstates, and tells only in its log.
     # A WAV that was written to a pipe has 0xFFFFFFFF there, for a length not known.
     cut_header = re.search(r"(?<!: 4294967295) \(should be \d+\)", sound.extra_info) is not None
-    while True:
-        try:
-            block = sound.read(_block_length(sound.channels), dtype="float32", always_2d=True)
-        except soundfile.LibsndfileError as error:
-            reason = error.error_string.strip().rstrip(".") or "decoding failed"
-            raise _truncated(done / rate, reason) from error
-        if not len(block):
-            break
-        done += len(block)
-        yield rate, block
+    try:
+        while len(block := sound.read(length, dtype="float32", always_2d=True)):
+            done += len(block)
+            yield rate, block
+    except soundfile.LibsndfileError as error:
+        for block in _before_damage(file, done, length):
+            done += len(block)
+            yield rate, block
+        reason = error.error_string.strip().rstrip(".") or "decoding failed"
+        raise _truncated(done / rate, reason) from error
     if done < sound.frames:
         raise _truncated(done / rate, f"the header promises {sound.frames / rate:.2f} s")
     if cut_header:
         raise _truncated(done / rate, "the header promises more")
-    if sound.format == "OGG" and done and not _ogg_is_closed(file):
-        raise _truncated(done / rate, "the last Ogg page is missing")
+    if sound.format == "OGG" and not _ogg_is_closed(file):
+        raise _truncated(done / rate, "the last Ogg page is missing or cut")
+
+
+def _before_damage(file: FileIO, start: int, length: int) -> Iterator[NDArray[np.float32]]:
+    """What is good of a block in which libsndfile failed, of which it gave nothing."""
+    short = 512
+    file.seek(0)
+    with (
+        suppress(soundfile.LibsndfileError),
+        soundfile.SoundFile(os.dup(file.fileno()), closefd=True) as sound,
+    ):
+        sound.seek(start)
+        blocks = (
+            sound.read(short, dtype="float32", always_2d=True) for _ in range(length // short)
+        )
+        yield from takewhile(len, blocks)
 
 
 def _ogg_is_closed(file: FileIO) -> bool:
-    """Whether the last page has the end-of-stream flag (RFC 3533, section 6: header_type 0x04)."""
+    """Whether the last page has the end-of-stream flag and all its bytes (RFC 3533, section 6)."""
     page = _last_ogg_page(file)
-    return len(page) > 5 and bool(page[5] & 0x04)
+    if len(page) < 27:
+        return False
+    flags, segments = page[5], page[26]
+    return bool(flags & 0x04) and len(page) >= 27 + segments + sum(page[27 : 27 + segments])
 
 
 def _ogg_is_chained(file: FileIO) -> bool:
@@ -312,7 +333,7 @@ def _av_blocks(file: FileIO, reason: str) -> Iterator[tuple[int, NDArray[np.floa
         if promised is not None and seconds < promised - 0.25:
             raise _truncated(seconds, f"the header promises {promised:.2f} s")
         if container.format.name == "ogg" and not _ogg_is_closed(file):
-            raise _truncated(seconds, "the last Ogg page is missing")
+            raise _truncated(seconds, "the last Ogg page is missing or cut")
 
 
 def _gather(frames: Iterable[av.AudioFrame]) -> Iterator[av.AudioFrame]:
