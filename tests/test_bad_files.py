@@ -123,6 +123,20 @@ def noise_over(path: Path, start: float, end: float) -> None:
     change(path, first, np.random.default_rng(0).bytes(last - first))
 
 
+def two_rates(path: Path) -> None:
+    """Write two MP3s into one file, as recorders do that are set anew."""
+    parts = []
+    for rate in (44100, 32000):
+        write(path, sound(2, rate), rate)
+        parts.append(path.read_bytes())
+    path.write_bytes(b"".join(parts))
+
+
+def in_folder(path: Path) -> None:
+    path.parent.mkdir()
+    write(path, sound(1))
+
+
 class Case(NamedTuple):
     """A file: how it is made, its kind, and how many segments of a second it gives."""
 
@@ -164,6 +178,7 @@ CASES: dict[str, Case] = {
     "two\nlines.wav": Case(lambda path: write(path, sound(1)), rows=1),
     "\\'quotes\".wav": Case(lambda path: write(path, sound(1)), rows=1),
     os.fsdecode(b"latin-1 \xe9\xff.wav"): Case(lambda path: write(path, sound(1)), rows=1),
+    "folder.wav/in-it.wav": Case(in_folder, rows=1),
     # damaged midway: rows and a kind
     "half.wav": Case(
         lambda path: damaged(path, sound(4), lambda p: shorten(p, 0.5)), Kind.TRUNCATED, 2
@@ -183,6 +198,7 @@ CASES: dict[str, Case] = {
         Kind.TRUNCATED,
         4,
     ),
+    "rate-changes.mp3": Case(two_rates, Kind.TRUNCATED, 3),
     # nothing in them
     "empty.wav": Case(lambda path: path.touch(), Kind.EMPTY),
     "header-alone.wav": Case(lambda path: wav(path, b""), Kind.EMPTY),
@@ -206,7 +222,7 @@ CASES: dict[str, Case] = {
     # not files
     "broken-link.wav": Case(lambda path: path.symlink_to("nowhere.wav"), Kind.UNREADABLE),
     "link-to-itself.wav": Case(lambda path: path.symlink_to(path.name), Kind.UNREADABLE),
-    "pipe.wav": Case(lambda path: os.mkfifo(path), Kind.NOT_A_FILE),
+    "pipe.wav": Case(os.mkfifo, Kind.NOT_A_FILE),
     "socket.wav": Case(make_socket, Kind.NOT_A_FILE),
 }
 
@@ -216,6 +232,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("corpus")
     for name, case in CASES.items():
         case.make(root / name)
+    (root / "loop").symlink_to(".")
     return root
 
 
@@ -261,7 +278,7 @@ FORMATS: dict[str, tuple[Callable[[Path, Samples], object], bool]] = {
     "au": (write, True),
     "w64": (write, True),
     "rf64": (write, True),
-    "caf": (write, False),
+    "caf": (write, True),
     "flac": (write, True),
     "ogg": (write, True),
     "opus": (lambda path, samples: write(path, samples, format="OGG", subtype="OPUS"), True),

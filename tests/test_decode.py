@@ -303,6 +303,18 @@ def test_half_a_file_gives_its_samples_and_is_truncated(
         assert similarity(found, whole) > 0.999
 
 
+def test_what_is_good_of_a_block_that_fails_is_kept(tmp_path, write_audio: Write):
+    """The encoder packs 4096 samples at a time; a block is longer than the whole file."""
+    noise = np.random.default_rng(0).uniform(-1, 1, BLOCK - 1).astype("f4")
+    path = write_audio(tmp_path / "a.flac", noise)
+    whole, _ = collect(path)
+    path.write_bytes(path.read_bytes()[:-100])
+    found, kind = collect(path)
+    assert kind == Kind.TRUNCATED
+    assert 0 <= 3 * 4096 - len(found) <= 512
+    np.testing.assert_array_equal(found, whole[: len(found)])
+
+
 @pytest.mark.parametrize(
     ("suffix", "codec", "options"),
     [

@@ -308,6 +308,19 @@ def _last_ogg_page(file: FileIO) -> bytes:
     return tail[tail.rfind(b"OggS") :]
 
 
+def _caf_is_cut(file: FileIO) -> bool:
+    """Whether the sound's chunk states more bytes than follow (Apple's CAF specification)."""
+    size = os.fstat(file.fileno()).st_size
+    start = 8
+    while start < size:
+        file.seek(start)
+        head = file.read(12)
+        start += 12 + max(0, int.from_bytes(head[4:], "big", signed=True))  # -1: left open
+        if head[:4] == b"data":
+            return start > size
+    return True
+
+
 def _av_blocks(file: FileIO, reason: str) -> Iterator[tuple[int, NDArray[np.float32]]]:
     try:
         container = av.open(
@@ -334,6 +347,8 @@ def _av_blocks(file: FileIO, reason: str) -> Iterator[tuple[int, NDArray[np.floa
             raise _truncated(seconds, f"the header promises {promised:.2f} s")
         if container.format.name == "ogg" and not _ogg_is_closed(file):
             raise _truncated(seconds, "the last Ogg page is missing or cut")
+        if container.format.name == "caf" and _caf_is_cut(file):
+            raise _truncated(seconds, "the header promises more")
 
 
 def _gather(frames: Iterable[av.AudioFrame]) -> Iterator[av.AudioFrame]:
@@ -353,8 +368,10 @@ def _gather(frames: Iterable[av.AudioFrame]) -> Iterator[av.AudioFrame]:
             length = _block_length(frame.layout.nb_channels)
             while (block := gathered.read(length)) is not None:
                 yield block
-    except (av.FFmpegError, ValueError) as error:
+    except av.FFmpegError as error:
         damage = error
+    except ValueError:  # the fifo's and the resampler's word for a frame unlike those before
+        damage = ValueError("its sample rate or its channels change")
     if (rest := gathered.read()) is not None:
         yield rest
     if damage is not None:
