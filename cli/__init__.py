@@ -1,6 +1,7 @@
 """The embedkit command line. Each command's file parses, calls the library, and prints."""
 
 import logging
+import signal
 import sys
 import warnings
 
@@ -8,7 +9,19 @@ import typer
 
 from embedkit.errors import EmbedkitError, UsageError
 
-from . import bench, classify, demo, evaluate, extract, info, models, predict, search, train
+from . import (
+    bench,
+    classify,
+    demo,
+    evaluate,
+    export,
+    extract,
+    info,
+    models,
+    predict,
+    search,
+    train,
+)
 from ._app import app
 
 __all__ = [
@@ -17,6 +30,7 @@ __all__ = [
     "classify",
     "demo",
     "evaluate",
+    "export",
     "extract",
     "info",
     "main",
@@ -32,6 +46,8 @@ def main() -> None:
 
     0 done, 1 failed, 2 wrong usage, 3 finished but some files failed, 130 interrupted.
     """
+    # As Ctrl-C: batch systems stop a job so, and it is to leave what it has done in order.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     log = logging.getLogger("embedkit")  # not the root: libraries have much to say
     log.setLevel(logging.INFO)
     log.handlers = [logging.StreamHandler(sys.stderr)]

@@ -1,7 +1,8 @@
 """embedkit extract: a folder of audio -> an embedding folder."""
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +18,9 @@ from ._output import (
     name_failures,
     print_json,
 )
+
+if TYPE_CHECKING:
+    from embedkit.extraction import Estimate, Extraction
 
 
 @app.command()
@@ -62,6 +66,10 @@ def extract(
     max_errors: Annotated[
         int | None, typer.Option(help="Stop when so many files have failed.", show_default="never")
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Tell what there is to do and how long it takes, no more."),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Extract embeddings to Parquet.
@@ -73,29 +81,58 @@ def extract(
     Example: embedkit extract sounds/ --model model --out embeddings
     """
     from embedkit.audio.decode import Channel
-    from embedkit.extraction import Shard
+    from embedkit.extraction import Shard, estimate
     from embedkit.extraction import extract as run
     from embedkit.runtime import Runtime
 
-    with extraction_progress() as report:
-        done = run(
-            audio_dir,
-            model,
-            out,
-            runtime=None if runtime is None else Runtime.parse(runtime),
-            dim=dim,
-            hop_s=hop,
-            batch_size=batch_size,
-            workers=workers,
-            channel=Channel.parse(channel),
-            device=device,
-            shard=Shard.parse(shard),
-            refresh=refresh,
-            retry_errors=retry_errors,
-            timeout=timeout,
-            max_errors=max_errors,
-            report=report,
-        )
+    settings: dict[str, Any] = {
+        "runtime": None if runtime is None else Runtime.parse(runtime),
+        "dim": dim,
+        "hop_s": hop,
+        "batch_size": batch_size,
+        "workers": workers,
+        "channel": Channel.parse(channel),
+        "device": device,
+        "shard": Shard.parse(shard),
+        "timeout": timeout,
+    }
+    if dry_run:
+        _show_estimate(estimate(audio_dir, model, out, **settings), json)
+        return
+    try:
+        with extraction_progress() as report:
+            done = run(
+                audio_dir,
+                model,
+                out,
+                **settings,
+                refresh=refresh,
+                retry_errors=retry_errors,
+                max_errors=max_errors,
+                report=report,
+            )
+    except KeyboardInterrupt:
+        message("interrupted; run again to go on")
+        raise
+    _show(done, out, json)
+
+
+def _show_estimate(found: "Estimate", json: bool) -> None:
+    if json:
+        print_json(asdict(found))
+        return
+    print(
+        f"{found.files} files, about {duration(found.audio_s)} of audio and {found.rows} rows,"
+        f" in about {duration(found.seconds)}"
+    )
+    message(
+        f"tried on {found.sampled} files: {found.speed:.0f} times real time;"
+        f" {found.already_done} files are there already, {found.changed} have changed,"
+        f" {found.vanished} are gone, {found.skipped} are not audio"
+    )
+
+
+def _show(done: "Extraction", out: Path, json: bool) -> None:
     if json:
         print_json(
             {

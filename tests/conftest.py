@@ -13,6 +13,7 @@ from embedkit.config import Activation, FeatureSpec, SegmentSpec, TrainSpec
 from embedkit.datasets import Clip, Manifest
 from embedkit.models import alexnet, mlp, recurrent, resnet, resolve
 from embedkit.models.extractor import Extractor
+from embedkit.runtime.export import export
 
 Samples = NDArray[np.float32]
 
@@ -61,7 +62,9 @@ def save_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path
 
 @pytest.fixture(scope="session")
 def model_dir(save_model: Callable[[int], Path]) -> Path:
-    return save_model(0)
+    folder = save_model(0)
+    export(folder)  # else every process that a test starts would do it
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -243,7 +243,7 @@ def table(
     """What one run over the whole corpus gives."""
     folder = tmp_path_factory.mktemp("embedded") / "emb"
     run = extract(corpus, model_dir, folder)
-    assert (run.done, run.skipped) == (len(CASES), 0)
+    assert (run.files, run.skipped) == (len(CASES), 0)
     return EmbeddingTable.open(folder)
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from embedkit.audio.features import LogMel
-from embedkit.checkpoint import CONFIG, WEIGHTS, load_config
+from embedkit.checkpoint import CALIBRATION, CONFIG, WEIGHTS, load_config
 from embedkit.config import Activation, FeatureSpec, Schedule, SegmentSpec, TrainSpec
 from embedkit.datasets import Clip, Manifest, split_validation
 from embedkit.datasets.manifest import targets
@@ -143,14 +143,15 @@ def without_seconds(history: Iterable[dict[str, float]]) -> list[dict[str, float
 
 def assert_same_model(found: Path, expected: Path) -> None:
     """Equal bytes of config and weights, equal metrics but the seconds, and nothing else there."""
-    for name in (CONFIG, WEIGHTS):
+    for name in (CALIBRATION, CONFIG, WEIGHTS):
         assert (found / name).read_bytes() == (expected / name).read_bytes()
     histories = [
         without_seconds(map(json.loads, (folder / METRICS).read_text().splitlines()))
         for folder in (found, expected)
     ]
     assert histories[0] == histories[1]
-    assert {path.name for path in found.iterdir()} == {CARD, CONFIG, CURVES, METRICS, WEIGHTS}
+    names = {CALIBRATION, CARD, CONFIG, CURVES, METRICS, WEIGHTS}
+    assert {path.name for path in found.iterdir()} == names
 
 
 def test_learns_two_classes_that_anybody_could_tell_apart(

@@ -1,7 +1,8 @@
 """From a folder of sound to an embedding folder: one worker, and engines that schedule it."""
 
 from embedkit.extraction.collection import Shard
+from embedkit.extraction.estimate import Estimate, estimate
 from embedkit.extraction.run import Extraction, extract
 from embedkit.runtime import Runtime
 
-__all__ = ["Extraction", "Runtime", "Shard", "extract"]
+__all__ = ["Estimate", "Extraction", "Runtime", "Shard", "estimate", "extract"]

@@ -119,7 +119,12 @@ def run_local(
                 elif worker.finished():
                     workers.remove(worker)
                 else:
-                    reason = f"the decoder crashed: {worker.cause_of_death()}"
+                    cause = worker.cause_of_death()
+                    if worker.decoding is None:
+                        raise EmbedkitError(
+                            f"a worker process died ({cause}) and not of a file; run again to go on"
+                        )
+                    reason = f"the decoder crashed: {cause}"
                     given_back.extend(worker.given_back(Kind.CRASHED, reason, progress))
                     workers[workers.index(worker)] = _Worker(job, worker.shard, threads)
             for index, worker in enumerate(workers):
@@ -148,7 +153,7 @@ class _Worker:
         self._taken: deque[Task | FileRecord] = deque()  # handed over, and not on the disk yet
         self._ahead: deque[Task] = deque()  # of them, those that it has not begun with
         self._ended = False  # whether it was told that there is no more
-        self._decoding: Task | None = None
+        self.decoding: Task | None = None
         self._heard = time.monotonic()
         self._records: deque[FileRecord] = deque()  # of files that are finished and not on the disk
         self._seconds = 0.0  # embedded since the last time that something came to the disk
@@ -181,7 +186,7 @@ class _Worker:
         """Take up what it tells."""
         match message:
             case Decoding(task):
-                self._decoding = task
+                self.decoding = task
                 if task is not None:
                     self._ahead.popleft()
             case Embedded(seconds, records):
@@ -208,7 +213,7 @@ class _Worker:
 
     def is_hung(self, timeout: float) -> bool:
         """Whether it decodes, and gave no sign for so many seconds."""
-        return self._decoding is not None and time.monotonic() - self._heard > timeout
+        return self.decoding is not None and time.monotonic() - self._heard > timeout
 
     def kill(self) -> None:
         """End the process at once; what it had not brought to the disk is lost."""
@@ -217,16 +222,9 @@ class _Worker:
         self.connection.close()
 
     def given_back(self, kind: Kind, message: str, progress: Progress) -> list[Task | FileRecord]:
-        """What a process that was ended leaves undone; the file that ended it as a record.
-
-        Raises:
-            EmbedkitError: no file did.
-        """
-        guilty = self._decoding
-        if guilty is None:
-            raise EmbedkitError(
-                f"a worker process died ({message}) and not of a file; run again to go on"
-            )
+        """What a process that has ended leaves undone; the file that it decoded as a record."""
+        guilty = self.decoding
+        assert guilty is not None
         progress.count(self._records, self._seconds, sign=-1)
         record = FileRecord(
             clip=guilty.clip,
@@ -237,7 +235,7 @@ class _Worker:
             kind=str(kind),
             message=message,
         )
-        return [record if item is guilty else item for item in self._taken]
+        return [record if item == guilty else item for item in self._taken]
 
 
 def _work(job: Job, shard: int, threads: int, parent: Connection) -> None:

@@ -4,6 +4,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from multiprocessing import forkserver
 from pathlib import Path
 
 from embedkit.audio.decode import MIX, Channel
@@ -94,6 +95,7 @@ def extract(
     """
     if batch_size < 1 or (workers is not None and workers < 1):
         raise UsageError("batch size and workers: at least 1")
+    forkserver.ensure_running()  # it loads torch while the network is made ready
     if timeout <= 0 or (max_errors is not None and max_errors < 1):
         raise UsageError("timeout: above 0; max errors: at least 1")
     collection = AudioCollection(root, shard)

@@ -17,6 +17,7 @@ from embedkit.checkpoint import CALIBRATION_SEGMENTS, fingerprint, load_calibrat
 from embedkit.errors import AudioError, EmbedkitError, UsageError
 from embedkit.files import atomic_write
 from embedkit.models.extractor import Extractor
+from embedkit.runtime.exported import FLOAT32, INT8, WEIGHTS_OF
 from embedkit.runtime.graph import (
     EMBEDDINGS,
     FEATURES,
@@ -25,11 +26,9 @@ from embedkit.runtime.graph import (
     join,
     network_graph,
 )
-from embedkit.runtime.quantised import FILE as INT8_FILE
-from embedkit.runtime.quantised import WEIGHTS_OF, quantise
+from embedkit.runtime.quantise import quantise
 from embedkit.runtime.session import open_session
 
-FILE = "model.onnx"
 TOLERANCE = 1e-4  # of a float32 file
 LEAST_COSINE = 0.98  # of an int8 file: with less, something is wrong with it
 
@@ -93,7 +92,7 @@ def export(
             f"{model}: the exported network would differ from torch's by {difference:.1e} of its"
             f" largest number, mean cosine {cosine:.4f}; nothing was written"
         )
-    path = path or model / (INT8_FILE if int8 else FILE)
+    path = path or model / (INT8 if int8 else FLOAT32)
     with atomic_write(path) as file:
         file.write(joined.SerializeToString())
     return Exported(path=path, difference=difference, cosine=cosine)

@@ -1,6 +1,7 @@
 """An extractor made ready for a runtime once, to be started in any number of processes."""
 
 import hashlib
+import logging
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -15,12 +16,14 @@ from embedkit.audio.decode import Samples
 from embedkit.checkpoint import fingerprint as weights_fingerprint
 from embedkit.checkpoint import load_config
 from embedkit.config import FeatureSpec
-from embedkit.errors import UsageError
+from embedkit.errors import ModelFolderError, UsageError
 from embedkit.models import build_model
 from embedkit.models.extractor import Extractor, check_device
+from embedkit.runtime.exported import FLOAT32, int8_path, read_network
 from embedkit.runtime.graph import network_graph
-from embedkit.runtime.quantised import quantised_network, quantised_path
 from embedkit.runtime.session import OnnxEmbedder
+
+log = logging.getLogger(__name__)
 
 
 class Runtime(StrEnum):
@@ -123,7 +126,7 @@ def prepare(
         graph.write_bytes(_network(model, weights_fingerprint(model)))
     elif runtime is Runtime.ONNX_INT8:
         graph = scratch / "network-int8.onnx"
-        graph.write_bytes(quantised_network(model).SerializeToString())
+        graph.write_bytes(read_network(int8_path(model)).SerializeToString())
     return Program(
         runtime=runtime,
         model=model,
@@ -139,14 +142,22 @@ def fingerprint(model: Path, runtime: Runtime) -> str:
     """SHA-256 of the file of weights that makes the vectors: the quantised one for int8."""
     if runtime is not Runtime.ONNX_INT8:
         return weights_fingerprint(model)
-    with quantised_path(model).open("rb") as file:
+    with int8_path(model).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @lru_cache(maxsize=1)  # an export takes seconds, and a process may extract shard after shard
 def _network(model: Path, weights: str) -> bytes:
     del weights  # part of the key
-    graph: bytes = network_graph(Extractor.load(model)).SerializeToString()
+    graph: bytes
+    if (model / FLOAT32).exists():
+        try:
+            graph = read_network(model / FLOAT32).SerializeToString()
+        except ModelFolderError as error:
+            log.warning("%s; not used", error)
+        else:
+            return graph
+    graph = network_graph(Extractor.load(model)).SerializeToString()
     return graph
 
 

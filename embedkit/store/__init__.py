@@ -1,6 +1,7 @@
 """The Parquet contract: the only thing between who makes vectors and who uses them."""
 
 from embedkit.store.contract import (
+    FILES_SCHEMA,
     MANIFEST,
     FileRecord,
     Provenance,
@@ -13,6 +14,7 @@ from embedkit.store.table import EmbeddingTable, Rows
 from embedkit.store.writer import EmbeddingWriter
 
 __all__ = [
+    "FILES_SCHEMA",
     "MANIFEST",
     "EmbeddingTable",
     "EmbeddingWriter",

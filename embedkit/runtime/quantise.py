@@ -1,4 +1,4 @@
-"""The int8 network: calibrated once, on segments of the training set, never on a user's input."""
+"""Quantisation to int8: once, on segments of the training set, never on a user's input."""
 
 import logging
 import tempfile
@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from onnxruntime.quantization import (
     CalibrationDataReader,
@@ -17,12 +16,8 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from embedkit.checkpoint import fingerprint
-from embedkit.errors import ModelFolderError
-from embedkit.runtime.graph import FEATURES, split
+from embedkit.runtime.graph import FEATURES
 
-FILE = "model-int8.onnx"
-WEIGHTS_OF = "fingerprint"  # the key of the file's metadata that names the weights it was made from
 BATCH = 16
 
 
@@ -57,41 +52,6 @@ def quantise(network: onnx.ModelProto, features: NDArray[np.float32]) -> onnx.Mo
             return onnx.load(result)
     finally:
         log.setLevel(level)
-
-
-def quantised_path(model: Path) -> Path:
-    """Where a model folder holds its quantised network.
-
-    Raises:
-        ModelFolderError: it holds none.
-    """
-    path = model / FILE
-    if not path.is_file():
-        raise ModelFolderError(
-            f"{model}: has no quantised network; `embedkit export {model} --to onnx"
-            " --int8` makes it"
-        )
-    return path
-
-
-def quantised_network(model: Path) -> onnx.ModelProto:
-    """Read the quantised network of a model folder: features -> embeddings.
-
-    Raises:
-        ModelFolderError: it holds none, a damaged one, or one of other weights.
-    """
-    path = quantised_path(model)
-    try:
-        whole = onnx.load(path)
-    except (OSError, DecodeError) as error:
-        raise ModelFolderError(f"{path}: cannot be read: {error}") from error
-    made_from = {entry.key: entry.value for entry in whole.metadata_props}.get(WEIGHTS_OF)
-    if made_from != fingerprint(model):
-        raise ModelFolderError(
-            f"{path}: was made from other weights than the model's; "
-            f"`embedkit export {model} --to onnx --int8` makes it anew"
-        )
-    return split(whole)
 
 
 class _Batches(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types

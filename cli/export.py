@@ -1,0 +1,66 @@
+"""embedkit export: a model folder -> one ONNX file."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ._app import app
+from ._output import Json, message, print_json
+
+
+class Form(StrEnum):
+    """What a model can be exported to."""
+
+    ONNX = "onnx"
+
+
+@app.command()
+def export(
+    model: Annotated[Path, typer.Argument(help="The model folder.")],
+    to: Annotated[Form, typer.Option(help="The format.")] = Form.ONNX,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Quantise the network to 8 bits, for speed.")
+    ] = False,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of audio to quantise for.",
+            show_default="the sample of training segments in the model folder",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="The file to write.", show_default="model.onnx or model-int8.onnx beside the model"
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Write one file that takes a waveform and gives embeddings.
+
+    Input `waveform`, float32 [samples]; output `embeddings`, float32 [segments, D]. The metadata
+    say at which rate the waveform is. The file is checked against torch before it is written.
+    `embedkit extract --runtime onnx-int8` uses model-int8.onnx of the model folder.
+
+    Example: embedkit export model --to onnx --int8
+    """
+    from embedkit.runtime.export import export as run
+
+    del to  # there is one
+    done = run(model, out, int8=int8, calibration=calibration)
+    size = done.path.stat().st_size
+    if json:
+        print_json(
+            {
+                "file": str(done.path),
+                "bytes": size,
+                "difference": done.difference,
+                "cosine": done.cosine,
+            }
+        )
+        return
+    print(f"{done.path}: {size / 1e6:.1f} MB, mean cosine to torch {done.cosine:.5f}")
+    if int8 and done.cosine < 0.999:
+        message("that is less than 0.999: compare results before you rely on it")

@@ -1,0 +1,156 @@
+"""What a run would do, and how long it would take: tried out on a few of its files."""
+
+import random
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+import pyarrow as pa
+
+from embedkit.audio.decode import MIX, Channel
+from embedkit.extraction.collection import WHOLE, AudioCollection, Shard, Task
+from embedkit.extraction.local import Progress, run_local
+from embedkit.extraction.run import count_processors, make_job
+from embedkit.runtime import Runtime
+from embedkit.store import FILES_SCHEMA, MANIFEST, EmbeddingTable, start_folder
+
+SAMPLE = 64  # files
+SECONDS = 20.0  # for the sample, if a file is done by then
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What a run would do.
+
+    Attributes:
+        files: that it would embed.
+        bytes: of them.
+        already_done: files that the folder has.
+        changed, vanished, skipped: as in `Extraction`.
+        sampled: how many files were tried to know the following.
+        audio_s: seconds of audio in all files.
+        rows: vectors.
+        speed: seconds of audio that it would embed in a second.
+        seconds: that it would take.
+    """
+
+    files: int
+    bytes: int
+    already_done: int
+    changed: int
+    vanished: int
+    skipped: int
+    sampled: int
+    audio_s: float
+    rows: int
+    speed: float
+    seconds: float
+
+
+class _EnoughError(Exception):
+    """The sample has told what it can."""
+
+
+def estimate(
+    root: Path,
+    model: Path,
+    folder: Path,
+    *,
+    runtime: Runtime | None = None,
+    dim: int | None = None,
+    hop_s: float | None = None,
+    batch_size: int = 16,
+    workers: int | None = None,
+    channel: Channel = MIX,
+    device: str = "cpu",
+    shard: Shard = WHOLE,
+    timeout: float = 300.0,
+) -> Estimate:
+    """Tell what `extract` would do with the same settings, and do nothing.
+
+    Files drawn at random are embedded into a folder that goes again; audio and time of the others
+    follow from their bytes.
+
+    Raises:
+        UsageError, ModelFolderError, EmbeddingFolderError: as `extract`.
+    """
+    collection = AudioCollection(root, shard)
+    with tempfile.TemporaryDirectory(prefix="embedkit-") as name:
+        job = make_job(
+            collection,
+            model,
+            folder,
+            Path(name),
+            runtime=runtime,
+            dim=dim,
+            hop_s=hop_s,
+            batch_size=batch_size,
+            channel=channel,
+            device=device,
+        )
+        journal: pa.Table = FILES_SCHEMA.empty_table()
+        if (folder / MANIFEST).exists():
+            start_folder(folder, job.provenance)  # refuses other settings
+            journal = EmbeddingTable.open(folder).journal_table()
+        survey = collection.survey(journal)
+        sample = _draw(collection.tasks(set(journal["clip"].to_pylist())))
+        tried = Progress()
+        started = time.monotonic()
+        processors = count_processors()
+        count = min(workers or processors, len(sample))
+        speed = 0.0
+        begun: tuple[float, float] | None = None
+
+        def watch() -> None:
+            nonlocal speed, begun
+            now = time.monotonic()
+            if begun is None and tried.audio_s:
+                begun = now, tried.audio_s  # from here on nothing is loaded any more
+            elif begun is not None and tried.audio_s > begun[1]:
+                speed = (tried.audio_s - begun[1]) / (now - begun[0])
+            if now - started > SECONDS and tried.bytes:
+                raise _EnoughError
+
+        with suppress(_EnoughError):
+            run_local(
+                replace(job, folder=Path(name) / "embeddings"),
+                iter(sample),
+                tried,
+                shards=list(range(count)),
+                threads=max(1, processors // max(1, count)),
+                timeout=timeout,
+                max_errors=None,
+                report=watch,
+            )
+    files = survey.new
+    audio_s = tried.audio_s / max(1, tried.bytes) * survey.new_bytes
+    return Estimate(
+        files=files,
+        bytes=survey.new_bytes,
+        already_done=survey.known,
+        changed=len(survey.changed),
+        vanished=len(survey.vanished),
+        skipped=survey.skipped,
+        sampled=tried.files,
+        audio_s=audio_s,
+        # The last segment of a clip is half empty on average.
+        rows=round(audio_s / job.segments.hop_s + files / 2),
+        speed=speed,
+        seconds=audio_s / speed if speed else 0.0,
+    )
+
+
+def _draw(tasks: Iterator[Task]) -> list[Task]:
+    """Some of the files, each as likely as any other (reservoir sampling, Vitter 1985)."""
+    sample = list(islice(tasks, SAMPLE))
+    draw = random.Random(0)
+    for number, task in enumerate(tasks, start=SAMPLE + 1):
+        place = draw.randrange(number)
+        if place < SAMPLE:
+            sample[place] = task
+    draw.shuffle(sample)  # the time may not be enough for all
+    return sample

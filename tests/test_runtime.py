@@ -1,0 +1,241 @@
+"""What executes an extractor, with torch in float32 as the oracle of the others."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from command import run, succeed
+from numpy.typing import NDArray
+
+from embedkit.checkpoint import ModelConfig, save_calibration
+from embedkit.config import Activation, FeatureSpec, FrontEnd, SegmentSpec, TrainSpec
+from embedkit.errors import EmbeddingFolderError, EmbedkitError, ModelFolderError, UsageError
+from embedkit.extraction import extract
+from embedkit.models import resolve
+from embedkit.models.extractor import Extractor
+from embedkit.query import QueryEmbedder
+from embedkit.runtime import Runtime, prepare
+from embedkit.runtime import export as export_module
+from embedkit.runtime.export import export
+from embedkit.store import EmbeddingTable, read_manifest
+
+Vectors = NDArray[np.float32]
+Make = Callable[..., Vectors]
+
+FEATURES = FeatureSpec(bands=32, n_fft=512, coefficients=24, min_hz=100)
+SIZES = (64, 96, 128)
+
+
+def save(folder: Path, features: FeatureSpec, segments: SegmentSpec) -> Path:
+    """A gap-lite with random weights, and statistics of its layers as if it had been trained."""
+    config = ModelConfig(
+        model=resolve("gap-lite", dims=SIZES, classes=2),
+        features=features,
+        segments=segments,
+        training=TrainSpec(),
+        activation=Activation.SOFTMAX,
+        labels=("a", "b"),
+    )
+    torch.manual_seed(0)
+    size = features.size
+    extractor = Extractor(config, torch.full((size,), -6.0), torch.full((size,), 3.0))
+    length, _ = segments.samples(features.sample_rate)
+    sounds = 0.1 * torch.randn(64, length) * torch.rand(64, 1)
+    heard = extractor.front_end(sounds)
+    extractor.train()
+    with torch.no_grad():
+        for _ in range(30):
+            extractor.network.embedding(extractor.normalise(heard))
+    extractor.eval().save(folder)
+    save_calibration(folder, heard)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save(tmp_path_factory.mktemp("model"), FEATURES, SegmentSpec())
+
+
+@pytest.fixture(scope="module")
+def quantised(model: Path) -> Path:
+    assert export(model, int8=True).cosine > 0.99
+    return model
+
+
+def embed(model: Path, scratch: Path, runtime: Runtime, segments: Vectors, **more: int) -> Vectors:
+    program = prepare(model, scratch, runtime=runtime, **more)
+    return program.start(threads=2).embed_segments(segments)
+
+
+def noise(*shape: int) -> Vectors:
+    return (0.05 * np.random.default_rng(1).standard_normal(shape)).astype(np.float32)
+
+
+def cosine(first: Vectors, second: Vectors) -> float:
+    lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+    return float(((first * second).sum(axis=1) / lengths).min())
+
+
+@pytest.mark.parametrize("batch", [1, 3, 16])
+def test_onnx_gives_torchs_vectors(model: Path, tmp_path: Path, batch: int) -> None:
+    segments = noise(batch, 16000)
+    expected = Extractor.load(model).embed_segments(segments)
+    assert np.abs(expected).max() > 0.3  # else the tolerance would say nothing
+    found = embed(model, tmp_path, Runtime.ONNX, segments)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("runtime", [Runtime.TORCH_BF16, Runtime.ONNX_INT8])
+def test_short_numbers_give_nearly_the_same_vectors(
+    quantised: Path, tmp_path: Path, runtime: Runtime
+) -> None:
+    segments = noise(8, 16000) * np.linspace(0.2, 2, 8, dtype=np.float32)[:, None]
+    expected = Extractor.load(quantised).embed_segments(segments)
+    found = embed(quantised, tmp_path, runtime, segments)
+    assert found.dtype == np.float32
+    assert cosine(found, expected) > 0.99
+    assert np.abs(found - expected).max() > 1e-4  # it did compute in short numbers
+
+
+@pytest.mark.parametrize("runtime", list(Runtime))
+def test_a_smaller_size_is_a_prefix(quantised: Path, tmp_path: Path, runtime: Runtime) -> None:
+    segments = noise(4, 16000)
+    if runtime is Runtime.TORCH_FP16:
+        pytest.skip("half precision of convolutions is for GPUs")
+    whole = embed(quantised, tmp_path, runtime, segments)
+    assert whole.shape == (4, 128)
+    np.testing.assert_array_equal(
+        embed(quantised, tmp_path, runtime, segments, dim=64), whole[:, :64]
+    )
+
+
+@pytest.mark.parametrize("kind", list(FrontEnd))
+@pytest.mark.parametrize("rate", [16000, 22050])  # windows of an even and an odd length
+def test_the_exported_file_does_what_embed_does(tmp_path: Path, kind: FrontEnd, rate: int) -> None:
+    features = replace(FEATURES, kind=kind, sample_rate=rate, n_fft=2048)
+    folder = save(tmp_path, features, SegmentSpec(duration_s=0.5, hop_s=0.2))
+    done = export(folder)
+    assert done.path == folder / "model.onnx"
+    extractor = Extractor.load(folder)
+    session = onnxruntime.InferenceSession(done.path)
+    for seconds in (0.01, 0.5, 0.5 + 1 / rate, 0.7, 3.21):
+        waveform = noise(round(seconds * rate))
+        [found] = session.run(["embeddings"], {"waveform": waveform})
+        expected = extractor.embed(waveform)
+        assert found.shape == expected.shape
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+
+
+def test_the_exported_file_says_what_it_is(model: Path, tmp_path: Path) -> None:
+    done = export(model, tmp_path / "file.onnx")
+    onnx.checker.check_model(done.path, full_check=True)
+    file = onnx.load(done.path)
+    described = {entry.key: entry.value for entry in file.metadata_props}
+    assert described == {
+        "fingerprint": prepare(model, tmp_path).fingerprint,
+        "model": "gap-lite",
+        "precision": "float32",
+        "sample_rate": "16000",
+        "segment_s": "1.0",
+        "hop_s": "1.0",
+        "embedding_size": "128",
+        "embedding_sizes": "64 96 128",
+    }
+    assert (file.producer_name, [i.name for i in file.graph.input]) == ("embedkit", ["waveform"])
+
+
+def test_a_network_that_would_differ_is_not_written(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = export_module.network_graph
+
+    def wrong(extractor: Extractor) -> onnx.ModelProto:
+        extractor.network.embedding.stem[0].weight.data[0] += 0.1
+        return right(extractor)
+
+    def exported_wrong(extractor: Extractor) -> onnx.ModelProto:
+        return wrong(Extractor.load(model))
+
+    monkeypatch.setattr(export_module, "network_graph", exported_wrong)
+    with pytest.raises(EmbedkitError, match="would differ from torch's"):
+        export(model, tmp_path / "file.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_int8_needs_a_quantised_network_of_these_weights(
+    model: Path, quantised: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(quantised, tmp_path / "copy")
+    (copy / "model-int8.onnx").write_bytes((copy / "model-int8.onnx").read_bytes()[:9999])
+    with pytest.raises(ModelFolderError, match="cannot be read"):
+        prepare(copy, tmp_path, runtime=Runtime.ONNX_INT8)
+    (copy / "model-int8.onnx").unlink()
+    with pytest.raises(ModelFolderError, match=r"embedkit export .* --int8` makes it"):
+        prepare(copy, tmp_path, runtime=Runtime.ONNX_INT8)
+    (copy / "calibration.safetensors").unlink()
+    with pytest.raises(ModelFolderError, match="a sample of its training segments"):
+        export(copy, int8=True)
+    other = save(tmp_path / "other", replace(FEATURES, log_floor=1e-4), SegmentSpec())
+    extractor = Extractor.load(other)
+    extractor.network.embedding.stem[0].weight.data *= 2
+    extractor.save(other)
+    shutil.copy(quantised / "model-int8.onnx", other)
+    with pytest.raises(ModelFolderError, match="other weights"):
+        prepare(other, tmp_path, runtime=Runtime.ONNX_INT8)
+
+
+def test_any_folder_of_audio_can_be_quantised_for(
+    model: Path, tmp_path: Path, make_sound: Make, write_audio: Callable[..., Path]
+) -> None:
+    for seed in range(3):
+        write_audio(tmp_path / "audio" / f"{seed}.wav", make_sound(4, seed=seed))
+    (tmp_path / "audio/text.mp3").write_text("no audio")
+    done = export(model, tmp_path / "own.onnx", int8=True, calibration=tmp_path / "audio")
+    assert done.cosine > 0.99
+    weights = onnx.load(done.path).graph.initializer
+    assert (
+        sum(weight.data_type == onnx.TensorProto.INT8 for weight in weights) >= 16
+    )  # convolutions
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match="no audio"):
+        export(model, int8=True, calibration=tmp_path / "empty")
+
+
+def test_the_runtime_is_recorded_gone_on_with_and_used_for_queries(
+    quantised: Path, tmp_path: Path, make_sound: Make, write_audio: Callable[..., Path]
+) -> None:
+    audio, emb = tmp_path / "audio", tmp_path / "emb"
+    path = write_audio(audio / "a.wav", make_sound(2))
+    extract(audio, quantised, emb, runtime=Runtime.ONNX_INT8)
+    write_audio(audio / "b.wav", make_sound(2, seed=1))
+    extract(audio, quantised, emb)
+    table = EmbeddingTable.open(emb)
+    assert len(table) == 4
+    assert read_manifest(emb).runtime == "onnx-int8"
+    assert read_manifest(emb).fingerprint != prepare(quantised, tmp_path).fingerprint
+    vectors = dict(zip(*table.clip_vectors(), strict=True))
+    query = QueryEmbedder(table.provenance).embed(path)
+    np.testing.assert_allclose(query, vectors["a.wav"], rtol=0, atol=1e-5)
+    exact = Extractor.load(quantised).embed(make_sound(2)).mean(axis=0)
+    assert np.abs(query - exact).max() > 1e-4
+    with pytest.raises(EmbeddingFolderError, match="was made with fingerprint"):
+        extract(audio, quantised, emb, runtime=Runtime.TORCH)
+
+
+def test_the_command_exports_and_says_how_near_it_is(model: Path, tmp_path: Path) -> None:
+    file = tmp_path / "file.onnx"
+    result = json.loads(succeed("export", model, "--to", "onnx", "--int8", "--out", file, "--json"))
+    assert (result["file"], result["bytes"]) == (str(file), file.stat().st_size)
+    assert result["cosine"] > 0.99
+    assert run("export", tmp_path / "none").returncode == 1
+    refused = run(
+        "extract", tmp_path, "--model", model, "--out", tmp_path / "e", "--runtime", "gpu"
+    )
+    assert (refused.returncode, "there are: onnx, onnx-int8" in refused.stderr) == (2, True)
