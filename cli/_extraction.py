@@ -3,8 +3,9 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
@@ -12,6 +13,18 @@ from ._output import duration
 
 if TYPE_CHECKING:
     from embedkit.extraction import Extraction
+
+RuntimeName = Annotated[
+    str | None,
+    typer.Option(
+        "--runtime",
+        help="onnx, onnx-int8 (after `embedkit export --int8`), torch, torch-bf16, torch-fp16.",
+        show_default="the folder's; in a new one onnx on cpu, torch elsewhere",
+    ),
+]
+Workers = Annotated[
+    int | None, typer.Option(help="Processes.", min=1, show_default="one for each processor")
+]
 
 
 @contextmanager

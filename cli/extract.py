@@ -1,13 +1,18 @@
 """embedkit extract: a folder of audio -> an embedding folder."""
 
+from collections.abc import Callable
 from dataclasses import asdict
+from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from embedkit.errors import UsageError
+
 from ._app import app
-from ._extraction import extraction_progress
+from ._extraction import RuntimeName, Workers, extraction_progress
 from ._output import (
     SOME_FAILED,
     Device,
@@ -23,26 +28,25 @@ if TYPE_CHECKING:
     from embedkit.extraction import Estimate, Extraction
 
 
+class Engine(StrEnum):
+    """What schedules the work."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
 @app.command()
 def extract(
     audio_dir: Annotated[Path, typer.Argument(help="Folder of audio, searched recursively.")],
     model: Annotated[Path, typer.Option(help="The model folder.")],
     out: Annotated[Path, typer.Option(help="The embedding folder to write or to go on with.")],
     dim: Dim = None,
-    runtime: Annotated[
-        str | None,
-        typer.Option(
-            help="onnx, onnx-int8 (after `embedkit export --int8`), torch, torch-bf16, torch-fp16.",
-            show_default="the folder's; in a new one onnx on cpu, torch elsewhere",
-        ),
-    ] = None,
+    runtime: RuntimeName = None,
     hop: Annotated[
         float | None, typer.Option(help="Seconds between two segments.", show_default="the model's")
     ] = None,
-    batch_size: Annotated[int, typer.Option(help="Segments at a time.")] = 16,
-    workers: Annotated[
-        int | None, typer.Option(help="Processes.", show_default="one for each processor")
-    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Segments at a time.")] = 8,
+    workers: Workers = None,
     channel: Annotated[
         str, typer.Option(help="mix, left, right, or a channel's number from 1 on.")
     ] = "mix",
@@ -66,6 +70,12 @@ def extract(
     max_errors: Annotated[
         int | None, typer.Option(help="Stop when so many files have failed.", show_default="never")
     ] = None,
+    engine: Annotated[
+        Engine, typer.Option(help="local: processes here. ray: on a cluster (embedkit[ray]).")
+    ] = Engine.LOCAL,
+    address: Annotated[
+        str | None, typer.Option(help="Of the Ray cluster.", show_default="RAY_ADDRESS, or here")
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Tell what there is to do and how long it takes, no more."),
@@ -82,9 +92,11 @@ def extract(
     """
     from embedkit.audio.decode import Channel
     from embedkit.extraction import Shard, estimate
-    from embedkit.extraction import extract as run
+    from embedkit.extraction import extract as extract_here
+    from embedkit.extraction.cluster import extract_on_ray
     from embedkit.runtime import Runtime
 
+    run: Callable[..., Extraction] = extract_here
     settings: dict[str, Any] = {
         "runtime": None if runtime is None else Runtime.parse(runtime),
         "dim": dim,
@@ -96,9 +108,16 @@ def extract(
         "shard": Shard.parse(shard),
         "timeout": timeout,
     }
+    if address is not None and engine is not Engine.RAY:
+        raise UsageError("--address is for --engine ray")
+    if engine is Engine.RAY and (workers is not None or shard != "1/1"):
+        raise UsageError("--engine ray cuts the work by itself: leave out --workers and --shard")
     if dry_run:
         _show_estimate(estimate(audio_dir, model, out, **settings), json)
         return
+    if engine is Engine.RAY:
+        del settings["workers"], settings["shard"]
+        run = partial(extract_on_ray, address=address)
     try:
         with extraction_progress() as report:
             done = run(

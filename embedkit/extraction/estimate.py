@@ -63,7 +63,7 @@ def estimate(
     runtime: Runtime | None = None,
     dim: int | None = None,
     hop_s: float | None = None,
-    batch_size: int = 16,
+    batch_size: int = 8,
     workers: int | None = None,
     channel: Channel = MIX,
     device: str = "cpu",
@@ -126,6 +126,7 @@ def estimate(
                 max_errors=None,
                 report=watch,
             )
+        speed = speed or tried.audio_s / (time.monotonic() - started)  # all came at once
     files = survey.new
     audio_s = tried.audio_s / max(1, tried.bytes) * survey.new_bytes
     return Estimate(

@@ -5,20 +5,19 @@ import signal
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 
 from embedkit.errors import EmbedkitError, Kind
 from embedkit.extraction.collection import Task
-from embedkit.extraction.worker import Decoding, Embedded, Job, Message, Stored, run_worker
+from embedkit.extraction.worker import Advance, Decoding, Job, Message, Tasks, run_worker
 from embedkit.store import FileRecord
 from embedkit.workers import end_with_parent
 
-# What a worker is handed before it begins with it: enough never to wait, few enough for the others
-# to take their share of large files, and short enough for a pipe.
-AHEAD_FILES, AHEAD_BYTES = 8, 16 * 2**20
-PATIENCE = 0.5  # seconds between two looks at the clock
+# What a worker is handed before it begins with it: enough never to wait, and little enough for the
+# others to take their share of large files.
+AHEAD_FILES, AHEAD_BYTES = 512, 16 * 2**20
+PATIENCE = 0.1  # seconds between two looks at the workers
 EXAMPLES = 1000
 
 # Not a fork of this process, whose threads it would lose, but of one that has loaded torch and has
@@ -92,7 +91,7 @@ def run_local(
         threads: that a worker's network may use.
         timeout: seconds without a sign from a worker that is decoding, after which it is killed.
         max_errors: how many files may fail before no other is begun.
-        report: called whenever there is something new, and twice a second.
+        report: called whenever there is something new, and ten times a second.
 
     Raises:
         EmbeddingFolderError: another process writes one of the shards.
@@ -100,39 +99,50 @@ def run_local(
     """
     given_back: deque[Task | FileRecord] = deque()
 
+    handed = 0
+
     def take() -> Task | FileRecord | None:
+        nonlocal handed
         if progress.stopped:
             return None
-        return given_back.popleft() if given_back else next(tasks, None)
+        if given_back:
+            return given_back.popleft()
+        handed += 1
+        return next(tasks, None)
+
+    def replace(worker: _Worker, kind: Kind, reason: str) -> None:
+        worker.kill()
+        if not worker.decoding.under_way:
+            raise EmbedkitError(
+                f"a worker process, not decoding a file, {reason}; run again to go on"
+            )
+        given_back.extend(worker.given_back(kind, f"the decoder {reason}", progress))
+        workers[workers.index(worker)] = _Worker(job, worker.shard, threads)
 
     workers = [_Worker(job, shard, threads) for shard in shards]
     try:
         while workers:
             progress.stopped |= max_errors is not None and progress.errors.total() >= max_errors
+            # Half of what is left is kept back, for who is done first.
+            share = max(1, (progress.total_files - handed) // (2 * len(workers)))
             for worker in workers:
-                worker.feed(take)
+                worker.feed(take, min(share, AHEAD_FILES))
+                if progress.stopped:
+                    worker.decoding.stop()
             for connection in wait([worker.connection for worker in workers], PATIENCE):
                 worker = next(one for one in workers if one.connection is connection)
                 message = worker.receive()
+                if isinstance(message, Exception):
+                    raise message
                 if message is not None:
                     worker.note(message, progress)
                 elif worker.finished():
                     workers.remove(worker)
                 else:
-                    cause = worker.cause_of_death()
-                    if worker.decoding is None:
-                        raise EmbedkitError(
-                            f"a worker process died ({cause}) and not of a file; run again to go on"
-                        )
-                    reason = f"the decoder crashed: {cause}"
-                    given_back.extend(worker.given_back(Kind.CRASHED, reason, progress))
-                    workers[workers.index(worker)] = _Worker(job, worker.shard, threads)
-            for index, worker in enumerate(workers):
+                    replace(worker, Kind.CRASHED, f"crashed: {worker.cause_of_death()}")
+            for worker in list(workers):
                 if worker.is_hung(timeout):
-                    worker.kill()
-                    reason = f"the decoder hung: nothing came of it in {timeout:g} s"
-                    given_back.extend(worker.given_back(Kind.TIMEOUT, reason, progress))
-                    workers[index] = _Worker(job, worker.shard, threads)
+                    replace(worker, Kind.TIMEOUT, f"hung: nothing came of it in {timeout:g} s")
             report()
     finally:
         for worker in workers:
@@ -144,37 +154,45 @@ class _Worker:
 
     def __init__(self, job: Job, shard: int, threads: int) -> None:
         self.shard = shard
-        self.connection, theirs = CONTEXT.Pipe()
+        self.decoding = Decoding(CONTEXT)
+        self.connection, theirs = CONTEXT.Pipe(duplex=False)
+        self._tasks: Tasks = (
+            CONTEXT.Queue()
+        )  # not a pipe, which may block both sides when it is full
+        self._tasks.cancel_join_thread()  # a process that has died takes no more
         self._process = CONTEXT.Process(
-            target=_work, args=(job, shard, threads, theirs), daemon=True
+            target=_work,
+            args=(job, shard, threads, self._tasks, self.decoding, theirs),
+            daemon=True,
         )
         self._process.start()
         theirs.close()
-        self._taken: deque[Task | FileRecord] = deque()  # handed over, and not on the disk yet
-        self._ahead: deque[Task] = deque()  # of them, those that it has not begun with
-        self._ended = False  # whether it was told that there is no more
-        self.decoding: Task | None = None
-        self._heard = time.monotonic()
+        self._ahead: deque[Task | FileRecord] = deque()  # handed over, and not begun with
+        self._begun = 0
+        self._taken: deque[Task | FileRecord] = deque()  # handed over, and not on the disk
+        self._stored = 0
         self._records: deque[FileRecord] = deque()  # of files that are finished and not on the disk
         self._seconds = 0.0  # embedded since the last time that something came to the disk
+        self._ended = False  # whether it was told that there is no more
 
-    def feed(self, take: Callable[[], Task | FileRecord | None]) -> None:
+    def feed(self, take: Callable[[], Task | FileRecord | None], ahead: int) -> None:
         """Hand over what it needs next, or tell it that there is no more."""
-        while not self._ended and (
-            len(self._ahead) < AHEAD_FILES and sum(task.size for task in self._ahead) < AHEAD_BYTES
-        ):
+        while self._begun < self.decoding.begun:
+            self._ahead.popleft()
+            self._begun += 1
+        room = AHEAD_BYTES - sum(item.size for item in self._ahead)
+        while not self._ended and room > 0 and len(self._ahead) < ahead:
             item = take()
-            self._ended = item is None
-            with suppress(OSError):  # it has died: there is no one to hand it to, for now
-                self.connection.send(item)
-            if item is not None:
-                self._taken.append(item)
-            if isinstance(item, Task):
+            self._tasks.put(item)
+            if item is None:
+                self._ended = True
+            else:
                 self._ahead.append(item)
+                self._taken.append(item)
+                room -= item.size
 
     def receive(self) -> Message | None:
         """The next message, or None if the process has ended."""
-        self._heard = time.monotonic()
         try:
             message: Message = self.connection.recv()
         except (EOFError, OSError):
@@ -182,29 +200,21 @@ class _Worker:
             return None
         return message
 
-    def note(self, message: Message, progress: Progress) -> None:
+    def note(self, advance: Advance, progress: Progress) -> None:
         """Take up what it tells."""
-        match message:
-            case Decoding(task):
-                self.decoding = task
-                if task is not None:
-                    self._ahead.popleft()
-            case Embedded(seconds, records):
-                self._seconds += seconds
-                self._records.extend(records)
-                progress.count(records, seconds)
-            case Stored(files, peak_bytes):
-                self._seconds = 0.0
-                for _ in range(files):
-                    self._taken.popleft()
-                    progress.store(self._records.popleft())
-                progress.peak_bytes = max(progress.peak_bytes, peak_bytes)
-            case error:
-                raise error
+        self._records.extend(advance.records)
+        progress.count(advance.records, advance.seconds)
+        self._seconds = 0.0 if advance.stored else self._seconds + advance.seconds
+        for _ in range(advance.stored):
+            self._taken.popleft()
+            progress.store(self._records.popleft())
+        self._stored += advance.stored
+        progress.peak_bytes = max(progress.peak_bytes, advance.peak_bytes)
 
     def finished(self) -> bool:
         """Whether a process that has ended had done all that it was handed."""
-        return self._process.exitcode == 0 and self._ended and not self._taken
+        done = self.decoding.stopped or (self._ended and not self._taken)
+        return done and self._process.exitcode == 0
 
     def cause_of_death(self) -> str:
         """Why it ended, in words."""
@@ -213,7 +223,8 @@ class _Worker:
 
     def is_hung(self, timeout: float) -> bool:
         """Whether it decodes, and gave no sign for so many seconds."""
-        return self.decoding is not None and time.monotonic() - self._heard > timeout
+        silence = time.monotonic() - self.decoding.last_sign
+        return self.decoding.under_way and silence > timeout
 
     def kill(self) -> None:
         """End the process at once; what it had not brought to the disk is lost."""
@@ -223,9 +234,9 @@ class _Worker:
 
     def given_back(self, kind: Kind, message: str, progress: Progress) -> list[Task | FileRecord]:
         """What a process that has ended leaves undone; the file that it decoded as a record."""
-        guilty = self.decoding
-        assert guilty is not None
         progress.count(self._records, self._seconds, sign=-1)
+        undone = list(self._taken)
+        guilty = undone[self.decoding.begun - self._stored - 1]
         record = FileRecord(
             clip=guilty.clip,
             size=guilty.size,
@@ -235,10 +246,12 @@ class _Worker:
             kind=str(kind),
             message=message,
         )
-        return [record if item == guilty else item for item in self._taken]
+        return [record if item is guilty else item for item in undone]
 
 
-def _work(job: Job, shard: int, threads: int, parent: Connection) -> None:
+def _work(
+    job: Job, shard: int, threads: int, tasks: Tasks, decoding: Decoding, parent: Connection
+) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends us
     end_with_parent()
-    run_worker(job, shard, threads, parent)
+    run_worker(job, shard, threads, tasks, decoding, parent)

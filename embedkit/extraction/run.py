@@ -53,7 +53,7 @@ def extract(
     runtime: Runtime | None = None,
     dim: int | None = None,
     hop_s: float | None = None,
-    batch_size: int = 16,
+    batch_size: int = 8,
     workers: int | None = None,
     channel: Channel = MIX,
     device: str = "cpu",

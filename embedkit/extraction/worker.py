@@ -1,14 +1,18 @@
 """One process: files go in, rows and journal go to the disk, with batches filled across clips."""
 
+import queue
 import resource
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from multiprocessing.connection import Connection
+from multiprocessing.context import BaseContext
+from multiprocessing.queues import Queue
 from pathlib import Path
-from queue import Queue
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +26,7 @@ from embedkit.runtime import Embedder, Program
 from embedkit.store import EmbeddingWriter, FileRecord, Provenance
 
 QUEUE = 4  # batches that may wait between decoding and the network
+TELL = 0.2  # seconds between two messages to the parent, if nothing is urgent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,67 +50,105 @@ class Job:
     provenance: Provenance
 
 
-# What a worker tells its parent.
-
-
-@dataclass(frozen=True)
-class Decoding:
-    """It begins with a file, or (None) waits for another one."""
-
-    task: Task | None
-
-
-@dataclass(frozen=True)
-class Embedded:
-    """Another batch is through the network: so much audio, and these files are finished."""
-
-    seconds: float
-    records: list[FileRecord]
-
-
-@dataclass(frozen=True)
-class Stored:
-    """So many more of the finished files are safe on the disk.
+@dataclass(kw_only=True)
+class Advance:
+    """How far a worker has come since it last told its parent.
 
     Attributes:
-        files: in the order in which they were handed over.
+        seconds: of audio that it embedded.
+        records: of the files that it finished, in the order in which they were handed over.
+        stored: how many more of the finished files are safe on the disk, the oldest first.
         peak_bytes: the most memory that the process ever held.
     """
 
-    files: int
-    peak_bytes: int
+    seconds: float = 0.0
+    records: list[FileRecord] = field(default_factory=list)
+    stored: int = 0
+    peak_bytes: int = 0
 
 
-Message = Decoding | Embedded | Stored | EmbedkitError | OSError
+Message = Advance | EmbedkitError | OSError
+
+Tasks: TypeAlias = "Queue[Task | FileRecord | None]"
 
 # A stream of these holds, for each file in turn, its segments and then its record.
 Item = tuple[str, Segment] | FileRecord
 
 
-def run_worker(job: Job, shard: int, threads: int, parent: Connection) -> None:
-    """Embed the files that the parent hands over, as one shard of the embedding folder.
+class Decoding:
+    """Where a worker's decoding is, in memory that it shares with its parent.
 
-    The parent sends tasks, or the record of a file that ended elsewhere, and None at the end. What
-    goes wrong is sent to it as an exception.
+    The parent sees it even if the worker dies or hangs.
     """
-    lock = threading.Lock()  # two threads speak
 
-    def tell(message: Message) -> None:
-        with lock:
-            parent.send(message)
+    def __init__(self, context: BaseContext) -> None:
+        self._numbers = context.RawArray("d", 4)
 
+    @property
+    def begun(self) -> int:
+        """How many files it has begun with."""
+        return int(self._numbers[0])
+
+    @property
+    def under_way(self) -> bool:
+        """Whether it has not ended the last of them."""
+        return bool(self._numbers[0] > self._numbers[1])
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the parent wants no other file begun."""
+        return bool(self._numbers[3])
+
+    def stop(self) -> None:
+        """Ask for no other file to be begun."""
+        self._numbers[3] = 1
+
+    @property
+    def last_sign(self) -> float:
+        """When it last began, gave a segment, or ended, by the clock of time.monotonic."""
+        return float(self._numbers[2])
+
+    def begin(self) -> None:
+        """Begin with a file."""
+        self.give_sign()
+        self._numbers[0] += 1
+
+    def end(self) -> None:
+        """End it."""
+        self._numbers[1] += 1
+
+    def give_sign(self) -> None:
+        """Show that it goes on."""
+        self._numbers[2] = time.monotonic()
+
+
+def run_worker(
+    job: Job, shard: int, threads: int, tasks: Tasks, decoding: Decoding, parent: Connection
+) -> None:
+    """Embed files as one shard of the embedding folder.
+
+    Args:
+        job: what all workers do.
+        shard: of the embedding folder.
+        threads: that the network may use.
+        tasks: the files, or the records of files that ended elsewhere; None at the end.
+        decoding: is kept up to date.
+        parent: is told how far it has come, or as an exception what went wrong.
+    """
     try:
         embedder = job.program.start(threads)
         with EmbeddingWriter(job.folder, job.provenance, shard) as writer:
             sink = _Sink(embedder, writer)
-            for batch in _batches(_decoded_ahead(job, parent, tell), job.batch_size):
-                embedded, stored = sink.write(batch)
-                tell(embedded)
-                if stored:
-                    tell(Stored(stored, peak_memory()))
-            tell(Stored(len(writer.close_part()), peak_memory()))
+            told = time.monotonic()
+            for batch in _decoded_ahead(job, tasks, decoding):
+                sink.write(batch)
+                if sink.is_urgent() or time.monotonic() - told > TELL:
+                    parent.send(sink.take_advance())
+                    told = time.monotonic()
+            sink.close()
+            parent.send(sink.take_advance())
     except (EmbedkitError, OSError) as error:
-        tell(error)
+        parent.send(error)
 
 
 def peak_memory() -> int:
@@ -114,32 +157,38 @@ def peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def _decoded_ahead(job: Job, parent: Connection, tell: Callable[[Message], None]) -> Iterator[Item]:
-    """Decode in a thread of its own, while the network works."""
-    queue: Queue[Item | BaseException | None] = Queue(QUEUE * job.batch_size)
+def _decoded_ahead(job: Job, tasks: Tasks, decoding: Decoding) -> Iterator[list[Item]]:
+    """Batches, decoded in a thread of its own while the network works."""
+    ready: queue.Queue[list[Item] | BaseException | None] = queue.Queue(QUEUE)
 
     def decode_all() -> None:
         try:
-            for task in iter(parent.recv, None):
-                if isinstance(task, FileRecord):
-                    queue.put(task)
-                    continue
-                tell(Decoding(task))
-                for item in _items(job, task):
-                    queue.put(item)
-                tell(Decoding(None))
-            queue.put(None)
-        except BaseException as error:  # to be raised where the items are used
-            queue.put(error)
+            for batch in _batches(_items(job, tasks, decoding), job.batch_size):
+                ready.put(batch)
+            ready.put(None)
+        except BaseException as error:  # to be raised where the batches are used
+            ready.put(error)
 
     threading.Thread(target=decode_all, daemon=True).start()
-    while (item := queue.get()) is not None:
-        if isinstance(item, BaseException):
-            raise item
-        yield item
+    while (batch := ready.get()) is not None:
+        if isinstance(batch, BaseException):
+            raise batch
+        yield batch
 
 
-def _items(job: Job, task: Task) -> Iterator[Item]:
+def _items(job: Job, tasks: Tasks, decoding: Decoding) -> Iterator[Item]:
+    while (task := tasks.get()) is not None and not decoding.stopped:
+        decoding.begin()
+        if isinstance(task, FileRecord):
+            yield task
+        else:
+            for item in _items_of(job, task):
+                decoding.give_sign()
+                yield item
+        decoding.end()
+
+
+def _items_of(job: Job, task: Task) -> Iterator[Item]:
     kind = message = ""
     duration_s, rows = 0.0, 0
     rate = job.program.features.sample_rate
@@ -183,29 +232,47 @@ def _clip(item: Item) -> str | None:
 
 
 class _Sink:
-    """Embeds the segments of a batch and writes them, and the records between them."""
+    """Embeds the segments of batches, and writes them and the records between them.
+
+    Attributes:
+        advance: what it has done since `take_advance`.
+    """
 
     def __init__(self, embedder: Embedder, writer: EmbeddingWriter) -> None:
+        self.advance = Advance()
         self._embedder = embedder
         self._writer = writer
         self._not_finite: list[float] = []  # starts of such segments of the clip at hand
 
-    def write(self, batch: list[Item]) -> tuple[Embedded, int]:
-        """Write a batch: what it was, and how many files it has brought to the disk."""
+    def write(self, batch: list[Item]) -> None:
+        """Embed and write a batch."""
         segments = [segment for _, segment in _segments(batch)]
         vectors = iter(self._embedder.embed_segments(stack(segments)) if segments else ())
-        records, stored = [], 0
+        self.advance.seconds += sum(segment.end_s - segment.start_s for segment in segments)
         for clip, run in groupby(batch, key=_clip):
             if clip is None:
                 for item in run:
                     assert isinstance(item, FileRecord)
-                    records.append(self._flagged(item))
-                    stored += len(self._writer.finish_file(records[-1]))
+                    record = self._flagged(item)
+                    self.advance.records.append(record)
+                    self.advance.stored += len(self._writer.finish_file(record))
             else:
                 mine = [segment for _, segment in _segments(list(run))]
                 self._add(clip, mine, np.stack([next(vectors) for _ in mine]))
-        seconds = sum(segment.end_s - segment.start_s for segment in segments)
-        return Embedded(seconds, records), stored
+
+    def is_urgent(self) -> bool:
+        """Whether something came to the disk, or failed."""
+        return bool(self.advance.stored) or any(record.kind for record in self.advance.records)
+
+    def close(self) -> None:
+        """Bring what is left to the disk."""
+        self.advance.stored += len(self._writer.close_part())
+
+    def take_advance(self) -> Advance:
+        """What it has done since the last time."""
+        advance, self.advance = self.advance, Advance()
+        advance.peak_bytes = peak_memory()
+        return advance
 
     def _add(self, clip: str, segments: list[Segment], vectors: NDArray[np.float32]) -> None:
         finite = np.isfinite(vectors).all(axis=1)

@@ -32,7 +32,10 @@ class OnnxEmbedder:
     @torch.inference_mode()
     def embed_segments(self, segments: Samples) -> NDArray[np.float32]:
         """Embeddings float32 [B, D] of segments float32 [B, samples]."""
-        features = self._front_end(torch.from_numpy(segments)).numpy()
+        return self.embed_features(self._front_end(torch.from_numpy(segments)).numpy())
+
+    def embed_features(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Embeddings float32 [B, D] of features float32 [B, 1, frames, bands]."""
         vectors: NDArray[np.float32]
         [vectors] = self._session.run([EMBEDDINGS], {FEATURES: features})
         return vectors[:, : self._size]
