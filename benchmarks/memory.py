@@ -11,6 +11,7 @@ import argparse
 import multiprocessing
 import os
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -61,8 +62,8 @@ def main() -> None:
     for kind in ("minutes", "files"):
         for size in getattr(options, kind):
             # Nothing of the row before may be in this one's peak.
-            with multiprocessing.get_context("spawn").Pool(1) as pool:
-                worker, main_process = pool.apply(peaks, (kind, size, options.model))
+            with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+                worker, main_process = pool.submit(peaks, kind, size, options.model).result()
             print(f"| {size:,} {kind} | {worker:.0f} | {main_process:.0f} |", flush=True)
 
 

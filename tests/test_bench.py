@@ -14,12 +14,14 @@ from embedkit.audio.decode import decode
 from embedkit.backends.plda import classify
 from embedkit.bench import paper, tables
 from embedkit.bench.claims import CLAIMS, Claim, Verdict, examine, resampled_aucs
+from embedkit.bench.extraction import measure_extraction
 from embedkit.bench.speed import Speed
+from embedkit.checkpoint import load_config
 from embedkit.config import FrontEnd, Schedule, TrainSpec
 from embedkit.datasets import Clip, Manifest
 from embedkit.errors import DatasetError, UsageError
 from embedkit.evaluation import evaluate
-from embedkit.models import MODELS
+from embedkit.models import MODELS, count_macs
 from embedkit.models.extractor import Extractor
 
 RATE = 16000
@@ -254,3 +256,23 @@ def test_the_tables_have_the_papers_figures_beside_ours(
     points = tables.picture(rows).axes[0].collections
     found = [tuple(point.get_offsets()[0]) for point in points]
     assert found == [(9_000_527, 0.9), (2_589_135, 0.95), (2_589_135, 0.93), (3_065_871, 0.91)]
+
+
+def test_extraction_is_measured_stage_by_stage_and_nothing_is_kept(
+    tmp_path: Path, chirps: Manifest, model_dir: Path
+) -> None:
+    root = chirps.clips[0].path.parent
+    before = sorted(root.iterdir())
+    found = measure_extraction(root, model_dir, workers=1, seconds=0.05, repeats=1)
+    assert sorted(root.iterdir()) == before
+    assert list(found.stages) == ["decode", "features", "network", "write"]
+    assert found.ideal == pytest.approx(1 / sum(1 / rate for rate in found.stages.values()))
+    assert 0 < found.end_to_end < 10 * found.ideal
+    config = load_config(model_dir)
+    macs = count_macs(config.model, config.feature_shape)
+    gflops = 2 * macs * found.stages["network"] / 1e9
+    assert found.network_gflops == pytest.approx(gflops)
+    assert (found.workers, found.runtime) == (1, "onnx")
+    (tmp_path / "none").mkdir()
+    with pytest.raises(UsageError, match="no audio"):
+        measure_extraction(tmp_path / "none", model_dir, seconds=0.05, repeats=1)

@@ -25,12 +25,16 @@ def test_the_readmes_python_runs(
     monkeypatch.chdir(tmp_path)
     extract(Path("demo/audio"), Path("demo/model"), Path("demo/embeddings"))
 
-    names: dict[str, Any] = {"waveform": waveform}
-    for name in ("pandas", "polars", "duckdb"):
+    shutil.copytree("demo/audio", "sounds")
+    shutil.copytree(model_dir, "model")
+
+    names: dict[str, Any] = {"waveform": waveform, "__name__": "__main__"}
+    for name in ("duckdb", "onnxruntime", "pandas", "polars"):
         names[name] = pytest.importorskip(name)
     for block in re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL):
         exec(block, names)
 
+    assert (names["done"].files, names["done"].rows) == (1, 3)
     # What it calls the clip's vector is the mean of what it calls the waveform's vectors.
     weights = np.array([1, 1, 0.5])
     expected = np.average(names["extractor"].embed(waveform), axis=0, weights=weights)

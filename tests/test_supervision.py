@@ -140,6 +140,33 @@ def test_a_worker_that_dies_of_no_file_ends_the_run(
     assert "a worker process, not decoding a file, crashed: exit code 7" in err
 
 
+SILENT_CRASH = """
+def decode_or_crash(path, *settings):
+    if path.name == "5.wav":
+        time.sleep(1)  # so that what came before is on the disk
+        os.kill(os.getpid(), signal.SIGKILL)
+    return decode(path, *settings)
+
+worker.decode = decode_or_crash
+worker.TELL = 999.0
+worker._Sink.is_urgent = lambda self: False
+writer.PART_SECONDS = 0.0
+"""
+
+
+def test_files_whose_worker_died_before_it_told_are_not_embedded_twice(
+    tmp_path: Path, audio: Path, model_dir: Path, whole: EmbeddingTable
+) -> None:
+    emb = tmp_path / "emb"
+    running = start(script(tmp_path, SILENT_CRASH), audio, model_dir, emb, workers=1, batch_size=1)
+    out, err = running.communicate(timeout=100)
+    assert running.returncode == 0, err
+    assert [clip for clip, *_ in ast.literal_eval(out)] == ["5.wav"]
+    assert (emb / "files/part-00000-00002.parquet").exists()  # it closed some before it died
+    extract(audio, model_dir, emb, retry_errors=True)
+    check_equal(emb, whole)
+
+
 NOT_FINITE = """
 def embed(self, segments):
     vectors = embed_segments(self, segments)

@@ -283,8 +283,12 @@ def _whole_run(
     )
     if first is None:
         raise UsageError(f"{root}: no audio to measure with")
-    elapsed = time.perf_counter() - first[0]
-    return (done.audio_s - first[1]) / elapsed, first[0] - started, done.peak_bytes
+    ended = time.perf_counter()
+    if done.audio_s > first[1]:
+        rate = (done.audio_s - first[1]) / (ended - first[0])
+    else:  # all came at once: too little to leave the start out
+        rate = done.audio_s / (ended - started)
+    return rate, first[0] - started, done.peak_bytes
 
 
 def _matmul_gflops() -> float:

@@ -8,10 +8,13 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from embedkit.errors import EmbedkitError, Kind
 from embedkit.extraction.collection import Task
 from embedkit.extraction.worker import Advance, Decoding, Job, Message, Tasks, run_worker
-from embedkit.store import FileRecord
+from embedkit.store import EmbeddingTable, FileRecord
 from embedkit.workers import end_with_parent
 
 # What a worker is handed before it begins with it: enough never to wait, and little enough for the
@@ -98,7 +101,6 @@ def run_local(
         EmbedkitError: a worker died, and not of a file.
     """
     given_back: deque[Task | FileRecord] = deque()
-
     handed = 0
 
     def take() -> Task | FileRecord | None:
@@ -112,6 +114,9 @@ def run_local(
 
     def replace(worker: _Worker, kind: Kind, reason: str) -> None:
         worker.kill()
+        while isinstance(message := worker.receive(), Advance):  # told before its end
+            worker.note(message, progress)
+        worker.connection.close()
         if not worker.decoding.under_way:
             raise EmbedkitError(
                 f"a worker process, not decoding a file, {reason}; run again to go on"
@@ -154,6 +159,7 @@ class _Worker:
 
     def __init__(self, job: Job, shard: int, threads: int) -> None:
         self.shard = shard
+        self._folder = job.folder
         self.decoding = Decoding(CONTEXT)
         self.connection, theirs = CONTEXT.Pipe(duplex=False)
         self._tasks: Tasks = (
@@ -230,13 +236,16 @@ class _Worker:
         """End the process at once; what it had not brought to the disk is lost."""
         self._process.kill()
         self._process.join()
-        self.connection.close()
 
     def given_back(self, kind: Kind, message: str, progress: Progress) -> list[Task | FileRecord]:
         """What a process that has ended leaves undone; the file that it decoded as a record."""
         progress.count(self._records, self._seconds, sign=-1)
-        undone = list(self._taken)
-        guilty = undone[self.decoding.begun - self._stored - 1]
+        guilty = self._taken[self.decoding.begun - self._stored - 1]
+        # It may have died after it brought files to the disk and before it told.
+        stored = self._on_disk()
+        for known in stored.values():
+            progress.count([known], known.duration_s)
+            progress.store(known)
         record = FileRecord(
             clip=guilty.clip,
             size=guilty.size,
@@ -246,7 +255,15 @@ class _Worker:
             kind=str(kind),
             message=message,
         )
+        undone = (item for item in self._taken if item.clip not in stored)
         return [record if item is guilty else item for item in undone]
+
+    def _on_disk(self) -> dict[str, FileRecord]:
+        """The records of what it was handed and of which it told nothing."""
+        journal = EmbeddingTable.open(self._folder).journal_table()
+        clips = pa.array([item.clip for item in self._taken], pa.string())
+        found = journal.filter(pc.is_in(journal["clip"], clips)).to_pylist()
+        return {row["clip"]: FileRecord(**row) for row in found}
 
 
 def _work(
