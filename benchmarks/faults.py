@@ -2,8 +2,8 @@
 
     python benchmarks/faults.py MODEL_DIR AUDIO_DIR [--kills 50]
 
-Two workers; a part closes after every half second, so that many are there to be torn. All of a
-run's processes are killed together (SIGKILL) at a random moment of its first seconds of writing; a
+Two workers; a part closes after every tenth of a second, so that many are there to be torn. All
+processes of a run are killed together (SIGKILL) at a random moment of the first 0.6 s of writing; a
 last run ends what is left. Then every row and every record must be there, once.
 """
 
@@ -23,7 +23,7 @@ import numpy as np
 from embedkit.extraction import extract
 from embedkit.store import EmbeddingTable, writer
 
-writer.PART_SECONDS = 0.5  # the workers import this module too
+writer.PART_SECONDS = 0.1  # the workers import this module too
 
 
 def killed_run(model: Path, audio: Path, folder: Path, seconds: float) -> bool:
@@ -31,14 +31,15 @@ def killed_run(model: Path, audio: Path, folder: Path, seconds: float) -> bool:
     run = subprocess.Popen(
         [sys.executable, __file__, model, audio, "--run", folder], start_new_session=True
     )
-    started = time.time()
     lock = folder / ".lock-00000"
-    while run.poll() is None and not (lock.exists() and lock.stat().st_mtime >= started - 0.1):
+    while run.poll() is None and not lock.exists():
         time.sleep(0.01)
     time.sleep(seconds)
     with suppress(ProcessLookupError):
         os.killpg(run.pid, signal.SIGKILL)
-    return run.wait() == -signal.SIGKILL
+    killed = run.wait() == -signal.SIGKILL
+    lock.unlink()
+    return killed
 
 
 def main() -> None:
@@ -57,7 +58,7 @@ def main() -> None:
         torn, whole = Path(name) / "torn", Path(name) / "whole"
         kills = left_behind = 0
         while kills < options.kills:
-            if not killed_run(options.model, options.audio, torn, draw.uniform(0, 2)):
+            if not killed_run(options.model, options.audio, torn, draw.uniform(0, 0.6)):
                 break
             kills += 1
             counted = {path.name for path in (torn / "files").glob("part-*")}

@@ -1,6 +1,5 @@
 """An audio file as blocks of mono samples at the model's rate, in constant memory."""
 
-import errno
 import os
 import re
 import stat
@@ -185,19 +184,18 @@ def probe(path: Path) -> AudioInfo:
 
 def _open(path: Path) -> FileIO:
     try:
-        # Without O_NONBLOCK, opening a pipe named like audio would wait for its writer for ever.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        status = path.stat()
+        # To open a pipe would wait for its writer, and to open a device may set it to work.
+        if not stat.S_ISREG(status.st_mode):
+            raise AudioError(
+                Kind.NOT_A_FILE, "a pipe, socket, device or folder, not a regular file"
+            )
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # should it be one by now
     except OSError as error:
-        if error.errno == errno.ENXIO:
-            raise AudioError(Kind.NOT_A_FILE, "a socket, not a regular file") from error
         reason = error.strerror or str(error)
         if path.is_symlink():
             reason += " (a link that leads nowhere)"
         raise AudioError(Kind.UNREADABLE, f"cannot be opened: {reason}") from error
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode):
-        os.close(descriptor)
-        raise AudioError(Kind.NOT_A_FILE, "a pipe, device or folder, not a regular file")
     if status.st_size == 0:
         os.close(descriptor)
         raise AudioError(Kind.EMPTY, "the file has 0 bytes")
