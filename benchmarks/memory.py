@@ -3,8 +3,8 @@
     python benchmarks/memory.py MODEL_DIR [--minutes 1 60 600] [--files 1000 10000 100000]
 
 Every row is a run in a process of its own, with one worker: white noise at 16 kHz and 16 bits; many
-files are of 0.1 s, links to one in each folder. The worker decodes, embeds and writes; the main process walks the
-folder and hands over the files.
+files are of 0.1 s, links to one in each folder. The worker decodes, embeds and writes; the main
+process walks the folder and hands over the files.
 """
 
 import argparse
