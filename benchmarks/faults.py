@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from embedkit.extraction import extract
+from embedkit.extraction import Settings, extract
 from embedkit.store import EmbeddingTable, writer
 
 writer.PART_SECONDS = 0.1  # the workers import this module too
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.run:
-        extract(options.audio, options.model, options.run, workers=2)
+        extract(options.audio, options.model, options.run, Settings(workers=2))
         return
     draw = random.Random(0)
     with tempfile.TemporaryDirectory() as name:
@@ -64,8 +64,8 @@ def main() -> None:
             counted = {path.name for path in (torn / "files").glob("part-*")}
             files = [path for path in torn.glob("*/*part-*") if path.name not in counted]
             left_behind += bool(files)
-        extract(options.audio, options.model, torn, workers=2)
-        extract(options.audio, options.model, whole, workers=2)
+        extract(options.audio, options.model, torn, Settings(workers=2))
+        extract(options.audio, options.model, whole, Settings(workers=2))
         found, expected = EmbeddingTable.open(torn), EmbeddingTable.open(whole)
         assert found.journal == expected.journal
         rows, wanted = found.rows(), expected.rows()

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from embedkit.extraction import extract
+from embedkit.extraction import Settings, extract
 from embedkit.extraction.worker import peak_memory
 
 
@@ -48,7 +48,7 @@ def peaks(kind: str, size: int, model: Path) -> tuple[float, float]:
         audio = Path(name) / "audio"
         audio.mkdir()
         {"minutes": one_file, "files": many_files}[kind](audio, size)
-        done = extract(audio, model, Path(name) / "embeddings", workers=1)
+        done = extract(audio, model, Path(name) / "embeddings", Settings(workers=1))
         assert done.files == (size if kind == "files" else 1)
         assert not done.errors
         return done.peak_bytes / 2**20, peak_memory() / 2**20

@@ -92,7 +92,7 @@ class System:
 def ours(model: Path, runtime: str | None, workers: int) -> System:
     """A model folder, through `extract`."""
     from embedkit.checkpoint import load_config
-    from embedkit.extraction import extract
+    from embedkit.extraction import Settings, extract
     from embedkit.models import build_model
 
     config = load_config(model)
@@ -106,7 +106,7 @@ def ours(model: Path, runtime: str | None, workers: int) -> System:
 
     def embed(root: Path) -> tuple[int, int]:
         with tempfile.TemporaryDirectory() as name:
-            run = extract(root, model, Path(name), workers=workers, **options)
+            run = extract(root, model, Path(name), Settings(workers=workers, **options))
         if run.failures:
             raise ValueError(run.failures[0].message)
         return run.rows, network.embedding_size

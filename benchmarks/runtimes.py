@@ -26,7 +26,7 @@ from embedkit.backends import classify
 from embedkit.backends.labels import join_labels
 from embedkit.backends.splits import published_folds
 from embedkit.bench.extraction import processor_name
-from embedkit.extraction import Runtime, extract
+from embedkit.extraction import Runtime, Settings, extract
 from embedkit.models.extractor import Extractor
 from embedkit.runtime import prepare
 from embedkit.store import EmbeddingTable, Rows
@@ -68,7 +68,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 def accuracy(model: Path, data: Path, folder: Path, runtime: Runtime) -> tuple[int, int, Rows]:
     """Clips named right, of how many, and the rows."""
-    extract(data, model, folder, runtime=runtime)
+    extract(data, model, folder, Settings(runtime=runtime))
     table = EmbeddingTable.open(folder)
     labelled = join_labels(table, str(data / "meta.csv"))
     done = classify.evaluate(labelled, list(published_folds(labelled)), c=0.1)

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -91,45 +91,38 @@ def extract(
     Example: embedkit extract sounds/ --model model --out embeddings
     """
     from embedkit.audio.decode import Channel
-    from embedkit.extraction import Shard, estimate
+    from embedkit.extraction import Settings, Shard, estimate
     from embedkit.extraction import extract as extract_here
     from embedkit.extraction.cluster import extract_on_ray
     from embedkit.runtime import Runtime
 
-    run: Callable[..., Extraction] = extract_here
-    settings: dict[str, Any] = {
-        "runtime": None if runtime is None else Runtime.parse(runtime),
-        "dim": dim,
-        "hop_s": hop,
-        "batch_size": batch_size,
-        "workers": workers,
-        "channel": Channel.parse(channel),
-        "device": device,
-        "shard": Shard.parse(shard),
-        "timeout": timeout,
-    }
     if address is not None and engine is not Engine.RAY:
         raise UsageError("--address is for --engine ray")
     if engine is Engine.RAY and (workers is not None or shard != "1/1"):
         raise UsageError("--engine ray cuts the work by itself: leave out --workers and --shard")
+    settings = Settings(
+        runtime=None if runtime is None else Runtime.parse(runtime),
+        dim=dim,
+        hop_s=hop,
+        batch_size=batch_size,
+        workers=workers,
+        channel=Channel.parse(channel),
+        device=device,
+        shard=Shard.parse(shard),
+        refresh=refresh,
+        retry_errors=retry_errors,
+        timeout=timeout,
+        max_errors=max_errors,
+    )
     if dry_run:
-        _show_estimate(estimate(audio_dir, model, out, **settings), json)
+        _show_estimate(estimate(audio_dir, model, out, settings), json)
         return
+    run: Callable[..., Extraction] = extract_here
     if engine is Engine.RAY:
-        del settings["workers"], settings["shard"]
         run = partial(extract_on_ray, address=address)
     try:
         with extraction_progress() as report:
-            done = run(
-                audio_dir,
-                model,
-                out,
-                **settings,
-                refresh=refresh,
-                retry_errors=retry_errors,
-                max_errors=max_errors,
-                report=report,
-            )
+            done = run(audio_dir, model, out, settings, report)
     except KeyboardInterrupt:
         message("interrupted; run again to go on")
         raise

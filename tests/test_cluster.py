@@ -14,7 +14,7 @@ from command import run, succeed
 from numpy.typing import NDArray
 
 from embedkit.errors import EmbeddingFolderError
-from embedkit.extraction import extract
+from embedkit.extraction import Settings, extract
 from embedkit.extraction.cluster import extract_on_ray
 from embedkit.store import EmbeddingTable
 
@@ -101,7 +101,7 @@ def test_an_error_of_a_shard_is_the_commands(
     cluster: str, audio: Path, model_dir: Path, tmp_path: Path
 ) -> None:
     emb = tmp_path / "emb"
-    extract(audio, model_dir, emb, hop_s=0.5)
+    extract(audio, model_dir, emb, Settings(hop_s=0.5))
     with pytest.raises(EmbeddingFolderError, match="was made with hop_s"):
         extract_on_ray(audio, model_dir, emb, shards=2)
     refused = run("extract", audio, "--model", model_dir, "--out", emb, "--address", cluster)

@@ -15,7 +15,7 @@ from embedkit.datasets import Manifest, split_validation
 from embedkit.datasets.manifest import targets
 from embedkit.errors import EmbeddingFolderError, UsageError
 from embedkit.evaluation import evaluate, score_file
-from embedkit.extraction import extract
+from embedkit.extraction import Settings, extract
 from embedkit.models import FAMILIES, MODELS, resolve
 from embedkit.models.extractor import Extractor
 from embedkit.query import QueryEmbedder
@@ -138,7 +138,7 @@ def test_a_prefix_of_the_stored_vector_is_the_smaller_embedding(
 ) -> None:
     root = chirps.clips[0].path.parent
     extract(root, nested, tmp_path / "whole")
-    extract(root, nested, tmp_path / "small", dim=64)
+    extract(root, nested, tmp_path / "small", Settings(dim=64))
     whole, small = rows(tmp_path / "whole"), rows(tmp_path / "small")
     assert whole.keys() == small.keys()
     for clip, vectors in small.items():
@@ -150,7 +150,7 @@ def test_a_prefix_of_the_stored_vector_is_the_smaller_embedding(
     expected = np.average(small[chirps.clips[0].path.name], axis=0, weights=weights)
     np.testing.assert_allclose(query, expected, rtol=1e-4, atol=1e-6)
     with pytest.raises(EmbeddingFolderError, match="embedding_size"):
-        extract(root, nested, tmp_path / "small", dim=96)
+        extract(root, nested, tmp_path / "small", Settings(dim=96))
 
 
 def test_each_size_classifies_by_its_own_head(chirps: Manifest, nested: Path) -> None:
@@ -174,7 +174,7 @@ def test_a_size_that_was_not_trained_is_refused(
     with pytest.raises(UsageError, match=message):
         Extractor.load(nested, dim=100)
     with pytest.raises(UsageError, match=message):
-        extract(chirps.clips[0].path.parent, nested, tmp_path / "embeddings", dim=100)
+        extract(chirps.clips[0].path.parent, nested, tmp_path / "embeddings", Settings(dim=100))
     assert not (tmp_path / "embeddings").exists()
     with pytest.raises(UsageError, match="the model has embeddings of 64, not of 32"):
         Extractor.load(model_dir, dim=32)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from embedkit.audio.decode import Channel, decode
 from embedkit.errors import AudioError, EmbeddingFolderError, Kind, UsageError
-from embedkit.extraction import Extraction, extract
+from embedkit.extraction import Extraction, Settings, extract
 from embedkit.models.extractor import Extractor
 from embedkit.query import QueryEmbedder
 from embedkit.store import (
@@ -139,7 +139,7 @@ def snapshot(folder: Path) -> dict[str, int]:
 def done(root: Path, model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder after a run that nothing disturbed."""
     folder = tmp_path_factory.mktemp("done") / "emb"
-    run = extract(root, model_dir, folder, batch_size=5)
+    run = extract(root, model_dir, folder, Settings(batch_size=5))
     assert (run.files, run.already_done, run.skipped) == (len(EXPECTED), 0, 1)
     assert sorted(record.clip for record in run.failures) == sorted(
         clip for clip, (kind, _) in EXPECTED.items() if kind
@@ -174,7 +174,7 @@ def test_vectors_tell_clips_apart_far_beyond_the_tolerance(single):
 def test_batched_and_parallel_equals_one_clip_at_a_time(
     root, model_dir, single, tmp_path, batch_size, workers
 ):
-    extract(root, model_dir, tmp_path / "emb", batch_size=batch_size, workers=workers)
+    extract(root, model_dir, tmp_path / "emb", Settings(batch_size=batch_size, workers=workers))
     check_equal(read(tmp_path / "emb"), single)
     shards = {path.name.split("-")[1] for path in (tmp_path / "emb/files").iterdir()}
     assert len(shards) == workers
@@ -234,7 +234,7 @@ def test_going_on_with_another_setting_is_refused_by_its_name(
     before = snapshot(done)
     seed = change.pop("seed", None)
     with pytest.raises(EmbeddingFolderError, match=f"was made with {name} "):
-        extract(root, model_dir if seed is None else save_model(seed), done, **change)
+        extract(root, model_dir if seed is None else save_model(seed), done, Settings(**change))
     assert snapshot(done) == before
 
 
@@ -248,7 +248,7 @@ def test_a_setting_out_of_range_is_refused_before_anything_is_written(
     small, model_dir, tmp_path, change
 ):
     with pytest.raises(UsageError):
-        extract(small, model_dir, tmp_path / "emb", **change)
+        extract(small, model_dir, tmp_path / "emb", Settings(**change))
     assert not (tmp_path / "emb").exists()
 
 
@@ -267,7 +267,7 @@ def test_a_folder_that_another_run_is_writing_is_refused(small, model_dir, tmp_p
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from embedkit.extraction import Extraction, extract
+from embedkit.extraction import Extraction, Settings, extract
 from embedkit.store import writer
 
 renamed = 0
@@ -284,7 +284,7 @@ def rename_or_die(temporary, path):
 writer.PART_SECONDS = 0  # a part for each file
 writer.publish = rename_or_die
 if __name__ == "__main__":
-    extract(*map(Path, sys.argv[1:]), batch_size=2, workers=1)
+    extract(*map(Path, sys.argv[1:]), Settings(batch_size=2, workers=1))
 """
 
 
@@ -323,7 +323,7 @@ def test_a_run_interrupted_by_ctrl_c_and_run_again_gives_the_rows_of_a_whole_run
 
     emb = tmp_path / "emb"
     with pytest.raises(KeyboardInterrupt):
-        extract(small, model_dir, emb, batch_size=2, report=interrupt)
+        extract(small, model_dir, emb, Settings(batch_size=2), interrupt)
     run = extract(small, model_dir, emb)
     assert run.already_done + run.files == 6
     check_equal(read(emb), whole.rows())
@@ -335,7 +335,7 @@ def test_overlapping_segments_equal_windows_cut_by_hand(
     small, model_dir, extractor, tmp_path, hop_s
 ):
     path = small / "5.wav"
-    extract(path, model_dir, tmp_path / "emb", hop_s=hop_s)
+    extract(path, model_dir, tmp_path / "emb", Settings(hop_s=hop_s))
     sound, hop = waveform(path), round(hop_s * RATE)
     number = 1 + math.ceil((len(sound) - RATE) / hop)
     starts = np.arange(number) * hop
@@ -357,7 +357,7 @@ def test_the_channel_asked_for_is_embedded_and_files_without_it_say_so(
     sounds = [make_sound(1, seed=seed) for seed in (1, 2)]
     write_audio(tmp_path / "in/both.wav", np.stack(sounds, axis=1), subtype="FLOAT")
     write_audio(tmp_path / "in/mono.wav", sounds[0], subtype="FLOAT")
-    extract(tmp_path / "in", model_dir, tmp_path / "emb", channel=Channel.parse("right"))
+    extract(tmp_path / "in", model_dir, tmp_path / "emb", Settings(channel=Channel.parse("right")))
     table = EmbeddingTable.open(tmp_path / "emb")
     kinds = [(record.clip, record.kind) for record in table.journal]
     assert kinds == [("both.wav", ""), ("mono.wav", Kind.NO_CHANNEL)]
@@ -377,7 +377,7 @@ def test_a_query_uses_the_hop_and_the_channel_of_the_folder(
     tmp_path, model_dir, make_sound, write_audio
 ):
     path = write_audio(tmp_path / "in/a.wav", make_sound(1.7, channels=2))
-    extract(path, model_dir, tmp_path / "emb", hop_s=0.3, channel=Channel.parse("right"))
+    extract(path, model_dir, tmp_path / "emb", Settings(hop_s=0.3, channel=Channel.parse("right")))
     table = EmbeddingTable.open(tmp_path / "emb")
     found = QueryEmbedder(table.provenance).embed(path)
     np.testing.assert_allclose(found, table.clip_vectors()[1][0], rtol=0, atol=TOLERANCE)
@@ -398,7 +398,7 @@ def test_a_whole_run_keeps_other_runs_off_whatever_their_number_of_workers(
     root: Path, model_dir: Path, tmp_path: Path
 ) -> None:
     with only_run(tmp_path / "emb"), pytest.raises(EmbeddingFolderError, match="another run"):
-        extract(root, model_dir, tmp_path / "emb", workers=3)
+        extract(root, model_dir, tmp_path / "emb", Settings(workers=3))
 
 
 def test_workers_end_with_a_parent_that_is_killed(
@@ -407,8 +407,10 @@ def test_workers_end_with_a_parent_that_is_killed(
     for seed in range(40):
         write_audio(tmp_path / "audio" / f"{seed}.wav", make_sound(5, seed=seed))
     emb = tmp_path / "emb"
-    code = "import sys; from pathlib import Path; from embedkit.extraction import extract\n"
-    code += "if __name__ == '__main__': extract(*map(Path, sys.argv[1:]), workers=2)"
+    code = (
+        "import sys; from pathlib import Path; from embedkit.extraction import Settings, extract\n"
+    )
+    code += "if __name__ == '__main__': extract(*map(Path, sys.argv[1:]), Settings(workers=2))"
     script = tmp_path / "run.py"  # a spawned worker imports its parent's main module
     script.write_text(code)
     places = map(str, (tmp_path / "audio", model_dir, emb))

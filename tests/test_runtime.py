@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from embedkit.checkpoint import ModelConfig, save_calibration
 from embedkit.config import Activation, FeatureSpec, FrontEnd, SegmentSpec, TrainSpec
 from embedkit.errors import EmbeddingFolderError, EmbedkitError, ModelFolderError, UsageError
-from embedkit.extraction import extract
+from embedkit.extraction import Settings, extract
 from embedkit.models import resolve
 from embedkit.models.extractor import Extractor
 from embedkit.query import QueryEmbedder
@@ -213,7 +213,7 @@ def test_the_runtime_is_recorded_gone_on_with_and_used_for_queries(
 ) -> None:
     audio, emb = tmp_path / "audio", tmp_path / "emb"
     path = write_audio(audio / "a.wav", make_sound(2))
-    extract(audio, quantised, emb, runtime=Runtime.ONNX_INT8)
+    extract(audio, quantised, emb, Settings(runtime=Runtime.ONNX_INT8))
     write_audio(audio / "b.wav", make_sound(2, seed=1))
     extract(audio, quantised, emb)
     table = EmbeddingTable.open(emb)
@@ -226,7 +226,7 @@ def test_the_runtime_is_recorded_gone_on_with_and_used_for_queries(
     exact = Extractor.load(quantised).embed(make_sound(2)).mean(axis=0)
     assert np.abs(query - exact).max() > 1e-4
     with pytest.raises(EmbeddingFolderError, match="was made with fingerprint"):
-        extract(audio, quantised, emb, runtime=Runtime.TORCH)
+        extract(audio, quantised, emb, Settings(runtime=Runtime.TORCH))
 
 
 def test_the_command_exports_and_says_how_near_it_is(model: Path, tmp_path: Path) -> None:

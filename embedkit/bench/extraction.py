@@ -14,15 +14,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from embedkit.audio.decode import MIX, Samples, decode
+from embedkit.audio.decode import Samples, decode
 from embedkit.audio.features import front_end
 from embedkit.audio.files import find_audio
 from embedkit.audio.segments import cut, stack
 from embedkit.checkpoint import load_config
 from embedkit.errors import AudioError, UsageError
-from embedkit.extraction import Extraction, Runtime, extract
+from embedkit.extraction import Extraction, Runtime, Settings, extract
 from embedkit.extraction.collection import WHOLE, AudioCollection
-from embedkit.extraction.run import count_processors, make_job
+from embedkit.extraction.run import make_job
 from embedkit.extraction.worker import Job
 from embedkit.models import count_macs
 from embedkit.store import EmbeddingWriter, FileRecord
@@ -88,24 +88,12 @@ def measure_extraction(
         UsageError: nothing below `root` can be decoded.
     """
     config = load_config(model)
-    processors = count_processors()
-    processes = workers or processors
-    threads = max(1, processors // processes)
+    settings = Settings(runtime=runtime, batch_size=batch_size, workers=workers)
     paths = find_audio(root).paths
+    processes, threads = settings.share_processors(len(paths))
     with tempfile.TemporaryDirectory(prefix="embedkit-") as folder:
         scratch = Path(folder)
-        job = make_job(
-            AudioCollection(root, WHOLE),
-            model,
-            scratch / "stages",
-            scratch,
-            runtime=runtime,
-            dim=None,
-            hop_s=None,
-            batch_size=batch_size,
-            channel=MIX,
-            device="cpu",
-        )
+        job = make_job(AudioCollection(root, WHOLE), model, scratch / "stages", scratch, settings)
         sample = _sample(job, paths)
         stages = {}
         context = get_context("forkserver")
@@ -117,8 +105,7 @@ def measure_extraction(
         # Features and network were timed as one.
         stages["network"] = 1 / (1 / stages["network"] - 1 / stages["features"])
         runs = [
-            _whole_run(root, model, scratch / f"run-{n}", job, processes, report)
-            for n in range(repeats)
+            _whole_run(root, model, scratch / f"run-{n}", settings, report) for n in range(repeats)
         ]
         speed, startup_s, peak_bytes = sorted(runs)[repeats // 2]
     macs = count_macs(config.model, config.feature_shape)
@@ -258,8 +245,7 @@ def _whole_run(
     root: Path,
     model: Path,
     folder: Path,
-    job: Job,
-    workers: int,
+    settings: Settings,
     report: Callable[[Extraction], None],
 ) -> tuple[float, float, int]:
     """Rate, seconds until the first batch, and peak memory of a run."""
@@ -272,15 +258,7 @@ def _whole_run(
             first = time.perf_counter(), run.audio_s
         report(run)
 
-    done = extract(
-        root,
-        model,
-        folder,
-        runtime=job.program.runtime,
-        batch_size=job.batch_size,
-        workers=workers,
-        report=watch,
-    )
+    done = extract(root, model, folder, settings, watch)
     if first is None:
         raise UsageError(f"{root}: no audio to measure with")
     ended = time.perf_counter()

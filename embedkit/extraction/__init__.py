@@ -3,6 +3,7 @@
 from embedkit.extraction.collection import Shard
 from embedkit.extraction.estimate import Estimate, estimate
 from embedkit.extraction.run import Extraction, extract
+from embedkit.extraction.settings import Settings
 from embedkit.runtime import Runtime
 
-__all__ = ["Estimate", "Extraction", "Runtime", "Shard", "estimate", "extract"]
+__all__ = ["Estimate", "Extraction", "Runtime", "Settings", "Shard", "estimate", "extract"]

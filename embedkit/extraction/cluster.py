@@ -3,6 +3,7 @@
 import importlib
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from embedkit.errors import EmbedkitError, UsageError, require
 from embedkit.extraction.collection import Shard
 from embedkit.extraction.local import EXAMPLES
 from embedkit.extraction.run import Extraction, extract
+from embedkit.extraction.settings import DEFAULTS, Settings
 
 SHARDS_PER_PROCESSOR = 4  # so that processors that are done early take another
 
@@ -17,9 +19,7 @@ SHARDS_PER_PROCESSOR = 4  # so that processors that are done early take another
 class ShardRun:
     """What an actor of Ray Data does: a run for each shard that it is given."""
 
-    def __init__(
-        self, places: tuple[Path, Path, Path], count: int, settings: dict[str, Any]
-    ) -> None:
+    def __init__(self, places: tuple[Path, Path, Path], count: int, settings: Settings) -> None:
         self._places = places
         self._count = count
         self._settings = settings
@@ -27,10 +27,10 @@ class ShardRun:
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         """Embed the files of a shard; its rows go to the disk from here, counts to the driver."""
         [number] = batch["id"].tolist()
-        shard = Shard(number + 1, self._count)
+        settings = replace(self._settings, shard=Shard(number + 1, self._count))
         result: Extraction | Exception
         try:
-            result = extract(*self._places, shard=shard, workers=1, **self._settings)
+            result = extract(*self._places, settings)
         except (EmbedkitError, OSError) as error:
             result = error  # raised, it would come back as Ray's
         return {"result": [result]}
@@ -40,11 +40,11 @@ def extract_on_ray(
     root: Path,
     model: Path,
     folder: Path,
+    settings: Settings = DEFAULTS,
+    report: Callable[[Extraction], None] = lambda run: None,
     *,
     address: str | None = None,
     shards: int | None = None,
-    report: Callable[[Extraction], None] = lambda run: None,
-    **settings: Any,
 ) -> Extraction:
     """Embed a collection on all machines of a Ray cluster.
 
@@ -55,10 +55,10 @@ def extract_on_ray(
         root: folder of audio.
         model: the model folder.
         folder: the embedding folder.
+        settings: as for `extract`; `shard` and `workers` are given by Ray's part.
+        report: called whenever a shard is done.
         address: of the cluster; by default that of this environment, or a new one on this machine.
         shards: how many to cut the collection into; by default four for each processor.
-        report: called whenever a shard is done.
-        settings: as for `extract`.
 
     Raises:
         UsageError: Ray is not installed, or fewer than one shard.
@@ -77,7 +77,7 @@ def extract_on_ray(
     places = (root.resolve(), model.resolve(), folder.resolve())
     runs = data.range(count, override_num_blocks=count).map_batches(
         ShardRun,
-        fn_constructor_args=(places, count, settings),
+        fn_constructor_args=(places, count, replace(settings, workers=1)),
         batch_size=1,
         num_cpus=1,
         concurrency=(1, max(1, processors)),

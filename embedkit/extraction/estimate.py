@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from embedkit.audio.decode import MIX, Channel
-from embedkit.extraction.collection import WHOLE, AudioCollection, Shard, Task
+from embedkit.extraction.collection import AudioCollection, Task
 from embedkit.extraction.local import Progress, run_local
-from embedkit.extraction.run import count_processors, make_job
-from embedkit.runtime import Runtime
+from embedkit.extraction.run import make_job
+from embedkit.extraction.settings import DEFAULTS, Settings
 from embedkit.store import FILES_SCHEMA, MANIFEST, EmbeddingTable, start_folder
 
 SAMPLE = 64  # files
@@ -55,21 +54,7 @@ class _EnoughError(Exception):
     """The sample has told what it can."""
 
 
-def estimate(
-    root: Path,
-    model: Path,
-    folder: Path,
-    *,
-    runtime: Runtime | None = None,
-    dim: int | None = None,
-    hop_s: float | None = None,
-    batch_size: int = 8,
-    workers: int | None = None,
-    channel: Channel = MIX,
-    device: str = "cpu",
-    shard: Shard = WHOLE,
-    timeout: float = 300.0,
-) -> Estimate:
+def estimate(root: Path, model: Path, folder: Path, settings: Settings = DEFAULTS) -> Estimate:
     """Tell what `extract` would do with the same settings, and do nothing.
 
     Files drawn at random are embedded into a folder that goes again; audio and time of the others
@@ -78,30 +63,17 @@ def estimate(
     Raises:
         UsageError, ModelFolderError, EmbeddingFolderError: as `extract`.
     """
-    collection = AudioCollection(root, shard)
+    collection = AudioCollection(root, settings.shard)
     with tempfile.TemporaryDirectory(prefix="embedkit-") as name:
-        job = make_job(
-            collection,
-            model,
-            folder,
-            Path(name),
-            runtime=runtime,
-            dim=dim,
-            hop_s=hop_s,
-            batch_size=batch_size,
-            channel=channel,
-            device=device,
-        )
+        job = make_job(collection, model, folder, Path(name), settings)
         journal: pa.Table = FILES_SCHEMA.empty_table()
         if (folder / MANIFEST).exists():
             start_folder(folder, job.provenance)  # refuses other settings
             journal = EmbeddingTable.open(folder).journal_table()
         survey = collection.survey(journal)
         sample = _draw(collection.tasks(set(journal["clip"].to_pylist())))
-        tried = Progress()
+        tried = Progress(total_files=len(sample))
         started = time.monotonic()
-        processors = count_processors()
-        count = min(workers or processors, len(sample))
         speed = 0.0
         begun: tuple[float, float] | None = None
 
@@ -115,17 +87,10 @@ def estimate(
             if now - started > SECONDS and tried.bytes:
                 raise _EnoughError
 
+        aside = replace(job, folder=Path(name) / "embeddings")
+        without_end = replace(settings, max_errors=None)
         with suppress(_EnoughError):
-            run_local(
-                replace(job, folder=Path(name) / "embeddings"),
-                iter(sample),
-                tried,
-                shards=list(range(count)),
-                threads=max(1, processors // max(1, count)),
-                timeout=timeout,
-                max_errors=None,
-                report=watch,
-            )
+            run_local(aside, iter(sample), tried, without_end, watch)
         speed = speed or tried.audio_s / (time.monotonic() - started)  # all came at once
     files = survey.new
     audio_s = tried.audio_s / max(1, tried.bytes) * survey.new_bytes

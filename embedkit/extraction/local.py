@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from embedkit.errors import EmbedkitError, Kind
 from embedkit.extraction.collection import Task
+from embedkit.extraction.settings import Settings
 from embedkit.extraction.worker import Advance, Decoding, Job, Message, Tasks, run_worker
 from embedkit.store import EmbeddingTable, FileRecord
 from embedkit.workers import end_with_parent
@@ -77,23 +78,16 @@ def run_local(
     job: Job,
     tasks: Iterator[Task],
     progress: Progress,
-    *,
-    shards: list[int],
-    threads: int,
-    timeout: float,
-    max_errors: int | None,
+    settings: Settings,
     report: Callable[[], None],
 ) -> None:
-    """Embed files in a process for each shard.
+    """Embed files in worker processes, each with a shard of the embedding folder for itself.
 
     Args:
         job: what all workers do.
         tasks: the files; taken as the workers need them.
-        progress: is kept up to date.
-        shards: of the embedding folder, one for each worker.
-        threads: that a worker's network may use.
-        timeout: seconds without a sign from a worker that is decoding, after which it is killed.
-        max_errors: how many files may fail before no other is begun.
+        progress: is kept up to date; its `total_files` is how many tasks there are.
+        settings: how many workers, and when to give up one of them, or all.
         report: called whenever there is something new, and ten times a second.
 
     Raises:
@@ -124,7 +118,11 @@ def run_local(
         given_back.extend(worker.given_back(kind, f"the decoder {reason}", progress))
         workers[workers.index(worker)] = _Worker(job, worker.shard, threads)
 
-    workers = [_Worker(job, shard, threads) for shard in shards]
+    count, threads = settings.share_processors(progress.total_files)
+    # Runs on other shares of the collection write the shards between.
+    first, step = settings.shard.number - 1, settings.shard.count
+    workers = [_Worker(job, first + step * number, threads) for number in range(count)]
+    max_errors, timeout = settings.max_errors, settings.timeout
     try:
         while workers:
             progress.stopped |= max_errors is not None and progress.errors.total() >= max_errors

@@ -1,0 +1,70 @@
+"""What a user decides about a run."""
+
+import os
+from dataclasses import dataclass
+
+from embedkit.audio.decode import MIX, Channel
+from embedkit.errors import UsageError
+from embedkit.extraction.collection import WHOLE, Shard
+from embedkit.runtime import Runtime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How a collection is embedded.
+
+    Attributes:
+        runtime: what executes the network; by default what made the folder, in a new one ONNX
+            Runtime on a CPU and torch on any other device.
+        dim: size of the embedding, where the model was trained for several.
+        hop_s: between two segments; the model's own by default.
+        batch_size: segments that the network takes at a time.
+        workers: processes; by default one for each processor. The vectors do not depend on it.
+        channel: of the files.
+        device: where torch computes.
+        shard: the share of the collection that the run embeds; others may run beside it.
+        refresh: embed files anew that have changed, and take out those that have vanished.
+        retry_errors: try the files again that have failed.
+        timeout: seconds that a decoder may take over nothing, after which it is given up.
+        max_errors: how many files may fail before the run stops.
+
+    Raises:
+        UsageError: one of them is out of range.
+    """
+
+    runtime: Runtime | None = None
+    dim: int | None = None
+    hop_s: float | None = None
+    batch_size: int = 8
+    workers: int | None = None
+    channel: Channel = MIX
+    device: str = "cpu"
+    shard: Shard = WHOLE
+    refresh: bool = False
+    retry_errors: bool = False
+    timeout: float = 300.0
+    max_errors: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "workers", "max_errors"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"{name.replace('_', ' ')} {value}: at least 1")
+        if self.timeout <= 0:
+            raise UsageError(f"timeout {self.timeout:g}: above 0")
+
+    def share_processors(self, files: int) -> tuple[int, int]:
+        """How many workers so many files are worth, and how many threads each may use."""
+        processors = count_processors()
+        workers = min(self.workers or processors, files)
+        return workers, max(1, processors // max(1, workers))
+
+
+DEFAULTS = Settings()
+
+
+def count_processors() -> int:
+    """Processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
