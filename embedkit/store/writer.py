@@ -33,7 +33,7 @@ from embedkit.store.folder import remove_shard_leftovers
 PART_SECONDS = 60.0
 PART_BYTES = 64 * 2**20
 PART_FILES = 10_000
-ROW_GROUP_BYTES = 16 * 2**20
+ROW_GROUP_BYTES = 4 * 2**20
 
 LOCK_TIMEOUT = 5.0  # seconds: another run looks for leftovers of the shard in less
 
@@ -152,7 +152,10 @@ class EmbeddingWriter:
     def _flush(self) -> None:
         if self._writer is None:
             self._writer = pq.ParquetWriter(
-                temporary_name(self._path(ROWS)), self._schema, compression="zstd"
+                temporary_name(self._path(ROWS)),
+                self._schema,
+                compression="zstd",
+                use_dictionary=["clip"],  # of numbers that never repeat it would be as large
             )
         count = len(self._clips)
         if not count:
