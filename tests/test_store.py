@@ -2,7 +2,9 @@
 
 import json
 import shutil
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from embedkit.store import (
     Provenance,
     read_manifest,
     remove_leftovers,
+    start_folder,
 )
 from embedkit.store import writer as store_writer
 
@@ -214,6 +217,24 @@ OTHER = {
     "channel": "1",
     "runtime": "onnx",
 }
+
+
+def test_runs_that_begin_with_a_folder_at_once_agree_on_its_settings(tmp_path):
+    barrier = threading.Barrier(8)
+
+    def start(hop_s: float, folder: Path) -> float | None:
+        barrier.wait()
+        try:
+            start_folder(folder, replace(PROVENANCE, hop_s=hop_s))
+        except EmbeddingFolderError:
+            return None
+        return hop_s
+
+    with ThreadPoolExecutor(8) as pool:
+        for number in range(50):
+            folder = tmp_path / str(number)
+            begun = set(pool.map(start, [0.5, 1.0] * 4, [folder] * 8)) - {None}
+            assert begun == {read_manifest(folder).hop_s}
 
 
 @pytest.mark.parametrize("name", OTHER)

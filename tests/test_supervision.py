@@ -518,3 +518,6 @@ def test_a_dry_run_foretells_the_run_and_changes_nothing(
     result = json.loads(printed)
     assert (result["files"], result["already_done"]) == (4, CLIPS - 4)
     assert len(EmbeddingTable.open(emb).journal) == CLIPS - 4
+    (root / "7.wav").touch()
+    again = estimate(root, model_dir, emb, Settings(refresh=True))
+    assert (again.files, again.already_done, again.changed) == (5, CLIPS - 5, 1)

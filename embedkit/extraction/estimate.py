@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from embedkit.extraction.collection import AudioCollection, Task
 from embedkit.extraction.local import Progress, run_local
-from embedkit.extraction.run import make_job
+from embedkit.extraction.run import known_again, make_job
 from embedkit.extraction.settings import DEFAULTS, Settings
 from embedkit.store import FILES_SCHEMA, MANIFEST, EmbeddingTable, start_folder
 
@@ -71,7 +71,8 @@ def estimate(root: Path, model: Path, folder: Path, settings: Settings = DEFAULT
             start_folder(folder, job.provenance)  # refuses other settings
             journal = EmbeddingTable.open(folder).journal_table()
         survey = collection.survey(journal)
-        sample = _draw(collection.tasks(set(journal["clip"].to_pylist())))
+        again = known_again(survey, settings)
+        sample = _draw(collection.tasks(set(journal["clip"].to_pylist()) - again.keys()))
         tried = Progress(total_files=len(sample))
         started = time.monotonic()
         speed = 0.0
@@ -92,12 +93,13 @@ def estimate(root: Path, model: Path, folder: Path, settings: Settings = DEFAULT
         with suppress(_EnoughError):
             run_local(aside, iter(sample), tried, without_end, watch)
         speed = speed or tried.audio_s / (time.monotonic() - started)  # all came at once
-    files = survey.new
-    audio_s = tried.audio_s / max(1, tried.bytes) * survey.new_bytes
+    files = survey.new + len(again)
+    size = survey.new_bytes + sum(again.values())
+    audio_s = tried.audio_s / max(1, tried.bytes) * size
     return Estimate(
         files=files,
-        bytes=survey.new_bytes,
-        already_done=survey.known,
+        bytes=size,
+        already_done=survey.known - len(again),
         changed=len(survey.changed),
         vanished=len(survey.vanished),
         skipped=survey.skipped,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from embedkit.checkpoint import load_config
 from embedkit.errors import EmbeddingFolderError, UsageError
-from embedkit.extraction.collection import AudioCollection
+from embedkit.extraction.collection import AudioCollection, Survey
 from embedkit.extraction.local import Progress, run_local
 from embedkit.extraction.settings import DEFAULTS, Settings
 from embedkit.extraction.worker import Job
@@ -77,9 +77,7 @@ def extract(
             remove_leftovers(folder)
             journal = EmbeddingTable.open(folder).journal_table()
             survey = collection.survey(journal)
-            again = (survey.changed if settings.refresh else {}) | (
-                survey.failed if settings.retry_errors else {}
-            )
+            again = known_again(survey, settings)
             if settings.refresh:
                 if survey.vanished and not survey.known:
                     raise UsageError(
@@ -101,6 +99,12 @@ def extract(
             known = set(journal["clip"].to_pylist()) - again.keys()
             run_local(job, collection.tasks(known), run, settings, lambda: report(run))
     return run
+
+
+def known_again(survey: Survey, settings: Settings) -> dict[str, int]:
+    """Sizes of the files that the folder has and that are embedded all the same, by clip."""
+    again = dict(survey.changed) if settings.refresh else {}
+    return again | survey.failed if settings.retry_errors else again
 
 
 def make_job(

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, get_origin, get_type_hints
 
 import pyarrow as pa
+from filelock import FileLock
 
 from embedkit import __version__
 from embedkit.errors import EmbeddingFolderError
@@ -113,8 +114,15 @@ def start_folder(folder: Path, provenance: Provenance) -> None:
     Raises:
         EmbeddingFolderError: it has others, or the folder is in use for something else.
     """
+    if not (folder / MANIFEST).exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".manifest-lock"):  # many runs may begin with it at once
+            _write_manifest(folder, provenance)
+    read_manifest(folder).check_same(provenance, folder)
+
+
+def _write_manifest(folder: Path, provenance: Provenance) -> None:
     if (folder / MANIFEST).exists():
-        read_manifest(folder).check_same(provenance, folder)
         return
     if any(not path.name.startswith(".") for path in folder.glob("*")):
         raise EmbeddingFolderError(
