@@ -25,6 +25,7 @@ from embedkit.config import Activation, FeatureSpec, SegmentSpec, TrainSpec
 from embedkit.models import FAMILIES, resolve
 from embedkit.models.extractor import Extractor
 from embedkit.training.features import SHARDS, Features
+from embedkit.training.objective import Classification
 from embedkit.training.parallel import Processes
 from embedkit.training.trainer import Trainer
 
@@ -84,7 +85,12 @@ def measure(name: str, features: Features, steps: int, folder: Path) -> tuple[fl
     targets = np.random.default_rng(0).random((int(features.clip[-1]) + 1, model.classes)) < 0.01
     wanted = [targets.astype(np.float32)] * 2
     bare = InMemory(features, features.rows(np.arange(spec.batch_size)))
-    trainer = Trainer(extractor, [features, features], wanted, folder, Processes())
+    trainer = Trainer(
+        extractor,
+        Classification([features, features], wanted, config.activation),
+        folder,
+        Processes(),
+    )
     seconds: dict[bool, list[float]] = {True: [], False: []}
     for block in range(2 * steps // BLOCK):
         cached = block % 2 == 0

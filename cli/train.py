@@ -16,12 +16,12 @@ from embedkit.config import (
     SegmentSpec,
     TrainSpec,
 )
-from embedkit.errors import UsageError
 from embedkit.progress import untracked
 
 from ._app import app
 from ._data import Data, Dataset, Root, read
 from ._output import Device, Json, print_json, report_failures, track
+from ._training import Cache, FeatureWorkers, Resume, TensorBoard, sizes
 
 RECIPE = TrainSpec()
 FEATURES = FeatureSpec()
@@ -50,20 +50,10 @@ def train(
     hold_out_fold: Annotated[
         str, typer.Option(help="A fold that is neither trained on nor validated with.")
     ] = RECIPE.hold_out_fold,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where it was interrupted.")
-    ] = False,
-    cache: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of features to use and to keep, shared by trainings with one front-end.",
-            show_default="in the model folder, until the training ends",
-        ),
-    ] = None,
-    workers: Annotated[int, typer.Option(help="Processes that compute features.", min=1)] = 1,
-    tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Also write for TensorBoard.")
-    ] = False,
+    resume: Resume = False,
+    cache: Cache = None,
+    workers: FeatureWorkers = 1,
+    tensorboard: TensorBoard = False,
     device: Device = "cpu",
     epochs: Annotated[int, paper()] = RECIPE.epochs,
     batch_size: Annotated[int, paper(help="Segments.")] = RECIPE.batch_size,
@@ -141,7 +131,7 @@ def train(
     from embedkit.training import train as run
     from embedkit.training.parallel import is_first
 
-    network = resolve(model, dim=dim, dims=_sizes(dims), dropout=dropout)
+    network = resolve(model, dim=dim, dims=sizes(dims, "--dims"), dropout=dropout)
     if weight_decay is None:
         weight_decay = FAMILIES[network.name].weight_decay
     if not is_first():  # of several processes one speaks
@@ -202,11 +192,3 @@ def train(
             f" validation loss {best['validation_loss']:.3f}"
         )
     report_failures(trained.failures, of=len(manifest.clips))
-
-
-def _sizes(text: str) -> tuple[int, ...]:
-    """Sizes with commas between them."""
-    try:
-        return tuple(int(size) for size in text.split(",") if size.strip())
-    except ValueError as error:
-        raise UsageError(f"--dims {text}: expected sizes such as 64,128,256") from error

@@ -13,7 +13,15 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from embedkit import __version__
-from embedkit.config import Activation, FeatureSpec, FrontEnd, ModelSpec, SegmentSpec, TrainSpec
+from embedkit.config import (
+    Activation,
+    FeatureSpec,
+    FrontEnd,
+    ModelSpec,
+    SegmentSpec,
+    TargetSpec,
+    TrainSpec,
+)
 from embedkit.errors import EmbedkitError, ModelFolderError, UsageError
 from embedkit.files import atomic_write
 
@@ -31,11 +39,15 @@ class ModelConfig:
     segments: SegmentSpec
     training: TrainSpec
     activation: Activation
-    labels: tuple[str, ...]
+    labels: tuple[str, ...] = ()
+    targets: tuple[TargetSpec, ...] = ()
 
     def __post_init__(self) -> None:
-        if len(self.labels) != self.model.classes:
-            raise UsageError(f"{len(self.labels)} labels for {self.model.classes} classes")
+        outputs = len(self.labels) + sum(target.size for target in self.targets)
+        if outputs != self.model.classes:
+            raise UsageError(f"labels and targets for {outputs} of {self.model.classes} outputs")
+        if bool(self.labels) == (self.activation is Activation.NONE):
+            raise UsageError(f"{len(self.labels)} labels and activation {self.activation}")
         length, _ = self.segments.samples(self.features.sample_rate)
         if self.features.kind is not FrontEnd.CQT and self.features.n_fft // 2 >= length:
             raise UsageError(f"an FFT of {self.features.n_fft} in segments of {length} samples")
@@ -63,6 +75,7 @@ class ModelConfig:
             "training": self.training.to_dict(),
             "activation": str(self.activation),
             "labels": list(self.labels),
+            "targets": [target.to_dict() for target in self.targets],
         }
 
     @classmethod
@@ -75,6 +88,8 @@ class ModelConfig:
             training=TrainSpec.from_dict(values["training"]),
             activation=Activation(values["activation"]),
             labels=tuple(str(label) for label in values["labels"]),
+            # Models of before there was distillation have none.
+            targets=tuple(map(TargetSpec.from_dict, values.get("targets", ()))),
         )
 
 

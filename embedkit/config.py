@@ -19,6 +19,14 @@ class Activation(StrEnum):
 
     SOFTMAX = "softmax"  # one label a clip
     SIGMOID = "sigmoid"  # several labels a clip
+    NONE = "none"  # no labels: the outputs are vectors of other extractors
+
+
+class Loss(StrEnum):
+    """How far a vector is from the one that was wanted."""
+
+    MSE = "mse"  # mean squared error
+    COSINE = "cosine"  # 1 - cosine
 
 
 class FrontEnd(StrEnum):
@@ -289,3 +297,25 @@ class TrainSpec(Spec):
         _require(self.weight_decay >= 0, f"weight decay {self.weight_decay}: must not be negative")
         _require(self.mixup >= 0, f"mixup {self.mixup}: must not be negative")
         _require(min(self.time_mask, self.band_mask) >= 0, "SpecAugment masks: not negative")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetSpec(Spec):
+    """Vectors of another extractor that a network learned to give.
+
+    Attributes:
+        name: of the extractor.
+        size: of its vectors.
+        weight: of its loss, beside those of other targets.
+        loss: between the vector and the network's.
+    """
+
+    name: str
+    size: int
+    weight: float = 1.0
+    loss: Loss = Loss.MSE
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "loss", Loss(self.loss))
+        _require(self.size > 0, f"vectors of {self.size} numbers: at least 1")
+        _require(0 < self.weight < inf, f"weight {self.weight}: must be above 0")

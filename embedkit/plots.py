@@ -14,6 +14,7 @@ import unicodedata
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ LEGEND_CHARACTERS = 118  # side by side in a legend of that width
 
 
 def training_curves(epochs: Sequence[Mapping[str, float]]) -> Figure:
-    """Loss on the left; accuracy (where the epochs have one) and mean average precision right."""
+    """Loss on the left; what else the epochs have of the validation set on the right."""
     if not epochs:
         raise ValueError("no epochs to draw")
     figure = Figure(figsize=(WIDTH, 3.4), layout="constrained", facecolor="white")
@@ -50,6 +51,9 @@ def training_curves(epochs: Sequence[Mapping[str, float]]) -> Figure:
         (score, "validation_accuracy", "accuracy", COLOURS[0], "-"),
         (score, "validation_map", "mean average precision", COLOURS[2], "--"),
     ]
+    distilled = [key for key in epochs[0] if key.startswith("validation_r2_")]
+    for key, colour in zip(distilled, cycle(COLOURS), strict=False):
+        curves.append((score, key, f"R2 of {key.removeprefix('validation_r2_')}", colour, "-"))
     words = []
     for axes, key, name, colour, style in curves:
         if key not in epochs[0]:

@@ -137,7 +137,7 @@ def test_a_config_that_is_none_is_refused(
         (lambda c: c.update(features=[1]), "not a model's settings"),
         (lambda c: c.update(activation="relu"), "not a model's settings: 'relu'"),
         (lambda c: c.update(labels=3), "not a model's settings"),
-        (lambda c: c.update(labels=["a", "b"]), "2 labels for 3 classes"),
+        (lambda c: c.update(labels=["a", "b"]), "labels and targets for 2 of 3 outputs"),
         (lambda c: c["training"].update(schedule="steep"), "not a model's settings: 'steep'"),
         (lambda c: c["features"].update(bands="64"), "not a model's settings"),
         (lambda c: c["features"].update(sample_rate=12345), "sample rate 12345: choose one of"),

@@ -22,6 +22,7 @@ from embedkit.query import QueryEmbedder
 from embedkit.store import EmbeddingTable
 from embedkit.training import train
 from embedkit.training.features import compute_features
+from embedkit.training.objective import Classification
 from embedkit.training.parallel import Processes
 from embedkit.training.trainer import Trainer
 
@@ -127,7 +128,12 @@ def test_the_loss_is_summed_over_the_heads_of_all_prefixes(
         total -= logits.log_softmax(dim=1)[range(len(owners)), owners].mean()
     weights = list(extractor.network.parameters())
     expected = torch.autograd.grad(total, weights)
-    trainer = Trainer(extractor, [found, found], [wanted, wanted], tmp_path, Processes())
+    trainer = Trainer(
+        extractor,
+        Classification([found, found], [wanted, wanted], config.activation),
+        tmp_path,
+        Processes(),
+    )
     assert trainer.step(torch.arange(len(found))) == pytest.approx(len(found) * total.item())
     for weight, gradient in zip(weights, expected, strict=True):
         torch.testing.assert_close(weight.grad, gradient, rtol=1e-9, atol=1e-12)

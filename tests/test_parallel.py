@@ -24,6 +24,7 @@ from embedkit.models import MODELS, alexnet, mlp, recurrent, resnet, resolve
 from embedkit.models.extractor import Extractor
 from embedkit.training import train
 from embedkit.training.features import compute_features
+from embedkit.training.objective import Classification
 from embedkit.training.parallel import Processes, join
 from embedkit.training.trainer import METRICS, SCRATCH, Trainer
 
@@ -73,7 +74,9 @@ def gradients(
     mean, std = map(torch.from_numpy, sets[0].mean_and_std())
     extractor = Extractor(config, mean, std).double()
     wanted = targets(chirps.clips, config.labels)
-    trainer = Trainer(extractor, sets, [wanted, wanted], folder, ranks)
+    trainer = Trainer(
+        extractor, Classification(sets, [wanted, wanted], config.activation), folder, ranks
+    )
     found = []
     for batch in BATCHES:
         trainer.step(torch.tensor(batch))

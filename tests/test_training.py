@@ -26,13 +26,14 @@ from embedkit.evaluation import evaluate, score_file
 from embedkit.models import resolve
 from embedkit.models.extractor import Extractor
 from embedkit.progress import Track, untracked
-from embedkit.training import Trained, train, trainer
+from embedkit.training import Trained, objective, train
 from embedkit.training import features as features_module
 from embedkit.training.augment import mix, spec_augment
 from embedkit.training.card import CARD
 from embedkit.training.features import Features, compute_features
 from embedkit.training.loop import CURVES, LEFT_OUT
-from embedkit.training.trainer import METRICS, SCRATCH, make_schedule, validation_figures
+from embedkit.training.objective import validation_figures
+from embedkit.training.trainer import METRICS, SCRATCH, make_schedule
 
 RATE = 16000
 PITCH = {"low": 300, "high": 2500}
@@ -375,7 +376,7 @@ def test_the_saved_model_is_that_of_the_lowest_validation_loss(
     def train_with(*losses: float) -> tuple[bytes, int]:
         values = iter(losses)
         monkeypatch.setattr(
-            trainer,
+            objective,
             "validation_figures",
             lambda *_: {"validation_loss": next(values), "validation_accuracy": 0.0},
         )
@@ -530,7 +531,7 @@ def test_steps_are_adams_with_l2_on_the_cross_entropy_of_the_whole_batch(
     spec = replace(RECIPE, epochs=2, batch_size=99, weight_decay=0.1, beta1=0.8, beta2=0.5)
     falling = iter([2.0, 1.0])  # so that the second epoch's weights are kept
     monkeypatch.setattr(
-        trainer, "validation_figures", lambda *_: {"validation_loss": next(falling)}
+        objective, "validation_figures", lambda *_: {"validation_loss": next(falling)}
     )
     done = train(manifest, tmp_path / "model", **settings, spec=spec)
     config = load_config(tmp_path / "model")

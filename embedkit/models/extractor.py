@@ -92,10 +92,13 @@ class Extractor(nn.Module):
         return embedding[:, : self.embedding_size]
 
     def activate(self, logits: Tensor) -> Tensor:
-        """Scores in [0, 1] of class outputs [B, classes]: softmax or sigmoid, as trained."""
+        """Scores in [0, 1] of class outputs [B, classes]: softmax or sigmoid, as trained.
+
+        Of a distilled model the outputs are vectors, and stay what they are.
+        """
         if self.config.activation is Activation.SOFTMAX:
             return logits.softmax(dim=1)
-        return logits.sigmoid()
+        return logits.sigmoid() if self.config.activation is Activation.SIGMOID else logits
 
     @torch.inference_mode()
     def embed_segments(self, segments: Samples) -> NDArray[np.float32]:
@@ -105,7 +108,16 @@ class Extractor(nn.Module):
 
     @torch.inference_mode()
     def score_segments(self, segments: Samples) -> NDArray[np.float32]:
-        """Scores float32 [B, classes] of segments float32 [B, samples]."""
+        """Scores float32 [B, classes] of segments float32 [B, samples].
+
+        Raises:
+            UsageError: the model is distilled and has no classes.
+        """
+        if not self.config.labels:
+            raise UsageError(
+                "this model was distilled and has no classes of its own; `embedkit classify fit`"
+                " learns yours from its vectors"
+            )
         logits = self.network.classify(self(self._tensor(segments)))
         scores: NDArray[np.float32] = self.activate(logits).cpu().numpy()
         return scores

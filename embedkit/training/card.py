@@ -38,6 +38,7 @@ def write_card(
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["escaped"] = _escaped
     config, network = extractor.config, extractor.network
     text = environment.get_template("card.md.j2").render(
         version=__version__,

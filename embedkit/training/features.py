@@ -62,6 +62,11 @@ class Features:
     def __len__(self) -> int:
         return len(self.clip)
 
+    def where(self, keep: NDArray[np.bool_]) -> "Features":
+        """Those of some segments alone [segments]."""
+        place = self._shard[keep], self._row[keep]
+        return Features(self._shards, *place, self.clip[keep], self.failures)
+
     def rows(self, segments: NDArray[np.int64]) -> NDArray[np.float32]:
         """The features [n, 1, frames, bands] of the segments of these numbers [n]."""
         shard, row = self._shard[segments], self._row[segments]

@@ -5,7 +5,7 @@ import io
 import json
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -37,7 +37,8 @@ from embedkit.models.extractor import Extractor, check_device
 from embedkit.plots import save_png, training_curves
 from embedkit.progress import Track, untracked
 from embedkit.training.card import write_card
-from embedkit.training.features import compute_features
+from embedkit.training.features import Features, compute_features
+from embedkit.training.objective import Classification, Objective
 from embedkit.training.parallel import join
 from embedkit.training.trainer import SCRATCH, History, Trainer, best, read_history
 
@@ -54,11 +55,13 @@ class Trained:
     Attributes:
         history: the figures of each epoch, as in metrics.jsonl.
         best_epoch: the epoch whose weights were kept.
+        clips: that there were to train and to validate with.
         failures: clips that could not be used, or not to their end: (path, kind, message).
     """
 
     history: History
     best_epoch: int
+    clips: int
     failures: list[tuple[str, str, str]]
 
 
@@ -119,6 +122,58 @@ def train(
         activation=Activation.SIGMOID if manifest.several_labels else Activation.SOFTMAX,
         labels=labels,
     )
+    log.info(
+        "%d labels, %s",
+        len(labels),
+        "several a clip: sigmoid" if manifest.several_labels else "one a clip: softmax",
+    )
+
+    def objective(sets: Sequence[Features], parts: Sequence[Manifest]) -> Classification:
+        wanted = [targets(part.clips, labels) for part in parts]
+        return Classification(sets, wanted, config.activation)
+
+    return run_training(
+        config,
+        manifest,
+        objective,
+        folder,
+        cache=cache,
+        workers=workers,
+        device=device,
+        resume=resume,
+        tensorboard=tensorboard,
+        track=track,
+    )
+
+
+def run_training(
+    config: ModelConfig,
+    manifest: Manifest,
+    objective: Callable[[Sequence[Features], Sequence[Manifest]], Objective],
+    folder: Path,
+    *,
+    cache: Path | None,
+    workers: int,
+    device: str,
+    resume: bool,
+    tensorboard: bool,
+    track: Track,
+) -> Trained:
+    """What trainings of all objectives have in common.
+
+    Args:
+        config: of the model.
+        manifest: the clips.
+        objective: makes it of the features of training and validation clips, and of these.
+        folder: the model folder; for this and the others see `train`.
+        cache: as there.
+        workers: as there.
+        device: as there.
+        resume: as there.
+        tensorboard: as there.
+        track: as there.
+    """
+    spec, segments = config.training, config.segments
     check_device(device)
     with torch.device("meta"):  # refuse what cannot be built before the work begins
         build_model(config.model, config.feature_shape)
@@ -129,7 +184,9 @@ def train(
     shutil.rmtree(folder / f".{SCRATCH}.done", ignore_errors=True)  # of a run killed at its end
     if resume and (folder / CONFIG).exists() and not scratch.exists():
         history = read_history(folder)
-        return Trained(history=history, best_epoch=best(history), failures=[])
+        return Trained(
+            history=history, best_epoch=best(history), clips=len(manifest.clips), failures=[]
+        )
     parts = split_validation(manifest, spec.validation, spec.seed)
     cuts = (replace(segments, hop_s=spec.segment_hop_s), segments)
     ranks, own_device = join(device)
@@ -146,22 +203,23 @@ def train(
     sets = []
     for part, cut in zip(parts, cuts, strict=True):
         compute = partial(
-            compute_features, part.clips, cache or scratch / "features", features, cut
+            compute_features, part.clips, cache or scratch / "features", config.features, cut
         )
         if ranks.rank == 0:
             compute(workers=workers, track=track)
         ranks.wait()  # until the first process has computed what all open
         sets.append(compute())
-    if len(sets[0]) < 2 * ranks.count:
+    goal = objective(sets, parts)
+    training, validation = goal.training, goal.validation
+    if len(training) < 2 * ranks.count:
         raise DatasetError(
-            f"{len(sets[0])} training segments: training needs at least 2 for each process"
+            f"{len(training)} training segments: training needs at least 2 for each process"
         )
     torch.manual_seed(spec.seed)
-    mean, std = (torch.from_numpy(values) for values in sets[0].mean_and_std())
+    mean, std = (torch.from_numpy(values) for values in training.mean_and_std())
     trainer = Trainer(
         Extractor(config, mean, std).to(own_device),
-        sets,
-        [targets(part.clips, labels) for part in parts],
+        goal,
         folder,
         ranks,
         tensorboard=tensorboard,
@@ -170,28 +228,25 @@ def train(
     counts = {
         "training clips": len(parts[0].clips),
         "validation clips": len(parts[1].clips),
-        "training segments": len(sets[0]),
-        "validation segments": len(sets[1]),
+        "training segments": len(training),
+        "validation segments": len(validation),
     }
-    log.info(
-        "%d training and %d validation clips (%d and %d segments), %d labels, %s",
-        *counts.values(),
-        len(labels),
-        "several labels a clip: sigmoid"
-        if manifest.several_labels
-        else "one label a clip: softmax",
-    )
+    log.info("%d training and %d validation clips (%d and %d segments)", *counts.values())
     for epoch in range(len(trainer.history) + 1, spec.epochs + 1):
         trainer.run_epoch(epoch, track)
     ranks.wait()
     history = read_history(folder)
     if ranks.rank == 0:
-        spread = np.linspace(0, len(sets[0]) - 1, CALIBRATION_SEGMENTS).astype(np.int64)
-        save_calibration(folder, torch.from_numpy(sets[0].rows(np.unique(spread))))
+        spread = np.linspace(0, len(training) - 1, CALIBRATION_SEGMENTS).astype(np.int64)
+        save_calibration(folder, torch.from_numpy(training.rows(np.unique(spread))))
         _finish(folder, trainer.extractor, manifest, counts, history)
     ranks.wait()  # until the folder is what it will be
-    failures = sets[0].failures + sets[1].failures
-    return Trained(history=history, best_epoch=best(history), failures=failures)
+    return Trained(
+        history=history,
+        best_epoch=best(history),
+        clips=len(manifest.clips),
+        failures=training.failures + validation.failures,
+    )
 
 
 def _begin(scratch: Path, config: ModelConfig, parts: Sequence[Manifest]) -> None:

@@ -5,7 +5,6 @@ import json
 import logging
 import math
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +12,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 from torch.optim import Adam, Optimizer, lr_scheduler
 
-from embedkit import metrics
-from embedkit.config import Activation, Precision, Sampling, Schedule, TrainSpec
+from embedkit.config import Precision, Sampling, Schedule, TrainSpec
 from embedkit.errors import EmbedkitError, ModelFolderError
 from embedkit.files import atomic_write
 from embedkit.models.extractor import Extractor
 from embedkit.progress import Track
 from embedkit.training.augment import mix, spec_augment
-from embedkit.training.features import Features
+from embedkit.training.objective import Objective
 from embedkit.training.parallel import Processes
 
 log = logging.getLogger(__name__)
@@ -40,8 +37,7 @@ class Trainer:
     def __init__(
         self,
         extractor: Extractor,
-        sets: Sequence[Features],
-        clip_targets: Sequence[NDArray[np.float32]],
+        objective: Objective,
         folder: Path,
         ranks: Processes,
         *,
@@ -51,16 +47,15 @@ class Trainer:
 
         Args:
             extractor: with new weights, on its device.
-            sets: features of the training and the validation clips.
-            clip_targets: of their clips, [clips, classes].
+            objective: what to learn, and on what.
             folder: the model folder.
             ranks: who shares the work.
             tensorboard: whether to write for it.
         """
         self.extractor = extractor
         self.spec = extractor.config.training
-        self.training, self.validation = sets
-        self.targets, self.validation_targets = clip_targets
+        self.objective = objective
+        self.training, self.validation = objective.training, objective.validation
         self.folder = folder
         self.ranks = ranks
         self.tensorboard = tensorboard
@@ -115,9 +110,11 @@ class Trainer:
             self.spec.epochs,
             record["train_loss"],
             record["validation_loss"],
-            f"accuracy {record['validation_accuracy']:.3f}"
-            if "validation_accuracy" in record
-            else f"mAP {record.get('validation_map', math.nan):.3f}",
+            ", ".join(
+                f"{name.removeprefix('validation_').replace('_', ' ')} {value:.3f}"
+                for name, value in record.items()
+                if name.startswith("validation_") and name != "validation_loss"
+            ),
             record["seconds"],
         )
         self._save(is_best=best(self.history) == epoch)
@@ -131,11 +128,9 @@ class Trainer:
         count = len(self.training)
         if self.spec.sampling is Sampling.UNIFORM:
             return torch.randperm(count)
-        # A label, then a clip that has it, then one of its segments: torch draws from no more than
-        # 2^24 categories, and AudioSet has more segments.
+        # A clip, then one of its segments, of which AudioSet has too many to be drawn from at once.
         clips, first, counts = np.unique(self.training.clip, return_index=True, return_counts=True)
-        wanted = self.targets[clips].astype(np.float64)
-        chance = wanted @ (1 / np.maximum(wanted.sum(axis=0), 1))
+        chance = self.objective.chances(clips)
         rng = np.random.default_rng(int(torch.randint(2**31, (1,))))
         drawn = rng.choice(len(clips), size=count, p=chance / chance.sum())
         return torch.from_numpy(first[drawn] + rng.integers(counts[drawn]))
@@ -144,7 +139,7 @@ class Trainer:
         """Learn from a batch, segments by number; the sum of this process's losses."""
         own = self.ranks.share(batch).sort().values.numpy()
         features = torch.from_numpy(self.training.rows(own)).to(self.extractor.mean)
-        wanted = torch.from_numpy(self.targets[self.training.clip[own]]).to(self.extractor.mean)
+        wanted = torch.from_numpy(self.objective.wanted(own)).to(self.extractor.mean)
         features = self.augment(self.extractor.normalise(features))
         if self.spec.mixup:
             features, wanted = mix(features, wanted, self.spec.mixup)
@@ -153,7 +148,7 @@ class Trainer:
         ):
             logits = self.model(features)
         # Summed over the prefixes of a Matryoshka embedding.
-        loss = torch.stack([self._loss(each.to(wanted), wanted) for each in logits]).sum()
+        loss = torch.stack([self.objective.loss(each.to(wanted), wanted) for each in logits]).sum()
         value = float(loss.detach())
         self._check_finite(value)
         self.optimizer.zero_grad()
@@ -170,30 +165,16 @@ class Trainer:
                 f" {self.spec.learning_rate}"
             )
 
-    def _loss(self, logits: Tensor, wanted: Tensor) -> Tensor:
-        """Cross-entropy, summed over segments; the mean over classes where each is a question."""
-        if self.extractor.config.activation is Activation.SOFTMAX:
-            return F.cross_entropy(logits, wanted, reduction="sum")
-        loss = F.binary_cross_entropy_with_logits(logits, wanted, reduction="sum")
-        return loss / wanted.shape[1]
-
     @torch.inference_mode()
     def _validate(self) -> dict[str, float]:
         self.extractor.eval()
-        # A clip's score is the mean of its segments' (paper, section 3.2).
-        clips, owner = np.unique(self.validation.clip, return_inverse=True)
-        scores = np.zeros((len(clips), self.targets.shape[1]))
-        start = 0
-        for batch in self.validation.in_batches(self.spec.batch_size):
-            features = torch.from_numpy(batch).to(self.extractor.mean)
-            logits = self.extractor.network(self.extractor.normalise(features))[-1]
-            owners = owner[start : start + len(batch)]
-            np.add.at(scores, owners, self.extractor.activate(logits).cpu().double().numpy())
-            start += len(batch)
-        scores /= np.bincount(owner)[:, None]
-        return validation_figures(
-            self.validation_targets[clips], scores, self.extractor.config.activation
-        )
+        batches = self.validation.in_batches(self.spec.batch_size)
+        return self.objective.figures(map(self._outputs, batches))
+
+    def _outputs(self, features: NDArray[np.float32]) -> Tensor:
+        """Of the whole embedding, activated."""
+        normalised = self.extractor.normalise(torch.from_numpy(features).to(self.extractor.mean))
+        return self.extractor.activate(self.extractor.network(normalised)[-1])
 
     def _save(self, is_best: bool) -> None:
         # The model goes first: if the state is lost, the epoch is repeated and gives the same one.
@@ -246,26 +227,6 @@ def make_schedule(optimizer: Optimizer, spec: TrainSpec, steps: int) -> lr_sched
     if spec.schedule is Schedule.COSINE:
         return lr_scheduler.CosineAnnealingLR(optimizer, T_max=total)
     return lr_scheduler.ConstantLR(optimizer, factor=1.0)
-
-
-def validation_figures(
-    wanted: NDArray[np.float32], scores: NDArray[np.float64], activation: Activation
-) -> dict[str, float]:
-    """Loss, mAP and, for one label a clip, accuracy of clip scores [clips, classes]."""
-    likely = np.clip(scores, 1e-7, 1 - 1e-7)
-    figures = {}
-    if activation is Activation.SOFTMAX:
-        loss = -(wanted * np.log(likely)).sum(axis=1).mean()
-        figures["validation_accuracy"] = metrics.accuracy(
-            wanted.argmax(axis=1), scores.argmax(axis=1)
-        )
-    else:
-        loss = -(wanted * np.log(likely) + (1 - wanted) * np.log(1 - likely)).mean()
-    # A random tenth need not hold every class: its figure is over those it holds.
-    held = (wanted.sum(axis=0) > 0) & (wanted.sum(axis=0) < len(wanted))
-    if held.any():
-        figures["validation_map"] = metrics.mean_average_precision(wanted[:, held], scores[:, held])
-    return {"validation_loss": float(loss), **figures}
 
 
 def read_history(folder: Path) -> History:

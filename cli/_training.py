@@ -1,0 +1,27 @@
+"""Options that the commands which train have in common."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from embedkit.errors import UsageError
+
+Resume = Annotated[bool, typer.Option("--resume", help="Go on where it was interrupted.")]
+Cache = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of features to use and to keep, shared by trainings with one front-end.",
+        show_default="in the model folder, until the training ends",
+    ),
+]
+FeatureWorkers = Annotated[int, typer.Option(help="Processes that compute features.", min=1)]
+TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Also write for TensorBoard.")]
+
+
+def sizes(text: str, option: str) -> tuple[int, ...]:
+    """Sizes with commas between them."""
+    try:
+        return tuple(int(size) for size in text.split(",") if size.strip())
+    except ValueError as error:
+        raise UsageError(f"{option} {text}: expected sizes such as 64,128,256") from error
