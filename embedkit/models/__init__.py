@@ -75,7 +75,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "gap-lite": Family(
         build=compact.gap_lite,
-        structure="depthwise-separable convolutions, BN, average pooling",
+        structure="depthwise-separable convolutions, BN, averages and deviations at 3 depths",
         sizes=(256,),
         matryoshka=True,
     ),
