@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from embedkit import metrics
 from embedkit.backends import classify
 from embedkit.backends.labels import Labelled, join_labels
+from embedkit.backends.logistic import Logistic
 from embedkit.backends.splits import hold_out_fold
 from embedkit.config import FeatureSpec, Schedule, SegmentSpec, TrainSpec
 from embedkit.datasets import read_dataset
@@ -31,7 +32,7 @@ from embedkit.models.extractor import Extractor
 from embedkit.store import EmbeddingTable
 from embedkit.training import train
 
-C = 0.1
+METHOD = Logistic(c=0.1)
 
 
 def recipe(fold: str) -> TrainSpec:
@@ -81,8 +82,8 @@ def run_fold(data_root: Path, out: Path, fold: str) -> dict[str, NDArray[np.floa
         "network's own scores": np.repeat(
             [1.0, 0.0], [own["correct"], network.clips - int(own["correct"])]
         ),
-        "logistic regression on embeddings": classify.evaluate(data, [split], c=C).correct,
-        "logistic regression on MFCC": classify.evaluate(mfcc, [split], c=C).correct,
+        "logistic regression on embeddings": classify.evaluate(data, [split], METHOD).correct,
+        "logistic regression on MFCC": classify.evaluate(mfcc, [split], METHOD).correct,
         "retrieval mAP": retrieval[0],
         "precision@5": retrieval[1],
         "training minutes": sum(epoch["seconds"] for epoch in trained.history) / 60,

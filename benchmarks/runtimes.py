@@ -24,6 +24,7 @@ import torch
 
 from embedkit.backends import classify
 from embedkit.backends.labels import join_labels
+from embedkit.backends.logistic import Logistic
 from embedkit.backends.splits import published_folds
 from embedkit.bench.extraction import processor_name
 from embedkit.extraction import Runtime, Settings, extract
@@ -71,7 +72,7 @@ def accuracy(model: Path, data: Path, folder: Path, runtime: Runtime) -> tuple[i
     extract(data, model, folder, Settings(runtime=runtime))
     table = EmbeddingTable.open(folder)
     labelled = join_labels(table, str(data / "meta.csv"))
-    done = classify.evaluate(labelled, list(published_folds(labelled)), c=0.1)
+    done = classify.evaluate(labelled, list(published_folds(labelled)), Logistic(c=0.1))
     return int(done.correct.sum()), len(done.clips), table.rows()
 
 

@@ -14,15 +14,20 @@ from . import (
     classify,
     demo,
     distil,
+    draw_map,
+    duplicates,
     evaluate,
     export,
     extract,
     info,
+    label,
     mix,
     models,
     predict,
+    scene,
     search,
     train,
+    verify,
 )
 from ._app import app
 
@@ -32,16 +37,21 @@ __all__ = [
     "classify",
     "demo",
     "distil",
+    "draw_map",
+    "duplicates",
     "evaluate",
     "export",
     "extract",
     "info",
+    "label",
     "main",
     "mix",
     "models",
     "predict",
+    "scene",
     "search",
     "train",
+    "verify",
 ]
 
 

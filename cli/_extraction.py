@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +15,9 @@ from ._output import duration
 if TYPE_CHECKING:
     from embedkit.extraction import Extraction
 
+Model = Annotated[
+    Path, typer.Option("--model", help="The model folder.", show_default="embedkit's own model")
+]
 RuntimeName = Annotated[
     str | None,
     typer.Option(

@@ -19,7 +19,7 @@ Dim = Annotated[
     int | None,
     typer.Option(
         help="Size of the embedding, where the model was trained for several (`train --dims`).",
-        show_default="the largest",
+        show_default="the one it prefers, or the largest",
     ),
 ]
 Device = Annotated[str, typer.Option(help="Where torch computes: cpu, cuda, cuda:1, mps.")]

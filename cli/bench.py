@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from embedkit.config import Schedule, TrainSpec
+from embedkit.config import DEFAULT_MODEL, Schedule, TrainSpec
 
 from ._app import app
 from ._data import Dataset, Root, read
-from ._extraction import RuntimeName, Workers, extraction_progress
-from ._output import Device, Json, message, print_json, print_table, track
+from ._extraction import Model, RuntimeName, Workers, extraction_progress
+from ._output import Device, Dim, Json, message, print_json, print_table, track
 
 bench = typer.Typer(help="Measure on data of your own.", no_args_is_help=True)
 app.add_typer(bench, name="bench")
@@ -113,8 +113,9 @@ def _names(text: str) -> list[str]:
 @bench.command()
 def extract(
     audio_dir: Annotated[Path, typer.Argument(help="Folder of audio; an hour of it is enough.")],
-    model: Annotated[Path, typer.Option(help="The model folder.")],
+    model: Model = DEFAULT_MODEL,
     runtime: RuntimeName = None,
+    dim: Dim = None,
     batch_size: Annotated[int, typer.Option(help="Segments at a time.", min=1)] = 8,
     workers: Workers = None,
     json: Json = False,
@@ -124,7 +125,7 @@ def extract(
     Each stage alone on all processors, then a whole run, three times each; nothing is kept. The
     network's stage stands beside what the machine's matrix products reach.
 
-    Example: embedkit bench extract sounds/ --model model
+    Example: embedkit bench extract sounds/
     """
     from embedkit.bench.extraction import measure_extraction
     from embedkit.runtime import Runtime
@@ -134,6 +135,7 @@ def extract(
             audio_dir,
             model,
             runtime=None if runtime is None else Runtime.parse(runtime),
+            dim=dim,
             batch_size=batch_size,
             workers=workers,
             report=report,
@@ -159,3 +161,87 @@ def extract(
         " float32 matrix products reach"
         f" ({100 * found.network_gflops / found.matmul_gflops:.0f} %)."
     )
+
+
+@bench.command()
+def sizes(
+    embeddings: Annotated[Path, typer.Option(help="An embedding folder, of large vectors.")],
+    labels: Annotated[
+        str,
+        typer.Option(
+            help="A CSV or Parquet manifest with path and label (or labels), or the word `folders`."
+        ),
+    ],
+    hold_out_fold: Annotated[
+        str | None, typer.Option(help="Fit on all other folds, score this one.")
+    ] = None,
+    k_folds: Annotated[
+        int | None, typer.Option(help="Draw so many folds by group, hold out each in turn.")
+    ] = None,
+    test_share: Annotated[
+        float | None, typer.Option(help="Hold out this share of the groups, drawn at random.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of what is drawn.")] = 0,
+    picture: Annotated[Path | None, typer.Option(help="A .png file: quality over bytes.")] = None,
+    json: Json = False,
+) -> None:
+    """Ask the back-ends which size of vector to choose.
+
+    Of the vectors there are, smaller ones are made: their first numbers, principal components, a
+    random projection, and numbers of 8 bits. Each is scored by logistic regression, kNN, PLDA and
+    retrieval on held-out clips, beside the bytes an hour of audio takes and the time of a search.
+
+    Example: embedkit bench sizes --embeddings embeddings --labels sounds.csv
+    """
+    from embedkit.backends.labels import join_labels
+    from embedkit.backends.sizes import advise, compare_sizes
+    from embedkit.backends.splits import choose
+    from embedkit.plots import save_png, size_curves
+    from embedkit.store import EmbeddingTable
+
+    data = join_labels(EmbeddingTable.open(embeddings), labels)
+    how, held = choose(data, fold=hold_out_fold, folds=k_folds, share=test_share, seed=seed)
+    rows = list(compare_sizes(data, held, seed=seed, track=track))
+    advice = advise(rows, "logistic")
+    if picture is not None:
+        curves = {
+            name: [
+                (row.bytes_an_hour / 1e6, row.figures["logistic"])
+                for row in rows
+                if row.how in kinds
+            ]
+            for name, kinds in {
+                "first numbers": ("prefix", "whole"),
+                "PCA": ("pca", "whole"),
+                "random projection": ("random projection", "whole"),
+                "first numbers, int8": ("prefix, int8",),
+            }.items()
+        }
+        save_png(size_curves(curves, "mAP" if data.several_labels else "accuracy"), picture)
+        message(f"{picture}: quality over bytes")
+    if json:
+        kept = ("how", "size", "bytes_an_hour", "figures", "search_ms")
+        print_json(
+            {
+                "split": how,
+                "rows": [{name: getattr(row, name) for name in kept} for row in rows],
+                "advice": advice,
+            }
+        )
+        return
+    message(how)
+    names = list(rows[0].figures)
+    print_table(
+        ["vectors", "numbers", "MB an hour", *names, "search, ms"],
+        [
+            [
+                row.how,
+                f"{row.size:,}",
+                f"{row.bytes_an_hour / 1e6:.1f}",
+                *(f"{row.figures[name]:.3f}" for name in names),
+                f"{row.search_ms:.2f}",
+            ]
+            for row in rows
+        ],
+    )
+    print(f"\n{advice}")

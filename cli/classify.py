@@ -1,7 +1,7 @@
-"""embedkit classify: a classifier on the clips of an embedding folder."""
+"""embedkit classify: a classifier on the clips, or the segments, of an embedding folder."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
@@ -10,6 +10,11 @@ from embedkit.errors import UsageError
 
 from ._app import app
 from ._output import Json, message, print_figures, print_json, print_table
+
+if TYPE_CHECKING:
+    from embedkit.backends.labels import Unit
+    from embedkit.backends.method import Method
+    from embedkit.backends.predictions import Span
 
 classify = typer.Typer(
     help="Fit, evaluate and apply a classifier on embeddings.", no_args_is_help=True
@@ -24,9 +29,21 @@ Labels = Annotated[
         " word `folders`: a clip's first folder is its label."
     ),
 ]
+MethodName = Annotated[str, typer.Option("--method", help="logistic, knn, plda or mlp.")]
 C = Annotated[
-    float, typer.Option("--c", "-C", help="Inverse strength of the L2 penalty.", min=1e-9)
+    float | None,
+    typer.Option(
+        "--c",
+        "-C",
+        help="Of logistic: inverse strength of the L2 penalty.",
+        min=1e-9,
+        show_default="chosen by cross-validation of the clips it is fitted on",
+    ),
 ]
+Neighbours = Annotated[
+    int | None, typer.Option(help="Of knn: how many vote.", min=1, show_default="20")
+]
+Segments = Annotated[bool, typer.Option("--segments", help="Work on segments, not on whole clips.")]
 HoldOut = Annotated[str | None, typer.Option(help="A fold to leave out.")]
 
 
@@ -35,41 +52,50 @@ def fit(
     emb_dir: EmbDir,
     labels: Labels,
     out: Annotated[Path, typer.Option(help="The classifier folder to write.")],
+    method: MethodName = "logistic",
+    c: C = None,
+    neighbours: Neighbours = None,
+    segments: Segments = False,
     hold_out_fold: HoldOut = None,
-    c: C = 0.1,
     json: Json = False,
 ) -> None:
-    """Fit logistic regression on standardised clip vectors.
+    """Fit a classifier.
 
     Where the labels have a split column, only on the clips whose split is train.
 
     Example: embedkit classify fit embeddings --labels folders --out classifier
     """
-    from embedkit.backends import classify as backend
     from embedkit.backends import splits
+    from embedkit.backends.classifier import Classifier
     from embedkit.backends.labels import join_labels
     from embedkit.store import EmbeddingTable
 
+    chosen = _method(method, c, neighbours)
     table = EmbeddingTable.open(emb_dir)
-    data = join_labels(table, labels)
+    data = join_labels(table, labels, _unit(segments))
     if hold_out_fold is not None:
         rows = splits.hold_out_fold(data, hold_out_fold)[0]
     elif data.splits is not None:
         rows = splits.training_split(data)[0]
     else:
         rows = np.arange(len(data.clips))
-    classifier = backend.fit(data, rows, fingerprint=table.provenance.fingerprint, c=c)
+    classifier = Classifier.fit(data, rows, chosen, fingerprint=table.provenance.fingerprint)
     classifier.save(out)
+    clips = len({data.clips[row] for row in rows})
     if json:
-        print_json({"classifier": str(out), "clips": len(rows), "labels": list(data.labels)})
+        print_json({"classifier": str(out), "clips": clips, "labels": list(data.labels)})
     else:
-        print(f"{out}: fitted on {len(rows)} clips of {len(data.labels)} labels")
+        print(f"{out}: {method}, fitted on {clips} clips of {len(data.labels)} labels")
 
 
 @classify.command()
 def evaluate(
     emb_dir: EmbDir,
     labels: Labels,
+    method: MethodName = "logistic",
+    c: C = None,
+    neighbours: Neighbours = None,
+    segments: Segments = False,
     hold_out_fold: Annotated[
         str | None, typer.Option(help="Fit on all other folds, score this one.")
     ] = None,
@@ -80,7 +106,9 @@ def evaluate(
         float | None, typer.Option(help="Hold out this share of the groups, drawn at random.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of what is drawn.")] = 0,
-    c: C = 0.1,
+    picture: Annotated[
+        Path | None, typer.Option(help="A .png file to draw the confusion matrix in.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Score clips by a classifier that was fitted without them.
@@ -94,29 +122,24 @@ def evaluate(
     from embedkit.backends import classify as backend
     from embedkit.backends import splits
     from embedkit.backends.labels import join_labels
+    from embedkit.plots import confusion_matrix, save_png
     from embedkit.store import EmbeddingTable
 
-    if sum(option is not None for option in (hold_out_fold, k_folds, test_share)) > 1:
-        raise UsageError("choose one of --hold-out-fold, --k-folds and --test-share")
-    data = join_labels(EmbeddingTable.open(emb_dir), labels)
-    if hold_out_fold is not None:
-        how, held = f"fold {hold_out_fold} held out", [splits.hold_out_fold(data, hold_out_fold)]
-    elif k_folds is not None:
-        how, held = f"{k_folds} random folds", list(splits.random_folds(data, k_folds, seed))
-    elif test_share is None and data.splits is not None:
-        how, held = "fitted on split train", [splits.training_split(data)]
-    elif test_share is None and data.folds is not None:
-        held = list(splits.published_folds(data))
-        how = f"each of {len(held)} folds held out in turn"
-    else:
-        share = 0.25 if test_share is None else test_share
-        how, held = f"{share:.0%} held out at random", [splits.random_split(data, share, seed)]
-    done = backend.evaluate(data, held, c=c)
+    chosen = _method(method, c, neighbours)
+    data = join_labels(EmbeddingTable.open(emb_dir), labels, _unit(segments))
+    if picture is not None and data.several_labels:
+        raise UsageError("--picture: clips with several labels have no confusion matrix")
+    how, held = splits.choose(data, fold=hold_out_fold, folds=k_folds, share=test_share, seed=seed)
+    done = backend.evaluate(data, held, chosen)
     per_class = done.per_class()
+    if picture is not None:
+        save_png(confusion_matrix(done.confusion(), done.labels), picture)
+        message(f"{picture}: the confusion matrix")
     if json:
         print_json(
             {
                 "split": how,
+                "method": method,
                 **done.figures(),
                 "labels": list(done.labels),
                 "per_class": per_class,
@@ -143,43 +166,91 @@ def evaluate(
 def predict(
     emb_dir: EmbDir,
     classifier: Annotated[Path, typer.Option(help="What `embedkit classify fit` wrote.")],
+    segments: Segments = False,
     out: Annotated[
         Path | None, typer.Option(help="A .csv or .parquet file to write all scores to.")
     ] = None,
+    audacity: Annotated[
+        Path | None, typer.Option(help="Folder to write a label track for each clip to.")
+    ] = None,
+    raven: Annotated[
+        Path | None, typer.Option(help="Folder to write a selection table for each clip to.")
+    ] = None,
+    least: Annotated[
+        float, typer.Option(help="Of tracks: leave out labels with a lower score.")
+    ] = 0.5,
     json: Json = False,
 ) -> None:
-    """Score the clips of an embedding folder.
+    """Score the clips, or the segments, of an embedding folder.
+
+    Label tracks are of segments; neighbours with one label become one span.
 
     Example: embedkit classify predict embeddings --classifier classifier --out labels.csv
     """
     from embedkit.backends import classify as backend
-    from embedkit.backends.logistic import LogisticClassifier
-    from embedkit.backends.predictions import write_predictions
+    from embedkit.backends.classifier import Classifier
+    from embedkit.backends.predictions import Track, best, write_table, write_tracks
     from embedkit.store import EmbeddingTable
 
-    if out is not None and out.suffix not in {".csv", ".parquet"}:
-        raise UsageError(f"{out}: name a .csv or .parquet file")
-    fitted = LogisticClassifier.load(classifier)
-    clips, scores = backend.predict(EmbeddingTable.open(emb_dir), fitted)
-    best = scores.argmax(axis=1)
+    tracks = [(folder, form) for form, folder in zip(Track, (audacity, raven), strict=True)]
+    segments = segments or any(folder for folder, _ in tracks)
+    fitted = Classifier.load(classifier)
+    table = EmbeddingTable.open(emb_dir)
+    batches = backend.predict(table, fitted, _unit(segments))
     if out is not None:
-        write_predictions(out, clips, fitted.labels, scores)
-        message(f"{out}: {len(clips)} clips")
+        batches = write_table(out, fitted.labels, batches)
+    spans, answers, rows = [], [], 0
+    for batch in batches:
+        rows += len(batch.clips)
+        if out is None or json or any(folder for folder, _ in tracks):
+            found = list(best(batch, fitted.labels))
+            spans += found
+            if json:
+                answers += [
+                    {
+                        "clip": span.clip,
+                        **({"start_s": span.start_s, "end_s": span.end_s} if segments else {}),
+                        "label": span.label,
+                        "scores": dict(zip(fitted.labels, map(float, scores), strict=True)),
+                    }
+                    for span, scores in zip(found, batch.scores, strict=True)
+                ]
+    if out is not None:
+        message(f"{out}: {rows} rows")
+    for folder, form in tracks:
+        if folder is not None:
+            sure = [span for span in spans if span.score >= least]
+            rate = int(table.provenance.features["sample_rate"])
+            message(f"{folder}: tracks of {write_tracks(folder, form, sure, rate)} clips")
     if json:
-        answers: list[dict[str, Any]] = [
-            {
-                "clip": clip,
-                "label": fitted.labels[label],
-                "scores": dict(zip(fitted.labels, map(float, values), strict=True)),
-            }
-            for clip, label, values in zip(clips, best, scores, strict=True)
-        ]
-        print_json(answers)
-    elif out is None:
-        print_table(
-            ["clip", "label", "score"],
+        print_json(sorted(answers, key=lambda answer: (answer["clip"], answer.get("start_s", 0))))
+    elif out is None and not any(folder for folder, _ in tracks):
+        _print(sorted(spans), segments)
+
+
+def _print(spans: list["Span"], segments: bool) -> None:
+    print_table(
+        ["clip", *(["start_s", "end_s"] if segments else []), "label", "score"],
+        [
             [
-                [clip, fitted.labels[label], f"{values[label]:.3f}"]
-                for clip, label, values in zip(clips, best, scores, strict=True)
-            ],
-        )
+                span.clip,
+                *([f"{span.start_s:.2f}", f"{span.end_s:.2f}"] if segments else []),
+                span.label,
+                f"{span.score:.3f}",
+            ]
+            for span in spans
+        ],
+    )
+
+
+def _unit(segments: bool) -> "Unit":
+    from embedkit.backends.labels import Unit
+
+    return Unit.SEGMENT if segments else Unit.CLIP
+
+
+def _method(name: str, c: float | None, neighbours: int | None) -> "Method":
+    from embedkit.backends.classifier import find_method
+
+    given = {"c": c, "neighbours": neighbours}
+    return find_method(name, **{key: value for key, value in given.items() if value is not None})

@@ -16,7 +16,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("demo"),
     json: Json = False,
 ) -> None:
-    """Synthesise a collection, train, extract, classify, search, and write a report page.
+    """Synthesise a collection, extract, classify, search, and write a report page.
 
     Needs no network and no data. A second run keeps what is there.
 

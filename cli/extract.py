@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from embedkit.config import DEFAULT_MODEL
 from embedkit.errors import UsageError
 
 from ._app import app
-from ._extraction import RuntimeName, Workers, extraction_progress
+from ._extraction import Model, RuntimeName, Workers, extraction_progress
 from ._output import (
     SOME_FAILED,
     Device,
@@ -38,8 +39,8 @@ class Engine(StrEnum):
 @app.command()
 def extract(
     audio_dir: Annotated[Path, typer.Argument(help="Folder of audio, searched recursively.")],
-    model: Annotated[Path, typer.Option(help="The model folder.")],
     out: Annotated[Path, typer.Option(help="The embedding folder to write or to go on with.")],
+    model: Model = DEFAULT_MODEL,
     dim: Dim = None,
     runtime: RuntimeName = None,
     hop: Annotated[
@@ -88,7 +89,7 @@ def extract(
     that cannot be read is reported and does not stop the run; the exit code is 3 as long as the
     folder's journal has such a file.
 
-    Example: embedkit extract sounds/ --model model --out embeddings
+    Example: embedkit extract sounds/ --out embeddings
     """
     from embedkit.audio.decode import Channel
     from embedkit.extraction import Settings, Shard, estimate

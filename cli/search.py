@@ -1,64 +1,172 @@
-"""embedkit search: the segments nearest to a sound."""
+"""embedkit search: the segments nearest to a sound; embedkit index: so that it is fast."""
 
+import csv
+import io
+import sys
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from embedkit.errors import AudioError
+from embedkit.errors import AudioError, UsageError
 
 from ._app import app
-from ._output import Device, Json, print_json, print_table, report_failures
+from ._output import Device, Json, message, print_json, print_table, report_failures, track
+
+if TYPE_CHECKING:
+    from embedkit.backends.index import Kind
+    from embedkit.backends.search import Hit
+
+EmbDir = Annotated[Path, typer.Argument(help="The embedding folder.")]
+IndexKind = Annotated[
+    str | None,
+    typer.Option(
+        "--index",
+        help="flat, hnsw or ivf-pq (FAISS).",
+        show_default="flat up to 500,000 segments, hnsw up to 5,000,000, then ivf-pq",
+    ),
+]
+MetricName = Annotated[str, typer.Option("--metric", help="cosine or dot.")]
+
+
+class Form(StrEnum):
+    """Of the answers."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+
+
+@app.command()
+def index(
+    emb_dir: EmbDir, kind: IndexKind = None, metric: MetricName = "cosine", json: Json = False
+) -> None:
+    """Make the index of an embedding folder ready, or bring it up to date.
+
+    `embedkit search` does so by itself. It is kept in the user's cache folder; what an extraction
+    has added is added to it.
+
+    Example: embedkit index embeddings --index hnsw
+    """
+    from embedkit.backends.index import Metric
+    from embedkit.backends.search import SearchIndex
+    from embedkit.store import EmbeddingTable
+
+    found = SearchIndex(
+        EmbeddingTable.open(emb_dir), kind=_kind(kind), metric=_parse(Metric, metric), track=track
+    )
+    if json:
+        print_json({"index": found.kind, "metric": found.metric, "clips": len(found.clips)})
+    else:
+        print(f"{emb_dir}: {found.kind}, {found.metric}, {len(found.clips):,} clips")
 
 
 @app.command()
 def search(
-    emb_dir: Annotated[Path, typer.Argument(help="The embedding folder.")],
+    emb_dir: EmbDir,
     queries: Annotated[
-        list[str],
-        typer.Argument(help="Audio files, or clips of the collection.", metavar="QUERY..."),
-    ],
-    top: Annotated[int, typer.Option(help="How many clips to find.", min=1)] = 10,
+        list[str] | None,
+        typer.Argument(
+            help="Audio files, folders of them, or clips of the collection; of each a span of"
+            " seconds, as in long.wav@12.5-14.",
+            metavar="QUERY...",
+        ),
+    ] = None,
+    like: Annotated[
+        list[str] | None,
+        typer.Option(help="Sounds of one query: their mean. As QUERY. Repeatable."),
+    ] = None,
+    unlike: Annotated[
+        list[str] | None, typer.Option(help="Their mean is taken from that of --like. Repeatable.")
+    ] = None,
+    top: Annotated[int, typer.Option(help="How many to find.", min=1)] = 10,
+    segments: Annotated[
+        bool, typer.Option("--segments", help="Every segment, not the best one of each clip.")
+    ] = False,
+    among: Annotated[
+        str | None, typer.Option(help="Only clips whose path fits a pattern, as in 'birds/*'.")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="A CSV or Parquet manifest; see --where.")
+    ] = None,
+    where: Annotated[
+        str | None, typer.Option(help="Only clips with this label in --labels.")
+    ] = None,
+    kind: IndexKind = None,
+    metric: MetricName = "cosine",
     model: Annotated[
         Path | None,
         typer.Option(help="Embeds audio files.", show_default="the one that made the folder"),
     ] = None,
     device: Device = "cpu",
+    form: Annotated[Form, typer.Option("--format", help="Of the answers.")] = Form.TABLE,
     json: Json = False,
 ) -> None:
     """Find the clips that sound most alike, each with the segment that does.
 
-    Exact cosine between the query's mean vector and every segment. A clip of the collection as the
-    query is itself left out.
+    The query's mean vector is compared with every segment. A clip of the collection as the query is
+    itself left out.
 
     Example: embedkit search embeddings dog.wav
     """
-    from embedkit.backends.search import CosineIndex
+    import numpy as np
+
+    from embedkit.backends.index import Metric
+    from embedkit.backends.search import SearchIndex
+    from embedkit.queries import Queries
     from embedkit.store import EmbeddingTable
 
+    if (unlike and not like) or bool(queries) == bool(like):
+        raise UsageError("name sounds to search for, or --like, with or without --unlike")
+    if (labels is None) != (where is None):
+        raise UsageError("--labels and --where go together")
     table = EmbeddingTable.open(emb_dir)
-    index = CosineIndex(table)
-    embed = None
-    if not all(index.has_clip(query) for query in queries):
-        from embedkit.query import QueryEmbedder  # loads torch, which clips do not need
+    collection = SearchIndex(table, kind=_kind(kind), metric=_parse(Metric, metric), track=track)
+    if kind is None and not json:
+        message(f"{collection.kind} index, {collection.metric}")
+    sounds = Queries(table, collection, model, device)
+    failures: list[tuple[str, str, str]] = []
+    names, vectors = [], []
+    if like:
+        names, vectors = [" ".join(like)], [sounds.contrast(like, unlike or ())]
+    for query in sounds.expand(queries or ()):
+        try:
+            vectors.append(sounds.vector(query))
+        except AudioError as error:
+            failures.append((query, str(error.kind), str(error)))
+            continue
+        names.append(query)
+    allowed = sounds.allowed(among, labels, where)
+    hits: list[list[Hit]] = []
+    if vectors:
+        hits = collection.search(
+            np.array(vectors),
+            top,
+            without=[{sounds.clip(member) for member in like or [name]} for name in names],
+            among=allowed,
+            by_clip=not segments,
+        )
+    _print(list(zip(names, hits, strict=True)), Form.JSON if json else form)
+    report_failures(failures, of=len(names) + len(failures))
 
-        embed = QueryEmbedder(table.provenance, model, device).embed
-    answers, failures = [], []
-    for query in queries:
-        if embed is None or index.has_clip(query):
-            vector, own = index.clip_vector(query), query
-        else:
-            try:
-                vector, own = embed(Path(query)), ""
-            except AudioError as error:
-                failures.append((query, str(error.kind), str(error)))
-                continue
-        answers.append((query, index.search(vector, top, without=own)))
-    if json:
+
+def _print(answers: "list[tuple[str, list[Hit]]]", form: Form) -> None:
+    if form is Form.JSON:
         print_json(
             [{"query": query, "results": [vars(hit) for hit in hits]} for query, hits in answers]
         )
-    for number, (query, hits) in enumerate([] if json else answers):
+        return
+    if form is Form.CSV:
+        text = io.StringIO(newline="")
+        writer = csv.writer(text)
+        writer.writerow(["query", "rank", "clip", "start_s", "end_s", "similarity"])
+        for query, hits in answers:
+            for rank, hit in enumerate(hits, start=1):
+                writer.writerow([query, rank, hit.clip, hit.start_s, hit.end_s, hit.similarity])
+        sys.stdout.write(text.getvalue())
+        return
+    for number, (query, hits) in enumerate(answers):
         if len(answers) > 1:
             print(("\n" if number else "") + f"{query}:")
         print_table(
@@ -68,4 +176,17 @@ def search(
                 for hit in hits
             ],
         )
-    report_failures(failures, of=len(queries))
+
+
+def _kind(name: str | None) -> "Kind | None":
+    from embedkit.backends.index import Kind
+
+    found: Kind | None = None if name is None else _parse(Kind, name)
+    return found
+
+
+def _parse(names: Any, name: str) -> Any:
+    try:
+        return names(name)
+    except ValueError as error:
+        raise UsageError(f"{name!r}: one of {', '.join(names)}") from error

@@ -1,6 +1,7 @@
 """embedkit train: a labelled collection -> a model folder."""
 
 import logging
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +9,7 @@ from typing import Annotated
 import typer
 
 from embedkit.config import (
+    DEFAULT_MODEL,
     FeatureSpec,
     FrontEnd,
     Precision,
@@ -16,6 +18,7 @@ from embedkit.config import (
     SegmentSpec,
     TrainSpec,
 )
+from embedkit.errors import UsageError
 from embedkit.progress import untracked
 
 from ._app import app
@@ -26,14 +29,27 @@ from ._training import Cache, FeatureWorkers, Resume, TensorBoard, sizes
 RECIPE = TrainSpec()
 FEATURES = FeatureSpec()
 paper = partial(typer.Option, rich_help_panel="The paper's recipe")
-front_end = partial(typer.Option, rich_help_panel="The paper's front-end")
+spectrum = partial(typer.Option, rich_help_panel="The paper's front-end")
 beyond = partial(typer.Option, rich_help_panel="Beyond the paper")
 
 
 @app.command()
 def train(
-    model: Annotated[str, typer.Option(help="A name that `embedkit models` lists.")],
     out: Annotated[Path, typer.Option(help="The model folder to write.")],
+    model: Annotated[
+        str,
+        typer.Option(
+            help="A name that `embedkit models` lists.", show_default="that of --init, or gap-lite"
+        ),
+    ] = "",
+    init: Annotated[
+        str,
+        typer.Option(
+            help="Fine-tune: begin with the network of this model folder, or of `default`,"
+            " embedkit's own.",
+            show_default="random weights",
+        ),
+    ] = "",
     dim: Annotated[
         int | None, typer.Option(help="Embedding size, 64 to 1024, where the model leaves it free.")
     ] = None,
@@ -81,17 +97,17 @@ def train(
     ] = RECIPE.validation,
     seed: Annotated[int, paper(help="Fixes everything that is drawn.")] = RECIPE.seed,
     features: Annotated[
-        FrontEnd, front_end(help="What the network hears; the paper found log-mel best.")
+        FrontEnd, spectrum(help="What the network hears; the paper found log-mel best.")
     ] = FEATURES.kind,
-    sample_rate: Annotated[int, front_end(help="Of the front-end, Hz.")] = FEATURES.sample_rate,
-    segment: Annotated[float, front_end(help="Length of a segment, s.")] = SegmentSpec().duration_s,
-    window: Annotated[float, front_end(help="Analysis window, s.")] = FEATURES.window_s,
-    feature_hop: Annotated[float, front_end(help="Between two frames, s.")] = FEATURES.hop_s,
-    n_fft: Annotated[int, front_end(help="FFT length.")] = FEATURES.n_fft,
-    bands: Annotated[int, front_end(help="Mel bands, or bins of the CQT.")] = FEATURES.bands,
-    coefficients: Annotated[int, front_end(help="Of the MFCC.")] = FEATURES.coefficients,
-    min_hz: Annotated[float, front_end(help="Lowest bin of the CQT, Hz.")] = FEATURES.min_hz,
-    bins_per_octave: Annotated[int, front_end(help="Of the CQT.")] = FEATURES.bins_per_octave,
+    sample_rate: Annotated[int, spectrum(help="Of the front-end, Hz.")] = FEATURES.sample_rate,
+    segment: Annotated[float, spectrum(help="Length of a segment, s.")] = SegmentSpec().duration_s,
+    window: Annotated[float, spectrum(help="Analysis window, s.")] = FEATURES.window_s,
+    feature_hop: Annotated[float, spectrum(help="Between two frames, s.")] = FEATURES.hop_s,
+    n_fft: Annotated[int, spectrum(help="FFT length.")] = FEATURES.n_fft,
+    bands: Annotated[int, spectrum(help="Mel bands, or bins of the CQT.")] = FEATURES.bands,
+    coefficients: Annotated[int, spectrum(help="Of the MFCC.")] = FEATURES.coefficients,
+    min_hz: Annotated[float, spectrum(help="Lowest bin of the CQT, Hz.")] = FEATURES.min_hz,
+    bins_per_octave: Annotated[int, spectrum(help="Of the CQT.")] = FEATURES.bins_per_octave,
     mixup: Annotated[float, beyond(help="Mixup's alpha; 0: none.")] = RECIPE.mixup,
     time_mask: Annotated[
         int, beyond(help="SpecAugment: mask fewer frames than this; 0: none.")
@@ -125,13 +141,37 @@ def train(
     share each batch and average their gradients; the statistics of batch normalisation are of each
     process's own share, and those of the first one are kept.
 
-    Example: embedkit train sounds/ --model gap --out model
+    Example: embedkit train sounds/ --init default --epochs 5 --out model
     """
+    from embedkit.checkpoint import load_config
     from embedkit.models import FAMILIES, resolve
     from embedkit.training import train as run
     from embedkit.training.parallel import is_first
 
-    network = resolve(model, dim=dim, dims=sizes(dims, "--dims"), dropout=dropout)
+    front_end = FeatureSpec(
+        kind=features,
+        sample_rate=sample_rate,
+        window_s=window,
+        hop_s=feature_hop,
+        n_fft=n_fft,
+        bands=bands,
+        coefficients=coefficients,
+        min_hz=min_hz,
+        bins_per_octave=bins_per_octave,
+    )
+    segments = SegmentSpec(duration_s=segment, hop_s=segment)
+    start = DEFAULT_MODEL if init == "default" else Path(init) if init else None
+    if start is not None:
+        if model or dim or dims or (front_end, segments) != (FEATURES, SegmentSpec()):
+            raise UsageError(
+                "--init: network, embedding sizes, front-end and segments are those of that model;"
+                " leave out the options that set them"
+            )
+        begun = load_config(start)
+        front_end, segments = begun.features, begun.segments
+        network = begun.model if dropout is None else replace(begun.model, dropout=dropout)
+    else:
+        network = resolve(model or "gap-lite", dim=dim, dims=sizes(dims, "--dims"), dropout=dropout)
     if weight_decay is None:
         weight_decay = FAMILIES[network.name].weight_decay
     if not is_first():  # of several processes one speaks
@@ -141,18 +181,9 @@ def train(
         manifest,
         out,
         model=network,
-        features=FeatureSpec(
-            kind=features,
-            sample_rate=sample_rate,
-            window_s=window,
-            hop_s=feature_hop,
-            n_fft=n_fft,
-            bands=bands,
-            coefficients=coefficients,
-            min_hz=min_hz,
-            bins_per_octave=bins_per_octave,
-        ),
-        segments=SegmentSpec(duration_s=segment, hop_s=segment),
+        features=front_end,
+        segments=segments,
+        init=start,
         spec=TrainSpec(
             epochs=epochs,
             batch_size=batch_size,
@@ -167,7 +198,7 @@ def train(
             time_mask=time_mask,
             band_mask=band_mask,
             hold_out_fold=hold_out_fold,
-            segment_hop_s=segment if segment_hop is None else segment_hop,
+            segment_hop_s=segments.duration_s if segment_hop is None else segment_hop,
             sampling=sampling,
             precision=precision,
             seed=seed,

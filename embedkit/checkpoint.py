@@ -41,8 +41,12 @@ class ModelConfig:
     activation: Activation
     labels: tuple[str, ...] = ()
     targets: tuple[TargetSpec, ...] = ()
+    init: str = ""  # fingerprint of the weights that the training began with
+    size: int | None = None  # of the embedding, where no other is asked for; None: the largest
 
     def __post_init__(self) -> None:
+        if self.size is not None and self.size not in self.model.dims:
+            raise UsageError(f"embedding size {self.size} is none of {self.model.dims}")
         outputs = len(self.labels) + sum(target.size for target in self.targets)
         if outputs != self.model.classes:
             raise UsageError(f"labels and targets for {outputs} of {self.model.classes} outputs")
@@ -76,6 +80,8 @@ class ModelConfig:
             "activation": str(self.activation),
             "labels": list(self.labels),
             "targets": [target.to_dict() for target in self.targets],
+            "init": self.init,
+            "size": self.size,
         }
 
     @classmethod
@@ -88,8 +94,10 @@ class ModelConfig:
             training=TrainSpec.from_dict(values["training"]),
             activation=Activation(values["activation"]),
             labels=tuple(str(label) for label in values["labels"]),
-            # Models of before there was distillation have none.
+            # Models of before there was distillation have none of these.
             targets=tuple(map(TargetSpec.from_dict, values.get("targets", ()))),
+            init=str(values.get("init", "")),
+            size=values.get("size"),
         )
 
 
@@ -110,6 +118,11 @@ def load_model(folder: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
     config = load_config(folder)
     try:
         tensors = load((folder / WEIGHTS).read_bytes())
+        # Weights may be stored in half precision; everything computes in single.
+        tensors = {
+            name: tensor.float() if tensor.is_floating_point() else tensor
+            for name, tensor in tensors.items()
+        }
     except (OSError, SafetensorError) as error:
         raise ModelFolderError(f"{folder / WEIGHTS}: cannot be read: {error}") from error
     return config, tensors

@@ -6,11 +6,13 @@ from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from itertools import pairwise
 from math import inf, isfinite, log2
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Self, get_args, get_origin, get_type_hints
 
 from embedkit.errors import UsageError
 
+DEFAULT_MODEL = Path(__file__).parent / "default_model"  # embedkit's own
 SAMPLE_RATES = (16000, 22050, 32000, 44100, 48000)
 
 
@@ -104,7 +106,7 @@ def difference(found: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
         if there == values:
             continue
         if not isinstance(values, Mapping) or not isinstance(there, Mapping):
-            return f"the {group} differ from those there"
+            return f"other {group} there"
         for name, value in values.items():
             if there.get(name) != value:
                 return f"{group}.{name} is {there.get(name)!r} there, {value!r} was asked for"

@@ -1,12 +1,12 @@
 """Figures of merit: numpy in, numbers out."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import bootstrap, norm, rankdata
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import average_precision_score, roc_curve
 
 Floats = NDArray[np.floating]
 Integers = NDArray[np.integer]
@@ -79,17 +79,53 @@ def retrieval(vectors: Floats, labels: Integers, k: int = 5) -> tuple[float, flo
     return float(np.mean(precisions)), float(np.mean(at_k))
 
 
-def interval(values: Floats, seed: int = 0) -> tuple[float, float]:
-    """95 % bootstrap percentile interval of the mean of `values` [clips] over clips."""
+def equal_error_rate(same: NDArray[np.bool_], scores: Floats) -> tuple[float, float]:
+    """Where as large a share of different pairs is accepted as of same pairs rejected.
+
+    Args:
+        same: which pairs are to be accepted [n].
+        scores: of them [n]; high ones are accepted.
+
+    Returns:
+        that share, between two thresholds by linear interpolation, and the threshold.
+    """
+    accepted_wrongly, accepted_rightly, thresholds = roc_curve(
+        same, scores, drop_intermediate=False
+    )
+    gap = accepted_wrongly - (1 - accepted_rightly)  # rises from -1 to 1
+    after = int(np.argmax(gap >= 0))
+    share = -gap[after - 1] / (gap[after] - gap[after - 1])
+    error = accepted_wrongly[after - 1] + share * np.diff(accepted_wrongly)[after - 1]
+    return float(error), float(thresholds[after])
+
+
+def interval(
+    values: Floats, owners: Sequence[str] | None = None, seed: int = 0
+) -> tuple[float, float]:
+    """95 % bootstrap percentile interval of a mean over clips.
+
+    Args:
+        values: [n], one a clip, or one a segment.
+        owners: names of the clips that the segments are of [n]: whole clips are drawn.
+        seed: of the draws.
+    """
     if len(values) < 2 or np.ptp(values) == 0:
         mean = float(np.mean(values))
         return mean, mean  # every resample is the same
+    number = np.arange(len(values))
+    if owners is not None:
+        _, number = np.unique(np.asarray(owners, str), return_inverse=True)
+    sums, counts = np.bincount(number, values), np.bincount(number)
+    if len(sums) < 2:
+        return float("nan"), float("nan")  # one clip says nothing of others
     found = bootstrap(
-        (values,),
-        np.mean,
+        (sums, counts),
+        lambda sums, counts, axis=-1: sums.sum(axis=axis) / counts.sum(axis=axis),
+        paired=True,
+        vectorized=True,
         method="percentile",
         n_resamples=9999,
-        batch=max(1, 10_000_000 // len(values)),  # 80 MB at a time
+        batch=max(1, 5_000_000 // len(sums)),  # 80 MB at a time
         rng=np.random.default_rng(seed),
     )
     return float(found.confidence_interval.low), float(found.confidence_interval.high)

@@ -269,6 +269,26 @@ def spectrogram(features: NDArray[np.floating[Any]], duration_s: float) -> Figur
     return figure
 
 
+def size_curves(curves: Mapping[str, Sequence[tuple[float, float]]], quality: str) -> Figure:
+    """Quality over megabytes for an hour of audio: for each way a line of points (MB, quality)."""
+    figure = Figure(figsize=(6.4, 4), layout="constrained", facecolor="white")
+    axes = figure.subplots()
+    for number, (name, points) in enumerate(curves.items()):
+        x, y = zip(*sorted(points), strict=True)
+        marker = MARKERS[number % len(MARKERS)]
+        axes.plot(x, y, marker=marker, label=name, color=COLOURS[number % len(COLOURS)])
+    axes.set_xscale("log", base=2)
+    ticks = sorted({x for points in curves.values() for x, _ in points})
+    axes.set_xticks(ticks, [f"{tick:.2g}" for tick in ticks])
+    axes.minorticks_off()
+    axes.set(xlabel="MB for an hour of audio", ylabel=quality)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#e4e4e4", linewidth=0.7)
+    axes.legend(frameon=False)
+    figure.set_label(f"{quality} over megabytes an hour: {', '.join(curves)}.")
+    return figure
+
+
 def save_png(figure: Figure, path: Path) -> None:
     """Write a figure as a PNG, whole or not at all."""
     with page_settings(), atomic_write(path) as file:

@@ -1,7 +1,9 @@
 """A sound from outside the collection as a vector that the collection can be compared with."""
 
 import logging
+import math
 import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +13,8 @@ from numpy.typing import NDArray
 from embedkit.audio.decode import Channel, decode
 from embedkit.audio.segments import cut, in_batches, stack
 from embedkit.checkpoint import load_config
-from embedkit.config import SegmentSpec
-from embedkit.errors import AudioError, EmbeddingFolderError, ModelFolderError, UsageError
+from embedkit.config import DEFAULT_MODEL, SegmentSpec
+from embedkit.errors import AudioError, EmbeddingFolderError, Kind, ModelFolderError, UsageError
 from embedkit.models.extractor import BATCH, Extractor
 from embedkit.runtime import Embedder, Runtime, fingerprint, prepare
 from embedkit.store import Provenance
@@ -36,8 +38,11 @@ class QueryEmbedder:
         Raises:
             EmbeddingFolderError: the model is not there, or not the one that made the folder.
         """
-        folder = model or Path(provenance.model)
         runtime = Runtime.parse(provenance.runtime)
+        folder = model or Path(provenance.model)
+        # embedkit's own may have been elsewhere: in another environment, on another machine.
+        if model is None and fingerprint(DEFAULT_MODEL, runtime) == provenance.fingerprint:
+            folder = DEFAULT_MODEL
         try:
             found = fingerprint(folder, runtime)
         except ModelFolderError as error:
@@ -60,19 +65,23 @@ class QueryEmbedder:
         self._spec = SegmentSpec(duration_s=provenance.segment_s, hop_s=provenance.hop_s)
         self._channel = Channel.parse(provenance.channel)
 
-    def embed(self, path: Path) -> NDArray[np.float32]:
-        """Embed a file; of a damaged one, what stands before the damage.
+    def embed(
+        self, path: Path, start_s: float = 0.0, end_s: float = math.inf
+    ) -> NDArray[np.float32]:
+        """Embed a file, or a span of it; of a damaged one, what stands before the damage.
 
         Returns:
-            float32 [D], the mean of the file's segments weighted by their real duration.
+            float32 [D], the mean of the segments, weighted by their real duration.
 
         Raises:
-            UsageError: no such file.
-            AudioError: nothing of the file can be decoded.
+            UsageError: no such file, or the span is empty.
+            AudioError: nothing of the file can be decoded, or it ends before the span begins.
         """
         if not path.exists():
             raise UsageError(f"{path}: neither a clip of the collection nor a file")
-        blocks = decode(path, self._rate, self._channel)
+        if not 0 <= start_s < end_s:
+            raise UsageError(f"{path}: a span from {start_s:g} to {end_s:g} s is empty")
+        blocks = _span(decode(path, self._rate, self._channel), start_s, end_s, self._rate)
         total = np.zeros(self._size)
         seconds = 0.0
         try:
@@ -84,4 +93,21 @@ class QueryEmbedder:
             if not seconds:
                 raise AudioError(error.kind, f"{path}: {error}") from error
             log.warning("%s: %s: %s", path, error.kind, error)
+        if not seconds:
+            raise AudioError(Kind.EMPTY, f"{path}: ends before {start_s:g} s")
         return (total / seconds).astype(np.float32)
+
+
+def _span(
+    blocks: Iterable[NDArray[np.float32]], start_s: float, end_s: float, rate: int
+) -> Iterator[NDArray[np.float32]]:
+    """The samples of a span of some blocks."""
+    first, last = round(start_s * rate), math.inf if math.isinf(end_s) else round(end_s * rate)
+    place = 0
+    for block in blocks:
+        part = block[max(0, first - place) : int(min(len(block), max(0, last - place)))]
+        if len(part):
+            yield part
+        place += len(block)
+        if place >= last:
+            return

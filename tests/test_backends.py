@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +20,21 @@ from threadpoolctl import threadpool_limits
 
 from embedkit import metrics
 from embedkit.backends import classify, splits
-from embedkit.backends.labels import Labelled, join_labels
-from embedkit.backends.logistic import ARRAYS, SETTINGS, LogisticClassifier
-from embedkit.backends.predictions import write_predictions
+from embedkit.backends import labels as labels_module
+from embedkit.backends.classifier import ARRAYS, SETTINGS, Classifier, find_method
+from embedkit.backends.labels import Labelled, Unit, join_labels
+from embedkit.backends.logistic import Logistic
+from embedkit.backends.predictions import Span, Track, best, merge, write_table, write_tracks
 from embedkit.backends.projection import project
-from embedkit.backends.search import CosineIndex
-from embedkit.errors import DatasetError, EmbeddingFolderError, EmbedkitError
+from embedkit.backends.search import SearchIndex
+from embedkit.errors import DatasetError, EmbeddingFolderError, EmbedkitError, UsageError
 from embedkit.store import EmbeddingTable, EmbeddingWriter, FileRecord, Provenance
 
 FINGERPRINT = "f" * 64
 Vectors = NDArray[np.float32]
 
 
-def write_table(
+def write_table_of(
     folder: Path, clips: Mapping[str, Vectors], *, root: Path = Path("/audio"), last_s: float = 0.5
 ) -> EmbeddingTable:
     """Clips whose segments [n, D] last 1 s, the last one of each `last_s`."""
@@ -77,15 +80,11 @@ def pipeline(c: float = 0.1) -> Any:
     return make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=1000))
 
 
-def fit(data: Labelled, rows: Any = slice(None), **settings: Any) -> LogisticClassifier:
-    return LogisticClassifier.fit(
-        data.vectors[rows],
-        settings.pop("targets", data.targets)[rows],
-        labels=data.labels,
-        several_labels=settings.pop("several_labels", False),
-        fingerprint=FINGERPRINT,
-        **settings,
-    )
+def fit(data: Labelled, rows: Any = slice(None), **settings: Any) -> Classifier:
+    several = settings.pop("several_labels", False)
+    data = replace(data, targets=settings.pop("targets", data.targets), several_labels=several)
+    method = find_method(settings.pop("method", "logistic"), **{"c": 0.1, **settings})
+    return Classifier.fit(data, np.arange(len(data.clips))[rows], method, fingerprint=FINGERPRINT)
 
 
 # Logistic regression
@@ -99,13 +98,6 @@ def test_scores_are_scikit_learns_probabilities(classes: int, c: float) -> None:
     scores = fit(data, c=c).scores(new)
     np.testing.assert_allclose(scores, expected.predict_proba(new.astype(float)), atol=1e-6)
     assert scores.std(axis=0).min() > 0.05  # they do tell the clips apart
-
-
-def test_the_default_strength_is_a_tenth() -> None:
-    data = labelled(3)
-    np.testing.assert_array_equal(
-        fit(data).scores(data.vectors), fit(data, c=0.1).scores(data.vectors)
-    )
 
 
 def test_scores_of_several_labels_are_one_yes_or_no_each() -> None:
@@ -171,7 +163,7 @@ def test_a_classifier_saved_and_loaded_gives_the_same_scores(tmp_path: Path, sev
     fitted = fit(data, several_labels=several)
     for _ in range(2):  # the second time it replaces one
         fitted.save(tmp_path)
-    loaded = LogisticClassifier.load(tmp_path)
+    loaded = Classifier.load(tmp_path)
     np.testing.assert_array_equal(loaded.scores(data.vectors), fitted.scores(data.vectors))
     assert (loaded.labels, loaded.several_labels) == (fitted.labels, several)
     assert loaded.fingerprint == FINGERPRINT
@@ -185,8 +177,8 @@ def test_a_classifier_saved_and_loaded_gives_the_same_scores(tmp_path: Path, sev
         (SETTINGS, b"{", "not a readable classifier"),
         (SETTINGS, b"[]", "not a readable classifier"),
         (SETTINGS, b"{}", "not a readable classifier: 'method'"),
-        (SETTINGS, b'{"method": "knn"}', "a classifier of another method"),
-        (SETTINGS, b'{"method": "logistic", "labels": ["a"]}', "do not fit its labels"),
+        (SETTINGS, b'{"method": "x"}', "a classifier of a method that is not known"),
+        (SETTINGS, b'{"method": "logistic"}', "not a readable classifier: 'model'"),
         (ARRAYS, b"garbage" * 9, "not a readable classifier"),
         (ARRAYS, b"", "not a readable classifier"),
     ],
@@ -198,7 +190,7 @@ def test_a_damaged_classifier_is_refused(
     if content is not None:
         (classifier / name).write_bytes(content)
     with pytest.raises(EmbedkitError, match=message):
-        LogisticClassifier.load(classifier)
+        Classifier.load(classifier)
 
 
 @pytest.mark.parametrize("name", ["mean", "scale", "bias", "weights"])
@@ -206,22 +198,31 @@ def test_arrays_of_another_shape_are_refused(classifier: Path, name: str) -> Non
     arrays = load_file(classifier / ARRAYS)
     arrays[name] = arrays[name][:-1].copy()
     save_file(arrays, classifier / ARRAYS)
+    with pytest.raises(EmbedkitError, match=r"do not fit its labels|not a readable classifier"):
+        Classifier.load(classifier)
+
+
+def test_labels_that_are_not_as_many_as_the_scores_are_refused(classifier: Path) -> None:
+    settings = json.loads((classifier / SETTINGS).read_text())
+    (classifier / SETTINGS).write_text(json.dumps({**settings, "labels": ["a"]}))
     with pytest.raises(EmbedkitError, match="do not fit its labels"):
-        LogisticClassifier.load(classifier)
+        Classifier.load(classifier)
 
 
 def test_predict_scores_the_clip_vectors_of_its_own_extractor_alone(tmp_path: Path) -> None:
     clips = {"b.wav": draw(3, 6, 1), "a.wav": draw(2, 6, 2)}
-    table = write_table(tmp_path / "emb", clips)
+    table = write_table_of(tmp_path / "emb", clips)
     fitted = fit(labelled(3))
-    names, scores = classify.predict(table, fitted)
+    [found] = classify.predict(table, fitted)
+    order = np.argsort(found.clips)
+    names, scores = [found.clips[index] for index in order], found.scores[order]
     assert names == ["a.wav", "b.wav"]
     weights = {2: [1, 0.5], 3: [1, 1, 0.5]}
     by_hand = [np.average(clips[n], axis=0, weights=weights[len(clips[n])]) for n in names]
     np.testing.assert_allclose(scores, fitted.scores(np.array(by_hand)), atol=1e-5)
-    other = LogisticClassifier(**{**vars(fitted), "fingerprint": "0" * 64})
+    other = Classifier(**{**vars(fitted), "fingerprint": "0" * 64})
     with pytest.raises(EmbedkitError, match=r"extractor f{12}, the classifier .* 00000000"):
-        classify.predict(table, other)
+        list(classify.predict(table, other))
 
 
 # Labels
@@ -231,7 +232,7 @@ def test_predict_scores_the_clip_vectors_of_its_own_extractor_alone(tmp_path: Pa
 def table(tmp_path: Path) -> EmbeddingTable:
     """Clips a/1.wav, a/2.wav, b/1.wav, loose.wav of the folder audio."""
     clips = {name: draw(1) for name in ("a/1.wav", "a/2.wav", "b/1.wav", "loose.wav")}
-    return write_table(tmp_path / "emb", clips, root=tmp_path / "audio")
+    return write_table_of(tmp_path / "emb", clips, root=tmp_path / "audio")
 
 
 def write_labels(path: Path, lines: Iterable[str]) -> str:
@@ -308,7 +309,7 @@ def test_labels_join_through_a_linked_folder(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(real)
     write_labels(real / "m.csv", ["path,label", "audio/1.wav,x"])
     # The folder was extracted as link/audio, and stands in the manifest as it really is.
-    table = write_table(tmp_path / "emb", {"1.wav": draw(1)}, root=(tmp_path / "link/audio"))
+    table = write_table_of(tmp_path / "emb", {"1.wav": draw(1)}, root=(tmp_path / "link/audio"))
     assert join_labels(table, str(real / "m.csv")).clips == ["1.wav"]
     assert join_labels(table, str(tmp_path / "link" / "m.csv")).clips == ["1.wav"]
 
@@ -325,7 +326,7 @@ def test_labels_that_join_nothing_show_paths_of_both_sides(
 
 def test_clips_without_folders_cannot_be_labelled_by_them(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"no clip stands in a folder .*: x\.wav"):
-        join_labels(write_table(tmp_path, {"x.wav": draw(1)}), "folders")
+        join_labels(write_table_of(tmp_path, {"x.wav": draw(1)}), "folders")
 
 
 # Splits
@@ -423,7 +424,7 @@ def test_a_split_that_cannot_be_is_refused(ask: Callable[[Labelled], Any], messa
 
 def test_evaluate_is_the_loop_over_the_splits() -> None:
     data = labelled(3)
-    done = classify.evaluate(data, splits.published_folds(data), c=0.5)
+    done = classify.evaluate(data, splits.published_folds(data), Logistic(c=0.5))
     scores, clips = [], []
     for fold in "012":
         held = np.array(data.folds) == fold
@@ -466,7 +467,7 @@ def test_evaluate_is_the_loop_over_the_splits() -> None:
 def test_figures_of_several_labels_leave_out_accuracy_and_recall() -> None:
     data = labelled(3)
     data = Labelled(**{**vars(data), "several_labels": True})
-    done = classify.evaluate(data, splits.published_folds(data), c=0.1)
+    done = classify.evaluate(data, splits.published_folds(data), Logistic(c=0.1))
     assert list(done.figures()) == ["clips", "weighted_auc", "macro_auc", "map"]
     assert {tuple(row) for row in done.per_class().values()} == {("clips", "auc", "ap")}
 
@@ -474,7 +475,7 @@ def test_figures_of_several_labels_leave_out_accuracy_and_recall() -> None:
 def test_a_class_that_was_not_held_out_has_undefined_figures() -> None:
     data = labelled(3)
     held = np.flatnonzero((np.array(data.folds) == "0") & (data.classes != 1))
-    done = classify.evaluate(data, [(np.setdiff1d(np.arange(36), held), held)], c=0.1)
+    done = classify.evaluate(data, [(np.setdiff1d(np.arange(36), held), held)], Logistic(c=0.1))
     row = done.per_class()["b"]
     assert row["clips"] == 0
     assert all(np.isnan(row[name]) for name in ("auc", "ap", "recall"))
@@ -487,7 +488,7 @@ def test_a_class_that_was_not_held_out_has_undefined_figures() -> None:
 
 
 @pytest.fixture(scope="module")
-def collection(tmp_path_factory: pytest.TempPathFactory) -> tuple[EmbeddingTable, CosineIndex]:
+def collection(tmp_path_factory: pytest.TempPathFactory) -> tuple[EmbeddingTable, SearchIndex]:
     """30 clips of 1 to 4 segments whose vectors have all lengths."""
     rng = np.random.default_rng(0)
     clips = {
@@ -495,14 +496,14 @@ def collection(tmp_path_factory: pytest.TempPathFactory) -> tuple[EmbeddingTable
         * np.float32(10.0 ** rng.uniform(-3, 3))
         for number in range(30)
     }
-    table = write_table(tmp_path_factory.mktemp("search") / "emb", clips)
-    return table, CosineIndex(table)
+    table = write_table_of(tmp_path_factory.mktemp("search") / "emb", clips)
+    return table, SearchIndex(table)
 
 
 @pytest.mark.parametrize("without", ["", "07.wav"])
 @pytest.mark.parametrize("top", [1, 5, 30, 1000])
 def test_search_finds_the_best_segment_of_each_clip_by_cosine(
-    collection: tuple[EmbeddingTable, CosineIndex], top: int, without: str
+    collection: tuple[EmbeddingTable, SearchIndex], top: int, without: str
 ) -> None:
     table, index = collection
     rows = table.rows()
@@ -514,7 +515,7 @@ def test_search_finds_the_best_segment_of_each_clip_by_cosine(
         if rows.clips[row] != without:
             best.setdefault(rows.clips[row], row)
     expected = list(best.items())[:top]
-    hits = index.search(query, top, without=without)
+    [hits] = index.search(query[None], top, without=[{without}])
     assert [hit.clip for hit in hits] == [clip for clip, _ in expected]
     for hit, (_, row) in zip(hits, expected, strict=True):
         assert (hit.start_s, hit.end_s) == (rows.start_s[row], rows.end_s[row])
@@ -522,17 +523,20 @@ def test_search_finds_the_best_segment_of_each_clip_by_cosine(
 
 
 def test_a_clip_is_its_own_nearest_unless_left_out(
-    collection: tuple[EmbeddingTable, CosineIndex],
+    collection: tuple[EmbeddingTable, SearchIndex],
 ) -> None:
     _, index = collection
     vector = index.clip_vector("04.wav")  # of one segment
-    assert index.search(vector, 1)[0].clip == "04.wav"
-    assert index.search(vector, 1)[0].similarity == pytest.approx(1)
-    assert "04.wav" not in {hit.clip for hit in index.search(vector, 99, without="04.wav")}
+    [[hit]] = index.search(vector[None], 1)
+    assert hit.clip == "04.wav"
+    assert hit.similarity == pytest.approx(1)
+    [others] = index.search(vector[None], 99, without=[{"04.wav"}])
+    assert len(others) == 29
+    assert "04.wav" not in {hit.clip for hit in others}
 
 
 def test_clip_vectors_of_the_index_are_those_of_the_table(
-    collection: tuple[EmbeddingTable, CosineIndex],
+    collection: tuple[EmbeddingTable, SearchIndex],
 ) -> None:
     table, index = collection
     for clip, vector in zip(*table.clip_vectors(), strict=True):
@@ -545,38 +549,120 @@ def test_search_looks_past_a_clip_that_holds_all_the_best_segments(tmp_path: Pat
     noise = draw(200, 4, 1) * 0.01
     clips = {"loud.wav": np.float32([1, 0, 0, 0]) + noise}
     clips |= {f"{n}.wav": np.float32([[1, 0.2 + n / 10, 0, 0]]) for n in range(3)}
-    index = CosineIndex(write_table(tmp_path / "emb", clips))
-    hits = index.search(np.float32([1, 0, 0, 0]), 3)
+    index = SearchIndex(write_table_of(tmp_path / "emb", clips))
+    [hits] = index.search(np.float32([[1, 0, 0, 0]]), 3)
     assert [hit.clip for hit in hits] == ["loud.wav", "0.wav", "1.wav"]
 
 
 def test_a_collection_without_vectors_is_refused(tmp_path: Path) -> None:
     with pytest.raises(EmbeddingFolderError, match="no vectors to search"):
-        CosineIndex(write_table(tmp_path / "emb", {}))
+        SearchIndex(write_table_of(tmp_path / "emb", {}))
 
 
 # Predictions and projection
 
 
-def test_predictions_read_back_equal_from_csv_and_parquet(tmp_path: Path) -> None:
+@pytest.mark.parametrize("unit", list(Unit))
+def test_predictions_read_back_equal_from_csv_and_parquet(tmp_path: Path, unit: Unit) -> None:
     clips = ["a.wav", 'say "hi", 2.wav', "two\nlines.wav", "Ünï 鸟.wav", "NA", "007"]
     labels = ("dog, big", 'the "cat"', "x")
     scores = np.random.default_rng(0).dirichlet(np.ones(3), len(clips))
     scores[0] = [1e-300, 1 - 2**-53, 0.1]
+    start = np.arange(6) / 3 if unit is Unit.SEGMENT else None
+    end = None if start is None else start + 0.5
+    batches = [
+        classify.Predictions(
+            clips=clips[part],
+            start_s=None if start is None else start[part],
+            end_s=None if end is None else end[part],
+            scores=scores[part],
+        )
+        for part in (slice(0, 4), slice(4, 6))
+    ]
     for name in ("p.csv", "p.parquet"):
-        write_predictions(tmp_path / name, clips, labels, scores)
+        assert list(write_table(tmp_path / name, labels, batches)) == batches
     text = {"clip": str, "label": str}
     frames = [
         pd.read_csv(tmp_path / "p.csv", dtype=text, keep_default_na=False),
         pd.read_parquet(tmp_path / "p.parquet"),
     ]
+    spans = [] if start is None else ["start_s", "end_s"]
     for frame in frames:
-        assert list(frame) == ["clip", "label", "score", *(f"score:{label}" for label in labels)]
+        names = [f"score:{label}" for label in labels]
+        assert list(frame) == ["clip", *spans, "label", "score", *names]
         assert frame["clip"].tolist() == clips
         assert frame["label"].tolist() == [labels[row.argmax()] for row in scores]
         # To the last digit but one: so pandas reads numbers from text.
         np.testing.assert_allclose(frame["score"], scores.max(axis=1), rtol=1e-15)
-        np.testing.assert_allclose(frame.iloc[:, 3:].to_numpy(), scores, rtol=1e-15)
+        np.testing.assert_allclose(frame[names].to_numpy(), scores, rtol=1e-15)
+        if start is not None:
+            np.testing.assert_allclose(frame["start_s"], start, rtol=1e-15)
+    with pytest.raises(UsageError, match=r"name a file that ends in \.csv or \.parquet"):
+        list(write_table(tmp_path / "p.txt", labels, batches))
+
+
+def test_neighbours_of_one_label_become_one_span() -> None:
+    def span(clip: str, start: float, end: float, label: str, score: float) -> Span:
+        return Span(clip, start, end, label, score)
+
+    found = merge(
+        [
+            span("b", 0, 1, "x", 0.5),
+            span("a", 1, 2, "x", 0.8),
+            span("a", 0, 1, "x", 0.6),
+            span("a", 1.5, 2.5, "x", 0.7),  # windows may overlap
+            span("a", 3, 4, "x", 0.9),  # a gap
+            span("a", 4, 5, "y", 0.9),
+        ]
+    )
+    assert found == [
+        ("a", 0, 2.5, "x", pytest.approx(0.7)),
+        ("a", 3, 4, "x", 0.9),
+        ("a", 4, 5, "y", 0.9),
+        ("b", 0, 1, "x", 0.5),
+    ]
+
+
+def test_tracks_are_what_audacity_and_raven_read(tmp_path: Path) -> None:
+    spans = [Span("d/a.wav", 0, 1, "dog\tbark", 0.75), Span("d/a.wav", 2, 3.5, "cat", 0.5)]
+    assert write_tracks(tmp_path / "audacity", Track.AUDACITY, spans, 16000) == 1
+    text = (tmp_path / "audacity" / "d" / "a.wav.txt").read_text()
+    assert text == "0.000000\t1.000000\tdog bark\n2.000000\t3.500000\tcat\n"
+    write_tracks(tmp_path / "raven", Track.RAVEN, spans, 16000)
+    frame = pd.read_csv(tmp_path / "raven" / "d" / "a.wav.txt", sep="\t")
+    assert frame["Selection"].tolist() == [1, 2]
+    assert frame["Begin Time (s)"].tolist() == [0, 2]
+    assert frame["End Time (s)"].tolist() == [1, 3.5]
+    assert frame["High Freq (Hz)"].tolist() == [8000, 8000]
+    assert frame["Label"].tolist() == ["dog bark", "cat"]
+    assert frame["Score"].tolist() == [0.75, 0.5]
+
+
+def test_a_clip_whose_name_leads_out_of_the_folder_has_no_track(tmp_path: Path) -> None:
+    with pytest.raises(EmbeddingFolderError, match="leads out of"):
+        write_tracks(tmp_path / "t", Track.AUDACITY, [Span("../x", 0, 1, "a", 1.0)], 16000)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("unit", list(Unit))
+def test_predict_names_the_best_label_of_every_clip_or_segment(tmp_path: Path, unit: Unit) -> None:
+    clips = {f"{number}.wav": draw(number % 3 + 1, 6, number) for number in range(7)}
+    table = write_table_of(tmp_path / "emb", clips)
+    fitted = fit(labelled(3))
+    spans = [span for part in classify.predict(table, fitted, unit) for span in best(part, "abc")]
+    if unit is Unit.CLIP:
+        names, vectors = table.clip_vectors()
+        keys = [(name, 0.0, 0.0) for name in names]
+    else:
+        rows = table.rows()
+        vectors = rows.embeddings
+        keys = list(zip(rows.clips, rows.start_s, rows.end_s, strict=True))
+    scores = fitted.scores(vectors)
+    expected = [
+        (*key, "abc"[row.argmax()], pytest.approx(row.max()))
+        for key, row in zip(keys, scores, strict=True)
+    ]
+    assert sorted(spans) == expected
 
 
 def test_projection_keeps_two_far_clusters_apart_whatever_their_vectors_lengths() -> None:
@@ -619,24 +705,71 @@ def test_back_ends_store_and_metrics_load_no_torch() -> None:
 
 @pytest.mark.parametrize("first", ["torch", "faiss"])
 def test_search_and_torch_work_in_one_process_whichever_comes_first(
-    collection: tuple[EmbeddingTable, CosineIndex], first: str
+    collection: tuple[EmbeddingTable, SearchIndex], first: str
 ) -> None:
     # Each brings an OpenMP runtime of its own.
     table, index = collection
-    imports = ["import torch", "from embedkit.backends.search import CosineIndex"]
+    imports = ["import torch", "from embedkit.backends.search import SearchIndex"]
     code = "\n".join(
         [
             *(imports if first == "torch" else imports[::-1]),
             "import json, sys",
             "from embedkit.store import EmbeddingTable",
-            "index = CosineIndex(EmbeddingTable.open(sys.argv[1]))",
+            "index = SearchIndex(EmbeddingTable.open(sys.argv[1]))",
             "for _ in range(3):",  # by turns
             "    x = torch.ones(64, 64, 32, 32)",
             "    y = torch.nn.functional.conv2d(x, torch.ones(8, 64, 3, 3))",
-            "    hits = index.search(index.clip_vector('03.wav'), 9)",
+            "    [hits] = index.search(index.clip_vector('03.wav')[None], 9)",
             "print(json.dumps([y.mean().item(), [hit.clip for hit in hits]]))",
         ]
     )
     mean, found = json.loads(interpret(code, table.folder))
     assert mean == 64 * 3 * 3
-    assert found == [hit.clip for hit in index.search(index.clip_vector("03.wav"), 9)]
+    [hits] = index.search(index.clip_vector("03.wav")[None], 9)
+    assert found == [hit.clip for hit in hits]
+
+
+# Clips and segments
+
+
+def test_segments_have_the_labels_folds_and_groups_of_their_clips(tmp_path: Path) -> None:
+    clips = {f"{name}/{n}.wav": draw(n + 1, 4, n) for name in "ab" for n in range(3)}
+    table = write_table_of(tmp_path / "emb", clips)
+    lines = ["path,label,fold,group", *(f"{clip},{clip[0]},{clip[2]},g{clip[2]}" for clip in clips)]
+    source = write_labels(tmp_path / "labels.csv", lines)
+    data = join_labels(table, source, Unit.SEGMENT)
+    rows = table.rows()
+    assert data.clips == rows.clips.tolist()
+    np.testing.assert_array_equal(data.vectors, rows.embeddings)
+    assert [data.labels[index] for index in data.classes] == [clip[0] for clip in data.clips]
+    assert data.folds == [clip[2] for clip in data.clips]
+    assert data.groups == [f"g{clip[2]}" for clip in data.clips]
+    for fitted, held in splits.published_folds(data):  # segments of one clip stay together
+        assert not {data.clips[n] for n in fitted} & {data.clips[n] for n in held}
+
+
+@pytest.mark.parametrize("unit", list(Unit))
+def test_of_too_many_vectors_a_sample_is_read(
+    tmp_path: Path, unit: Unit, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clips = {f"{'ab'[n % 2]}/{n}.wav": draw(3, 4, n) for n in range(20)}
+    table = write_table_of(tmp_path / "emb", clips)
+    whole = join_labels(table, "folders", unit)
+    monkeypatch.setattr(labels_module, "MOST", 12)
+    data = join_labels(table, "folders", unit)
+    assert f"12 of {len(whole.clips)} labelled {unit}s, drawn at random" in caplog.text
+    assert len(data.clips) == 12
+    known = {(clip, tuple(vector)) for clip, vector in zip(whole.clips, whole.vectors, strict=True)}
+    drawn = {(clip, tuple(vector)) for clip, vector in zip(data.clips, data.vectors, strict=True)}
+    assert len(drawn & known) == 12
+    again = join_labels(table, "folders", unit)
+    np.testing.assert_array_equal(again.vectors, data.vectors)
+
+
+def test_the_interval_of_segments_draws_whole_clips() -> None:
+    # Every clip is right throughout or wrong throughout: its segments are one piece of evidence.
+    values = np.repeat([1.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0, 1.0], 50)
+    owners = [str(n) for n in np.repeat(np.arange(8), 50)]
+    low, high = metrics.interval(values, owners)
+    np.testing.assert_allclose((low, high), metrics.interval(values[::50]))
+    assert high - low > 3 * np.diff(metrics.interval(values))[0]

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from embedkit import metrics
 from embedkit.audio.decode import decode
-from embedkit.backends.plda import classify
+from embedkit.backends.method import Training
+from embedkit.backends.plda import Plda
 from embedkit.bench import paper, tables
 from embedkit.bench.claims import CLAIMS, Claim, Verdict, examine, resampled_aucs
 from embedkit.bench.extraction import measure_extraction
@@ -158,10 +159,16 @@ def test_plda_is_fitted_on_what_the_network_was_trained_and_chosen_with(
     extractor = Extractor.load(tmp_path / "rows" / "gap-lite" / "model")
     held = [clip.fold == "1" for clip in manifest.clips]
     sounds = [np.concatenate(list(decode(clip.path, RATE))) for clip in manifest.clips]
-    vectors = np.array([extractor.embed(sound)[0] for sound in sounds], np.float64)
+    vectors = np.array([extractor.embed(sound)[0] for sound in sounds])
     classes = np.array([("high", "low").index(clip.labels[0]) for clip in manifest.clips])
     train = ~np.array(held)
-    expected = classify(vectors[train], classes[train], vectors[held], 2)
+    known = Training(
+        vectors=vectors[train],
+        targets=np.eye(2, dtype=np.float32)[classes[train]],
+        several_labels=False,
+        groups=np.flatnonzero(train).astype(object),
+    )
+    expected = Plda().fit(known).scores(vectors[held])
     np.testing.assert_allclose(found, expected, atol=1e-3)
 
 

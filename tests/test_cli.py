@@ -43,17 +43,22 @@ def test_help_names_every_command() -> None:
 
 
 def test_models_lists_the_table_as_json() -> None:
-    rows = {row["name"]: row for row in json.loads(succeed("models", "--json"))}
+    found = json.loads(succeed("models", "--json"))
+    rows = {row["name"]: row for row in found["networks"]}
     assert rows["gap"] == {
         "name": "gap", "parameters": 2589135, "embedding_size": 256,
         "macs": count_macs(MODELS["gap"]),  # there on shapes alone
     }  # fmt: skip
     assert rows["alexnet-bn"]["parameters"] == 56111673
-    fewer = json.loads(succeed("models", "--json", "--classes", "10"))
+    fewer = json.loads(succeed("models", "--json", "--classes", "10"))["networks"]
     # One output per class, each with a weight per unit and a bias.
     assert {row["name"]: rows[row["name"]]["parameters"] - row["parameters"] for row in fewer}[
         "gap"
     ] == (527 - 10) * 257
+    own = found["default"]
+    assert (own["network"], own["embedding_size"]) == ("gap-lite", 256)
+    assert [row["size"] for row in own["sizes"]] == [64, 128, 256, 512, 1024]
+    assert own["sizes"][0]["bytes_an_hour"] == 64 * 4 * 3600
 
 
 def test_extract_counts_what_the_table_holds(work: Path, model_dir: Path) -> None:

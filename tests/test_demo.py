@@ -1,23 +1,22 @@
 """The demo, made small: every step leaves what it promises, and a second run keeps it."""
 
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from embedkit import demo
+from embedkit.checkpoint import fingerprint
+from embedkit.config import DEFAULT_MODEL
 from embedkit.errors import UsageError
-from embedkit.models.extractor import Extractor
 from embedkit.store import EmbeddingTable
 
 
-def test_the_demo_leaves_audio_model_embeddings_and_a_report(
+def test_the_demo_leaves_audio_embeddings_a_classifier_and_a_report(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     small = partial(demo.write_collection, clips_per_class=2, folds=2)
     monkeypatch.setattr(demo, "write_collection", small)
-    monkeypatch.setattr(demo, "RECIPE", replace(demo.RECIPE, epochs=1))
     out = tmp_path / "demo"
     done = demo.run_demo(out)
 
@@ -26,15 +25,15 @@ def test_the_demo_leaves_audio_model_embeddings_and_a_report(
     assert len(done.evaluation.clips) == 12  # one of the two folds
     assert done.query in done.evaluation.clips
     assert done.query not in {hit.clip for hit in done.hits}
-    assert Extractor.load(out / "model").config.training.hold_out_fold == demo.FOLD
+    assert table.provenance.fingerprint == fingerprint(DEFAULT_MODEL)
     page = (out / "report.html").read_text()
     assert all(hit.clip in page for hit in done.hits)
     assert "embedkit extract my_sounds" in page
 
-    weights = (out / "model" / "model.safetensors").stat().st_mtime_ns
+    parts = {path: path.stat().st_mtime_ns for path in (out / "embeddings").rglob("*.parquet")}
     again = demo.run_demo(out)
     assert again.hits == done.hits
-    assert (out / "model" / "model.safetensors").stat().st_mtime_ns == weights
+    assert {path: path.stat().st_mtime_ns for path in parts} == parts
 
 
 def test_the_demo_does_not_write_into_a_folder_in_use(tmp_path: Path) -> None:

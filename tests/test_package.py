@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+DEFAULT_FILES = (
+    "config.json", "model.safetensors", "model-int8.onnx", "figures.json", "README.md",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +30,9 @@ def test_the_wheel_holds_every_module_and_no_package_named_cli(wheel: Path) -> N
     names = set(zipfile.ZipFile(wheel).namelist())
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "embedkit").rglob("*.py")}
     commands = {f"embedkit_cli/{path.name}" for path in (ROOT / "cli").glob("*.py")}
-    assert modules | commands | {"embedkit/py.typed", "embedkit/templates/report.html.j2"} <= names
+    model = {f"embedkit/default_model/{name}" for name in DEFAULT_FILES}
+    data = {"embedkit/py.typed", "embedkit/templates/report.html.j2"} | model
+    assert modules | commands | data <= names
     assert {name.split("/")[0].split("-")[0] for name in names} == {"embedkit", "embedkit_cli"}
 
 

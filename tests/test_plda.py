@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from embedkit.backends.plda import PLDA, classify
+from embedkit.backends.method import Training
+from embedkit.backends.plda import PLDA, Plda
 from embedkit.errors import DatasetError
 
 RNG = np.random.default_rng(0)
@@ -13,6 +14,18 @@ RNG = np.random.default_rng(0)
 def covariance(size: int, seed: int) -> np.ndarray:
     root = np.random.default_rng(seed).standard_normal((size, 2 * size))
     return root @ root.T / size
+
+
+def classify(
+    vectors: np.ndarray, classes: np.ndarray, asked: np.ndarray, count: int, *, lda: bool = True
+) -> np.ndarray:
+    training = Training(
+        vectors=vectors.astype(np.float32),
+        targets=np.eye(count, dtype=np.float32)[classes],
+        several_labels=False,
+        groups=np.arange(len(vectors)).astype(object),
+    )
+    return Plda(lda=lda).fit(training).scores(asked.astype(np.float32))
 
 
 @pytest.mark.parametrize("enrolled", [1, 2, 5])
@@ -34,7 +47,8 @@ def test_the_likelihood_is_the_ratio_of_joint_densities(enrolled: int) -> None:
         joint(enrolled + 1).logpdf(np.concatenate([known.ravel(), vector])) - before
         for vector in vectors
     ]
-    np.testing.assert_allclose(model.log_likelihood(vectors, known), expected, rtol=1e-9)
+    found = model.log_likelihood(vectors, known.mean(axis=0), enrolled)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
 def test_fit_recovers_the_covariances_that_vectors_were_drawn_from() -> None:
@@ -48,15 +62,73 @@ def test_fit_recovers_the_covariances_that_vectors_were_drawn_from() -> None:
     np.testing.assert_allclose(model.mean, mean, atol=0.1)
 
 
-def test_classify_does_not_care_for_scale_and_place() -> None:
+def test_the_ratio_of_a_pair_is_that_of_its_joint_densities() -> None:
+    size = 3
+    model = PLDA(
+        mean=RNG.standard_normal(size), between=covariance(size, 1), within=covariance(size, 2)
+    )
+    first, second = RNG.standard_normal((2, 7, size))
+    total = model.between + model.within
+    one = np.block([[total, model.between], [model.between, total]])
+    alone = multivariate_normal(model.mean, total)
+    expected = (
+        multivariate_normal(np.tile(model.mean, 2), one).logpdf(np.hstack([first, second]))
+        - alone.logpdf(first)
+        - alone.logpdf(second)
+    )
+    np.testing.assert_allclose(model.log_likelihood_ratio(first, second), expected, rtol=1e-9)
+    np.testing.assert_allclose(model.log_likelihood_ratio(second, first), expected, rtol=1e-9)
+    # Whatever the place, scale and axes.
+    matrix, shift = RNG.standard_normal((size, size)), RNG.standard_normal(size)
+    moved = PLDA(
+        mean=matrix @ model.mean + shift,
+        between=matrix @ model.between @ matrix.T,
+        within=matrix @ model.within @ matrix.T,
+    )
+    found = moved.log_likelihood_ratio(first @ matrix.T + shift, second @ matrix.T + shift)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_scores_are_the_posteriors_of_the_enrolled_classes() -> None:
+    classes = np.arange(60) % 3
+    vectors = RNG.standard_normal((60, 8)) + 2 * RNG.standard_normal((3, 8))[classes]
+    training = Training(
+        vectors=vectors.astype(np.float32),
+        targets=np.eye(3, dtype=np.float32)[classes],
+        several_labels=False,
+        groups=np.arange(60).astype(object),
+    )
+    model = Plda().fit(training)
+    asked = RNG.standard_normal((5, 8)).astype(np.float32)
+
+    def project(part: np.ndarray) -> np.ndarray:
+        centred = part - model.centre
+        unit = centred / np.linalg.norm(centred, axis=1, keepdims=True)
+        return unit @ model.projection + model.offset
+
+    known, new = project(training.vectors), project(asked)
+    plda = PLDA.fit(known, classes)
+    likelihoods = np.stack(
+        [
+            plda.log_likelihood(new, known[classes == number].mean(axis=0), 20)
+            for number in range(3)
+        ],
+        axis=1,
+    )
+    expected = np.exp(likelihoods) / np.exp(likelihoods).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(model.scores(asked), expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("lda", [True, False])
+def test_classify_does_not_care_for_scale_and_place(lda: bool) -> None:
     classes = np.arange(90) % 3
     vectors = RNG.standard_normal((90, 8)) + 3 * RNG.standard_normal((3, 8))[classes]
-    found = classify(vectors[:60], classes[:60], vectors[60:], 3)
+    found = classify(vectors[:60], classes[:60], vectors[60:], 3, lda=lda)
     np.testing.assert_allclose(found.sum(axis=1), 1)
     assert (found.argmax(axis=1) == classes[60:]).mean() > 0.9
     moved = 7 * vectors + RNG.standard_normal(8)
-    again = classify(moved[:60], classes[:60], moved[60:], 3)
-    np.testing.assert_allclose(again, found, atol=1e-6)
+    again = classify(moved[:60], classes[:60], moved[60:], 3, lda=lda)
+    np.testing.assert_allclose(again, found, atol=1e-3)  # vectors are float32
 
 
 def test_a_class_without_training_vectors_has_no_probability() -> None:

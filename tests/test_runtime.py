@@ -14,6 +14,7 @@ import torch
 from command import run, succeed
 from numpy.typing import NDArray
 
+import embedkit
 from embedkit.checkpoint import ModelConfig, save_calibration
 from embedkit.config import Activation, FeatureSpec, FrontEnd, SegmentSpec, TrainSpec
 from embedkit.errors import EmbeddingFolderError, EmbedkitError, ModelFolderError, UsageError
@@ -239,3 +240,15 @@ def test_the_command_exports_and_says_how_near_it_is(model: Path, tmp_path: Path
         "extract", tmp_path, "--model", model, "--out", tmp_path / "e", "--runtime", "gpu"
     )
     assert (refused.returncode, "there are: onnx, onnx-int8" in refused.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("int8", [False, True])
+def test_an_exported_file_names_no_path_of_this_machine(
+    model: Path, tmp_path: Path, int8: bool
+) -> None:
+    path = tmp_path / "model.onnx"
+    export(model, path, int8=int8)
+    content = path.read_bytes()
+    for place in (Path(embedkit.__file__).parent, tmp_path, Path(torch.__file__).parent):
+        assert str(place).encode() not in content
+    assert b"stack_trace" not in content

@@ -1,6 +1,6 @@
-"""Fit, evaluate and apply a classifier to the clips of an embedding folder."""
+"""Evaluate and apply a classifier to the clips, or the segments, of an embedding folder."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,19 +8,19 @@ from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix
 
 from embedkit import metrics
-from embedkit.backends.labels import Labelled
-from embedkit.backends.logistic import LogisticClassifier
+from embedkit.backends.classifier import Classifier
+from embedkit.backends.labels import Labelled, Unit
+from embedkit.backends.method import Method
 from embedkit.backends.splits import Indices
-from embedkit.errors import EmbedkitError
 from embedkit.store import EmbeddingTable
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Scores of held-out clips, each by a classifier that was fitted without it.
+    """Scores of held-out vectors, each by a classifier that was fitted without it.
 
     Attributes:
-        clips: the held-out clips [n].
+        clips: the held-out clips [n]; of segments, those that they are of.
         labels: the classes.
         several_labels: whether a clip may have more than one.
         targets: float32 [n, classes].
@@ -35,24 +35,27 @@ class Evaluation:
 
     @property
     def correct(self) -> NDArray[np.float64]:
-        """1 for each clip [n] whose highest score is its label."""
+        """1 for each vector [n] whose highest score is its label."""
         right: NDArray[np.bool_] = self.scores.argmax(axis=1) == self.targets.argmax(axis=1)
         return right.astype(np.float64)
 
     def figures(self) -> dict[str, float | int | tuple[float, float]]:
-        """AUCs, mAP, and where clips have one label accuracy with its 95 % interval."""
-        figures: dict[str, float | int | tuple[float, float]] = {"clips": len(self.clips)}
+        """AUCs, mAP, and where clips have one label accuracy with its 95 % interval over clips."""
+        clips = len(set(self.clips))
+        figures: dict[str, float | int | tuple[float, float]] = {"clips": clips}
+        if clips < len(self.clips):
+            figures["segments"] = len(self.clips)
         if not self.several_labels:
             figures["correct"] = int(self.correct.sum())
             figures["accuracy"] = float(self.correct.mean())
-            figures["accuracy_interval"] = metrics.interval(self.correct)
+            figures["accuracy_interval"] = metrics.interval(self.correct, self.clips)
         figures["weighted_auc"] = metrics.weighted_auc(self.targets, self.scores)
         figures["macro_auc"] = metrics.macro_auc(self.targets, self.scores)
         figures["map"] = metrics.mean_average_precision(self.targets, self.scores)
         return figures
 
     def per_class(self) -> dict[str, dict[str, float | int]]:
-        """For each label its clips, AUC, average precision and, with one label a clip, recall."""
+        """For each label its vectors, AUC, average precision and, with one label each, recall."""
         rows: dict[str, dict[str, float | int]] = {}
         for index, label in enumerate(self.labels):
             truth, scores = self.targets[:, [index]], self.scores[:, [index]]
@@ -69,7 +72,7 @@ class Evaluation:
         return rows
 
     def confusion(self) -> NDArray[np.int64]:
-        """Clips by true (rows) and predicted (columns) class [classes, classes]."""
+        """Vectors by true (rows) and predicted (columns) class [classes, classes]."""
         counts: NDArray[np.int64] = confusion_matrix(
             self.targets.argmax(axis=1),
             self.scores.argmax(axis=1),
@@ -78,24 +81,15 @@ class Evaluation:
         return counts
 
 
-def fit(data: Labelled, rows: Indices, *, fingerprint: str, c: float) -> LogisticClassifier:
-    """Fit a classifier on some of the clips."""
-    return LogisticClassifier.fit(
-        data.vectors[rows],
-        data.targets[rows],
-        labels=data.labels,
-        several_labels=data.several_labels,
-        fingerprint=fingerprint,
-        c=c,
-    )
-
-
-def evaluate(data: Labelled, splits: Iterable[tuple[Indices, Indices]], *, c: float) -> Evaluation:
-    """Fit on one side of each split and score the other; held-out clips of all splits together."""
+def evaluate(
+    data: Labelled, splits: Iterable[tuple[Indices, Indices]], method: Method
+) -> Evaluation:
+    """Fit on one side of each split and score the other; what all splits hold out together."""
     held, scores = [], []
     for rows, others in splits:
         held.append(others)
-        scores.append(fit(data, rows, fingerprint="", c=c).scores(data.vectors[others]))
+        fitted = Classifier.fit(data, rows, method, fingerprint="")
+        scores.append(fitted.scores(data.vectors[others]))
     order = np.concatenate(held)
     return Evaluation(
         clips=[data.clips[index] for index in order],
@@ -106,22 +100,41 @@ def evaluate(data: Labelled, splits: Iterable[tuple[Indices, Indices]], *, c: fl
     )
 
 
-def predict(
-    table: EmbeddingTable, classifier: LogisticClassifier
-) -> tuple[list[str], NDArray[np.float64]]:
-    """Scores of all clips of an embedding folder.
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """Scores of some clips, or segments, all of one length n.
 
-    Returns:
-        clip names [n] and scores [n, classes].
+    Attributes:
+        clips: their names.
+        start_s, end_s: of segments, float64 [n]; None for whole clips.
+        scores: float64 [n, classes].
+    """
+
+    clips: list[str]
+    start_s: NDArray[np.float64] | None
+    end_s: NDArray[np.float64] | None
+    scores: NDArray[np.float64]
+
+
+def predict(
+    table: EmbeddingTable, classifier: Classifier, unit: Unit = Unit.CLIP
+) -> Iterator[Predictions]:
+    """Scores of all clips or segments of an embedding folder, some thousand at a time.
 
     Raises:
-        EmbedkitError: the classifier was fitted on vectors of another extractor.
+        EmbedkitError: the classifier was fitted on vectors of another extractor, or size.
     """
-    if classifier.fingerprint != table.provenance.fingerprint:
-        raise EmbedkitError(
-            f"{table.folder}: its vectors are of extractor {table.provenance.fingerprint[:12]}, the"
-            f" classifier was fitted on those of {classifier.fingerprint[:12]}; extract with that"
-            " model, or fit anew"
+    classifier.check(table)
+    if unit is Unit.CLIP:
+        for clips, vectors in table.clip_batches():
+            yield Predictions(
+                clips=clips, start_s=None, end_s=None, scores=classifier.scores(vectors)
+            )
+        return
+    for rows in table.batches():
+        yield Predictions(
+            clips=rows.clips.tolist(),
+            start_s=rows.start_s,
+            end_s=rows.end_s,
+            scores=classifier.scores(rows.embeddings),
         )
-    clips, vectors = table.clip_vectors()
-    return clips, classifier.scores(vectors)

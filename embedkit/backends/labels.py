@@ -2,7 +2,9 @@
 
 import logging
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -16,14 +18,22 @@ from embedkit.store import EmbeddingTable
 log = logging.getLogger(__name__)
 
 FOLDERS = "folders"
+MOST = 200_000  # vectors that are read into memory: of more, a sample
+
+
+class Unit(StrEnum):
+    """What has a vector and is labelled."""
+
+    CLIP = "clip"  # the mean of its segments
+    SEGMENT = "segment"  # each, with its clip's labels
 
 
 @dataclass(frozen=True, kw_only=True)
 class Labelled:
-    """Clip vectors with what is known of them; all of one length n.
+    """Vectors of clips, or of segments, with what is known of them; all of one length n.
 
     Attributes:
-        clips: names within the embedding folder.
+        clips: names within the embedding folder; of segments, those of their clips.
         vectors: float32 [n, D].
         targets: float32 [n, classes], 1 where a clip has the label.
         labels: names of the classes, sorted.
@@ -49,49 +59,67 @@ class Labelled:
         return classes
 
 
-def join_labels(table: EmbeddingTable, source: str) -> Labelled:
-    """Join the clips of an embedding folder to their labels.
+def join_labels(table: EmbeddingTable, source: str, unit: Unit = Unit.CLIP) -> Labelled:
+    """Join the clips of an embedding folder, or their segments, to the clips' labels.
+
+    Of more than 200,000, so many are drawn at random: no more vectors are held in memory.
 
     Args:
-        table: its clip vectors are read.
+        table: its vectors are read.
         source: a CSV or Parquet manifest with path and label (or labels), or the word `folders`:
             the first folder of a clip's path is its label. A manifest's paths are taken relative
             to the folder it stands in; where the audio has moved, they are compared as text.
+        unit: what shall have a vector.
 
     Raises:
         DatasetError: the source cannot be read, or no clip has a label.
     """
-    names, vectors = table.clip_vectors()
-    if source == FOLDERS:
-        manifest = Manifest(_folder_clips(names), several_labels=False)
-        root = Path(table.provenance.audio_root)
-        known = {clip.path.as_posix(): clip for clip in manifest.clips}
-    else:
-        manifest = read_dataset(Path(source))
-        root = Path(source).parent
-        known = _join_by_path(names, manifest, root, Path(table.provenance.audio_root))
-    kept = [index for index, name in enumerate(names) if name in known]
-    if not kept and source == FOLDERS:
-        raise DatasetError(
-            f"no clip stands in a folder that could be its label; clips: {', '.join(names[:3])}"
-        )
-    if not kept:
-        paths = ", ".join(os.path.relpath(clip.path, root) for clip in manifest.clips[:3])
-        raise DatasetError(
-            f"no label joins a clip. Paths of {source}: {paths or 'none'}; clips there:"
-            f" {', '.join(names[:3]) or 'none'}. Paths are relative to the manifest's folder, clips"
-            " to the extracted folder"
-        )
-    if len(kept) < len(names):
-        log.warning("%d of %d clips have no label: left out", len(names) - len(kept), len(names))
-    if len(kept) < len(manifest.clips):
-        missing = len(manifest.clips) - len(kept)
-        log.warning("%d of %d labels have no clip with vectors", missing, len(manifest.clips))
-    clips = [known[names[index]] for index in kept]
-    labels = tuple(sorted({label for clip in clips for label in clip.labels}))
+    known, manifest = find_labels(_clips(table), table, source)
+    return _join(table, known, manifest, unit)
+
+
+def join_manifest(
+    table: EmbeddingTable, manifest: Manifest, root: Path, unit: Unit = Unit.CLIP
+) -> Labelled:
+    """Join the clips of an embedding folder, or their segments, to labels that are read already.
+
+    Args:
+        table: as in join_labels.
+        manifest: the labels.
+        root: the folder that its paths are compared in as text, where the audio has moved.
+        unit: as in join_labels.
+
+    Raises:
+        DatasetError: no clip has a label.
+    """
+    names = _clips(table)
+    known = _join_by_path(names, manifest, root, Path(table.provenance.audio_root))
+    if not known:
+        raise DatasetError(f"no label of {root} joins a clip, as {', '.join(names[:3]) or 'none'}")
+    _warn_of_the_rest(names, known, manifest)
+    return _join(table, known, manifest, unit)
+
+
+def _clips(table: EmbeddingTable) -> list[str]:
+    """Names of the clips that have rows, sorted."""
+    journal = table.journal_table()
+    return sorted(
+        name
+        for name, rows in zip(journal["clip"].to_pylist(), journal["rows"].to_pylist(), strict=True)
+        if rows
+    )
+
+
+def _join(
+    table: EmbeddingTable, known: Mapping[str, Clip], manifest: Manifest, unit: Unit
+) -> Labelled:
+    labels = tuple(sorted({label for clip in known.values() for label in clip.labels}))
+    read = _read_clips if unit is Unit.CLIP else _read_segments
+    owners, vectors = read(table, known)
+    clips = [known[name] for name in owners]
     return Labelled(
-        clips=[names[index] for index in kept],
-        vectors=vectors[kept],
+        clips=owners,
+        vectors=vectors,
         targets=targets(clips, labels),
         labels=labels,
         several_labels=manifest.several_labels,
@@ -99,6 +127,88 @@ def join_labels(table: EmbeddingTable, source: str) -> Labelled:
         splits=[clip.split or "" for clip in clips] if any(clip.split for clip in clips) else None,
         groups=[clip.group or str(clip.path) for clip in clips],
     )
+
+
+def find_labels(
+    names: list[str], table: EmbeddingTable, source: str
+) -> tuple[dict[str, Clip], Manifest]:
+    """Which of some clips have labels.
+
+    Args:
+        names: of clips of the folder.
+        table: the folder.
+        source: as in join_labels.
+
+    Returns:
+        the labelled clips by their names in the folder, and the manifest that they are from.
+
+    Raises:
+        DatasetError: as join_labels.
+    """
+    if source == FOLDERS:
+        manifest = Manifest(_folder_clips(names), several_labels=False)
+        known = {clip.path.as_posix(): clip for clip in manifest.clips}
+    else:
+        manifest = read_dataset(Path(source))
+        audio_root = Path(table.provenance.audio_root)
+        known = _join_by_path(names, manifest, Path(source).parent, audio_root)
+    if not known and source == FOLDERS:
+        raise DatasetError(
+            f"no clip stands in a folder that could be its label; clips: {', '.join(names[:3])}"
+        )
+    if not known:
+        root = Path(source).parent
+        paths = ", ".join(os.path.relpath(clip.path, root) for clip in manifest.clips[:3])
+        raise DatasetError(
+            f"no label joins a clip. Paths of {source}: {paths or 'none'}; clips there:"
+            f" {', '.join(names[:3]) or 'none'}. Paths are relative to the manifest's folder, clips"
+            " to the extracted folder"
+        )
+    _warn_of_the_rest(names, known, manifest)
+    return known, manifest
+
+
+def _warn_of_the_rest(names: list[str], known: Mapping[str, Clip], manifest: Manifest) -> None:
+    if len(known) < len(names):
+        log.warning("%d of %d clips have no label: left out", len(names) - len(known), len(names))
+    if len(known) < len(manifest.clips):
+        missing = len(manifest.clips) - len(known)
+        log.warning("%d of %d labels have no clip with vectors", missing, len(manifest.clips))
+
+
+def _read_clips(
+    table: EmbeddingTable, known: Mapping[str, Clip]
+) -> tuple[list[str], NDArray[np.float32]]:
+    wanted = sorted(known)
+    if len(wanted) > MOST:
+        log.warning("%d of %d labelled clips, drawn at random", MOST, len(wanted))
+        drawn = np.random.default_rng(0).choice(len(wanted), MOST, replace=False)
+        wanted = [wanted[index] for index in drawn]
+    return table.clip_vectors(set(wanted))
+
+
+def _read_segments(
+    table: EmbeddingTable, known: Mapping[str, Clip]
+) -> tuple[list[str], NDArray[np.float32]]:
+    journal = table.journal_table()
+    counts = zip(journal["clip"].to_pylist(), journal["rows"].to_pylist(), strict=True)
+    total = sum(rows for name, rows in counts if name in known)
+    rng, drawn, seen = np.random.default_rng(0), None, 0
+    if total > MOST:
+        log.warning("%d of %d labelled segments, drawn at random", MOST, total)
+        drawn = np.zeros(total, bool)
+        drawn[rng.choice(total, MOST, replace=False)] = True
+    owners: list[str] = []
+    numbers, vectors = [], []
+    for batch in table.batches():
+        kept = np.flatnonzero([name in known for name in batch.clips])
+        if drawn is not None:
+            kept, seen = kept[drawn[seen : seen + len(kept)]], seen + len(kept)
+        owners += batch.clips[kept].tolist()
+        numbers.append(batch.segments[kept])
+        vectors.append(batch.embeddings[kept])
+    order = np.lexsort((np.concatenate(numbers), np.array(owners, str)))
+    return [owners[index] for index in order], np.concatenate(vectors)[order]
 
 
 def _folder_clips(names: list[str]) -> tuple[Clip, ...]:

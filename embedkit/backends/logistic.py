@@ -1,160 +1,112 @@
-"""Logistic regression on standardised clip vectors, kept as arrays and JSON."""
+"""Logistic regression on standardised vectors."""
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
 from scipy.special import expit, softmax
 from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
+from sklearn.model_selection import GroupKFold
 
-from embedkit.errors import DatasetError, EmbedkitError
-from embedkit.files import atomic_write
+from embedkit.backends.method import Floats, Scale, Training, Vectors
 
-SETTINGS, ARRAYS = "classifier.json", "classifier.safetensors"
-METHOD = "logistic"
+STRENGTHS = (0.001, 0.01, 0.1, 1.0)  # C's that cross-validation chooses from
+FOLDS = 5
+CHOICE = 10_000  # vectors, at most, that it is chosen on
 
-# The odds for a class that the training clips all have, or none has: as good as certain.
+# The odds for a class that the training vectors all have, or none has: as good as certain.
 CERTAIN = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class LogisticClassifier:
+class LogisticModel:
     """Linear scores of standardised vectors, by softmax or, for several labels, by sigmoid.
 
     Attributes:
-        labels: the classes.
-        several_labels: one yes or no a class, instead of one class a clip.
-        fingerprint: of the extractor whose vectors it was fitted on.
         mean, scale: of the training vectors [D].
         weights: [classes, D].
         bias: [classes].
+        several_labels: one yes or no a class, instead of one class a vector.
+        c: inverse strength of the L2 penalty it was fitted with.
     """
 
-    labels: tuple[str, ...]
+    mean: Floats
+    scale: Floats
+    weights: Floats
+    bias: Floats
     several_labels: bool
-    fingerprint: str
-    mean: NDArray[np.float64]
-    scale: NDArray[np.float64]
-    weights: NDArray[np.float64]
-    bias: NDArray[np.float64]
+    c: float
 
-    @classmethod
-    def fit(
-        cls,
-        vectors: NDArray[np.float32],
-        targets: NDArray[np.float32],
-        *,
-        labels: tuple[str, ...],
-        several_labels: bool,
-        fingerprint: str,
-        c: float = 0.1,
-    ) -> "LogisticClassifier":
-        """Fit on vectors [n, D] and targets [n, classes].
-
-        Args:
-            vectors: of the training clips.
-            targets: 1 where a clip has the label.
-            labels: names of the columns of `targets`.
-            several_labels: whether a clip may have more than one.
-            fingerprint: of the extractor.
-            c: inverse strength of the L2 penalty.
-
-        Raises:
-            DatasetError: fewer than two classes among the training clips.
-        """
-        scaler = StandardScaler().fit(vectors.astype(np.float64))
-        standard = scaler.transform(vectors.astype(np.float64))
-        weights = np.zeros((len(labels), vectors.shape[1]))
-        # A class without a training clip stays out of reach.
-        bias = np.full(len(labels), -CERTAIN)
-        if several_labels:
-            for index, column in enumerate(targets.T):
-                if column.all():
-                    bias[index] = CERTAIN
-                elif column.any():
-                    model = LogisticRegression(C=c, max_iter=1000).fit(standard, column)
-                    weights[index], bias[index] = model.coef_[0], model.intercept_[0]
-        else:
-            classes = targets.argmax(axis=1)
-            if len(set(classes)) < 2:
-                raise DatasetError(
-                    "a classifier needs at least 2 labels among the clips it is fitted on"
-                )
-            model = LogisticRegression(C=c, max_iter=1000).fit(standard, classes)
-            if len(model.classes_) == 2:  # scikit-learn then keeps the odds of the second alone
-                weights[model.classes_] = np.stack([np.zeros_like(model.coef_[0]), model.coef_[0]])
-                bias[model.classes_] = [0.0, model.intercept_[0]]
-            else:
-                weights[model.classes_], bias[model.classes_] = model.coef_, model.intercept_
-        return cls(
-            labels=labels,
-            several_labels=several_labels,
-            fingerprint=fingerprint,
-            mean=scaler.mean_,
-            scale=scaler.scale_,
-            weights=weights,
-            bias=bias,
-        )
-
-    def scores(self, vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+    def scores(self, vectors: Vectors) -> Floats:
         """Scores in [0, 1], [n, classes], of vectors [n, D]."""
         linear = (vectors - self.mean) / self.scale @ self.weights.T + self.bias
-        scores: NDArray[np.float64] = expit(linear) if self.several_labels else softmax(linear, 1)
+        scores: Floats = expit(linear) if self.several_labels else softmax(linear, axis=1)
         return scores
 
-    def save(self, folder: Path) -> None:
-        """Write classifier.json and classifier.safetensors."""
-        arrays = {
-            "mean": self.mean,
-            "scale": self.scale,
-            "weights": self.weights,
-            "bias": self.bias,
-        }
-        settings = {
-            "method": METHOD,
-            "labels": list(self.labels),
-            "several_labels": self.several_labels,
-            "fingerprint": self.fingerprint,
-        }
-        with atomic_write(folder / ARRAYS) as file:
-            file.write(save(arrays))
-        with atomic_write(folder / SETTINGS) as file:
-            file.write(json.dumps(settings, indent=2, ensure_ascii=False).encode())
 
-    @classmethod
-    def load(cls, folder: Path) -> "LogisticClassifier":
-        """Read what `save` wrote.
+@dataclass(frozen=True, kw_only=True)
+class Logistic:
+    """How to fit it.
 
-        Raises:
-            EmbedkitError: not a classifier's folder, or a damaged one.
-        """
-        try:
-            settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
-            arrays = load((folder / ARRAYS).read_bytes())
-            if settings["method"] != METHOD:
-                raise EmbedkitError(f"{folder}: a classifier of another method")
-            classes, size = arrays["weights"].shape
-            shapes = [arrays[name].shape for name in ("mean", "scale", "bias")]
-            if classes != len(settings["labels"]) or shapes != [(size,), (size,), (classes,)]:
-                raise EmbedkitError(f"{folder}: the classifier's arrays do not fit its labels")
-            return cls(
-                labels=tuple(settings["labels"]),
-                several_labels=settings["several_labels"],
-                fingerprint=settings["fingerprint"],
-                mean=arrays["mean"],
-                scale=arrays["scale"],
-                weights=arrays["weights"],
-                bias=arrays["bias"],
-            )
-        except FileNotFoundError as error:
-            raise EmbedkitError(
-                f"{folder}: not a classifier: it has no {Path(error.filename).name}."
-                " `embedkit classify fit` makes one."
-            ) from error
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-            raise EmbedkitError(f"{folder}: not a readable classifier: {error}") from error
+    Attributes:
+        c: inverse strength of the L2 penalty; None: chosen by cross-validation, by whole groups, of
+            the vectors it is fitted on, for the least log loss.
+    """
+
+    c: float | None = None
+
+    def fit(self, training: Training) -> LogisticModel:
+        """Fit."""
+        return _fit(training, choose_c(training) if self.c is None else self.c)
+
+
+def choose_c(training: Training) -> float:
+    """The strength under which vectors of groups that were not fitted on are likeliest."""
+    if len(training) > CHOICE:
+        rng = np.random.default_rng(0)
+        training = training.part(rng.choice(len(training), CHOICE, replace=False))
+    folds = min(FOLDS, len(set(training.groups)))
+    if folds < 2:
+        return STRENGTHS[-2]
+    splitter = GroupKFold(n_splits=folds, shuffle=True, random_state=0)
+    losses = np.zeros(len(STRENGTHS))
+    for rows, held in splitter.split(training.vectors, groups=training.groups):
+        part, wanted = training.part(rows), training.targets[held]
+        if not training.several_labels and len(set(part.targets.argmax(axis=1))) < 2:
+            continue
+        for number, c in enumerate(STRENGTHS):
+            scores = _fit(part, c).scores(training.vectors[held]).clip(1e-7, 1 - 1e-7)
+            losses[number] -= (wanted * np.log(scores)).sum()
+            if training.several_labels:
+                losses[number] -= ((1 - wanted) * np.log(1 - scores)).sum()
+    return STRENGTHS[int(losses.argmin())]
+
+
+def _fit(training: Training, c: float) -> LogisticModel:
+    scale = Scale.of(training.vectors)
+    standard = (training.vectors - scale.mean) / scale.scale
+    weights = np.zeros((training.targets.shape[1], training.vectors.shape[1]))
+    # A class without a training vector stays out of reach.
+    bias = np.full(len(weights), -CERTAIN)
+    if training.several_labels:
+        for index, column in enumerate(training.targets.T):
+            if column.all():
+                bias[index] = CERTAIN
+            elif column.any():
+                model = LogisticRegression(C=c, max_iter=1000).fit(standard, column)
+                weights[index], bias[index] = model.coef_[0], model.intercept_[0]
+    else:
+        classes = training.targets.argmax(axis=1)
+        model = LogisticRegression(C=c, max_iter=1000).fit(standard, classes)
+        if len(model.classes_) == 2:  # scikit-learn then keeps the odds of the second alone
+            weights[model.classes_] = np.stack([np.zeros_like(model.coef_[0]), model.coef_[0]])
+            bias[model.classes_] = [0.0, model.intercept_[0]]
+        else:
+            weights[model.classes_], bias[model.classes_] = model.coef_, model.intercept_
+    return LogisticModel(
+        mean=scale.mean,
+        scale=scale.scale,
+        weights=weights,
+        bias=bias,
+        several_labels=training.several_labels,
+        c=c,
+    )

@@ -9,9 +9,8 @@ from scipy.stats import multivariate_normal
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
+from embedkit.backends.method import Floats, Training, Vectors
 from embedkit.errors import DatasetError
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,72 +48,150 @@ class PLDA:
         between = (axes * np.maximum(values, 1e-9 * values.max())) @ axes.T
         return cls(mean=centres.mean(axis=0), between=between, within=within)
 
-    def log_likelihood(self, vectors: Floats, enrolled: Floats) -> Floats:
-        """Ln p(x | the class that these vectors are of), for each vector.
+    def log_likelihood(self, vectors: Floats, enrolled: Floats, count: int) -> Floats:
+        """Ln p(x | the class of some known vectors), for each x.
 
         The posterior of the class's centre given n vectors with mean m is normal, with mean
         mean + between (between + within / n)^-1 (m - mean).
 
         Args:
             vectors: [n, D].
-            enrolled: of one class, [m, D].
+            enrolled: mean of the known vectors [D].
+            count: how many they are.
 
         Returns:
             [n].
         """
-        gain = np.linalg.solve(self.between + self.within / len(enrolled), self.between).T
-        centre = self.mean + gain @ (enrolled.mean(axis=0) - self.mean)
+        gain = np.linalg.solve(self.between + self.within / count, self.between).T
+        centre = self.mean + gain @ (enrolled - self.mean)
         spread = self.between - gain @ self.between + self.within
         likelihood: Floats = np.atleast_1d(multivariate_normal(centre, spread).logpdf(vectors))
         return likelihood
 
+    def log_likelihood_ratio(self, first: Floats, second: Floats) -> Floats:
+        """Ln of how much likelier each pair is to be of one class than of two.
 
-def classify(training: Floats, classes: NDArray[np.int64], vectors: Floats, count: int) -> Floats:
-    """Probabilities of the classes, all equally likely beforehand.
+        ln p(x, y | one class) - ln p(x) - ln p(y) of the rows x, y of two arrays [n, D]: [n].
+        """
+        total = self.between + self.within
+        gain = np.linalg.solve(total, self.between).T
+        # Given x, y is normal around the posterior mean of the class's centre.
+        after = multivariate_normal(cov=total - gain @ self.between)
+        before = multivariate_normal(cov=total)
+        apart = second - self.mean
+        ratio: Floats = after.logpdf(apart - (first - self.mean) @ gain.T) - before.logpdf(apart)
+        return np.atleast_1d(ratio)
 
-    Vectors are centred, brought to length 1, and projected by linear discriminant analysis to one
-    dimension less than there are classes; there PLDA is fitted.
 
-    Args:
-        training: [n, D].
-        classes: of them, from 0 on [n].
-        vectors: [m, D].
-        count: how many classes there are.
+@dataclass(frozen=True, kw_only=True)
+class PldaModel:
+    """PLDA of vectors that are centred, brought to length 1, and projected.
 
-    Returns:
-        [m, count]; 0 for a class without training vectors.
-
-    Raises:
-        DatasetError: as PLDA.fit.
+    Attributes:
+        centre: of the training vectors [D].
+        projection: [D, d].
+        offset: [d].
+        mean: of the projected vectors' classes [d].
+        between, within: covariances [d, d].
+        centres: mean of each class's projected training vectors [classes, d].
+        counts: how many these are, int64 [classes].
     """
-    centre = training.mean(axis=0)
-    training, vectors = (_unit(part - centre) for part in (training, vectors))
-    numbers = np.unique(classes)
-    _require_classes(len(training), len(numbers))
-    training, vectors = _discriminant(training, classes, vectors)
-    model = PLDA.fit(training, classes)
-    scores = np.full((len(vectors), count), -np.inf)
-    for number in numbers:
-        scores[:, number] = model.log_likelihood(vectors, training[classes == number])
-    probabilities: Floats = softmax(scores, axis=1)
-    return probabilities
+
+    centre: Floats
+    projection: Floats
+    offset: Floats
+    mean: Floats
+    between: Floats
+    within: Floats
+    centres: Floats
+    counts: NDArray[np.int64]
+
+    def scores(self, vectors: Vectors) -> Floats:
+        """Probabilities of the classes, all equally likely beforehand, [n, classes].
+
+        0 for a class without training vectors.
+        """
+        projected = self._project(vectors)
+        scores = np.full((len(vectors), len(self.counts)), -np.inf)
+        for number in np.flatnonzero(self.counts):
+            # For the posterior the mean of a class's vectors stands for all of them.
+            scores[:, number] = self._plda.log_likelihood(
+                projected, self.centres[number], int(self.counts[number])
+            )
+        probabilities: Floats = softmax(scores, axis=1)
+        return probabilities
+
+    def log_likelihood_ratio(self, first: Vectors, second: Vectors) -> Floats:
+        """Of pairs of vectors [n, D]: above 0 speaks for one class, [n]."""
+        return self._plda.log_likelihood_ratio(self._project(first), self._project(second))
+
+    @property
+    def _plda(self) -> PLDA:
+        return PLDA(mean=self.mean, between=self.between, within=self.within)
+
+    def _project(self, vectors: Vectors) -> Floats:
+        return _unit(vectors - self.centre) @ self.projection + self.offset
 
 
-def _discriminant(
-    training: Floats, classes: NDArray[np.int64], vectors: Floats
-) -> tuple[Floats, Floats]:
-    """Linear discriminant analysis with a shrunk covariance, on principal components.
+@dataclass(frozen=True, kw_only=True)
+class Plda:
+    """How to fit it.
 
-    As many are kept as leave the covariance within classes of full rank (Belhumeur et al., 1997).
+    Attributes:
+        lda: project by linear discriminant analysis, to one dimension less than there are classes;
+            else only leave out directions in which nothing varies.
     """
-    if np.ptp(training, axis=0).max() < 1e-12:
-        raise DatasetError("PLDA needs vectors that differ; all training vectors are equal")
-    pca = PCA().fit(training)
-    varying = pca.explained_variance_ > 1e-9 * pca.explained_variance_[0]
-    kept = min(int(varying.sum()), len(training) - len(np.unique(classes)))
-    training, vectors = (pca.transform(part)[:, :kept] for part in (training, vectors))
-    lda = LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto").fit(training, classes)
-    return lda.transform(training), lda.transform(vectors)
+
+    lda: bool = True
+
+    def fit(self, training: Training) -> PldaModel:
+        """Fit by moments.
+
+        Raises:
+            DatasetError: vectors with several labels, fewer than two classes, none of two vectors,
+                or all vectors equal.
+        """
+        if training.several_labels:
+            raise DatasetError("PLDA tells apart classes: it needs one label a clip")
+        classes = training.targets.argmax(axis=1)
+        _require_classes(len(classes), len(set(classes)))
+        centre = training.vectors.mean(axis=0, dtype=np.float64)
+        units = _unit(training.vectors - centre)
+        projection, offset = self._projection(units, classes)
+        projected = units @ projection + offset
+        plda = PLDA.fit(projected, classes)
+        counts = np.bincount(classes, minlength=training.targets.shape[1])
+        sums = np.zeros((len(counts), projected.shape[1]))
+        np.add.at(sums, classes, projected)
+        return PldaModel(
+            centre=centre,
+            projection=projection,
+            offset=offset,
+            mean=plda.mean,
+            between=plda.between,
+            within=plda.within,
+            centres=sums / np.maximum(counts, 1)[:, None],
+            counts=counts,
+        )
+
+    def _projection(self, units: Floats, classes: NDArray[np.int64]) -> tuple[Floats, Floats]:
+        """Principal components, and linear discriminant analysis with a shrunk covariance on them.
+
+        As many are kept as leave the covariance within classes of full rank (Belhumeur et al.,
+        1997).
+        """
+        if np.ptp(units, axis=0).max() < 1e-12:
+            raise DatasetError("PLDA needs vectors that differ; all training vectors are equal")
+        pca = PCA().fit(units)
+        varying = pca.explained_variance_ > 1e-9 * pca.explained_variance_[0]
+        kept = min(int(varying.sum()), len(units) - len(np.unique(classes)))
+        projection: Floats = pca.components_[:kept].T
+        if self.lda:
+            lda = LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto")
+            lda.fit((units - pca.mean_) @ projection, classes)
+            dimensions = min(kept, len(lda.classes_) - 1)
+            projection = projection @ lda.scalings_[:, :dimensions]
+        return projection, -pca.mean_ @ projection
 
 
 def _require_classes(vectors: int, classes: int) -> None:

@@ -1,38 +1,161 @@
-"""Predictions as a table that other tools open."""
+"""Predictions as tables and label tracks that other tools open."""
 
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from enum import StrEnum
 from pathlib import Path
+from typing import Any, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
-from numpy.typing import NDArray
 
+from embedkit.backends.classify import Predictions
+from embedkit.errors import EmbeddingFolderError, UsageError
 from embedkit.files import atomic_write
 
+SUFFIXES = (".csv", ".parquet")
+RAVEN = (
+    "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tHigh Freq (Hz)"
+    "\tLabel\tScore"
+)
 
-def write_predictions(
-    path: Path, clips: list[str], labels: tuple[str, ...], scores: NDArray[np.float64]
-) -> None:
-    """Write clip, label, score and a column `score:<label>` for each, as the suffix says.
+
+class Track(StrEnum):
+    """Formats of label tracks."""
+
+    AUDACITY = "audacity"
+    RAVEN = "raven"
+
+
+class Span(NamedTuple):
+    """A stretch of a clip with one label."""
+
+    clip: str
+    start_s: float
+    end_s: float
+    label: str
+    score: float
+
+
+def best(predictions: Predictions, labels: tuple[str, ...]) -> Iterator[Span]:
+    """The label of the highest score of each row; whole clips go from 0 s to 0 s."""
+    start_s, end_s = predictions.start_s, predictions.end_s
+    for row, index in enumerate(predictions.scores.argmax(axis=1)):
+        yield Span(
+            clip=predictions.clips[row],
+            start_s=0.0 if start_s is None else float(start_s[row]),
+            end_s=0.0 if end_s is None else float(end_s[row]),
+            label=labels[index],
+            score=float(predictions.scores[row, index]),
+        )
+
+
+def write_table(
+    path: Path, labels: tuple[str, ...], batches: Iterable[Predictions]
+) -> Iterator[Predictions]:
+    """Write clip, label, score and a column `score:<label>` for each, and pass the batches on.
+
+    Segments have start_s and end_s too. The file is there when all batches have been taken.
 
     Args:
         path: a .csv or .parquet file.
-        clips: names [n].
         labels: the classes.
-        scores: [n, classes]; `label` is the class of the highest, `score` its score.
+        batches: in their order.
+
+    Raises:
+        UsageError: another suffix.
     """
-    best = scores.argmax(axis=1)
-    table = pa.table(
+    kinds = {".csv": pa.csv.CSVWriter, ".parquet": pa.parquet.ParquetWriter}
+    if path.suffix not in kinds:
+        raise UsageError(f"{path}: name a file that ends in {' or '.join(kinds)}")
+    with atomic_write(path) as file, ExitStack() as stack:
+        writer: Any = None
+        for batch in batches:
+            table = _columns(batch, labels)
+            if writer is None:
+                writer = stack.enter_context(kinds[path.suffix](file, table.schema))
+            writer.write_table(table)
+            yield batch
+
+
+def _columns(batch: Predictions, labels: tuple[str, ...]) -> pa.Table:
+    order = batch.scores.argmax(axis=1)
+    spans = {} if batch.start_s is None else {"start_s": batch.start_s, "end_s": batch.end_s}
+    return pa.table(
         {
-            "clip": clips,
-            "label": [labels[index] for index in best],
-            "score": scores.max(axis=1),
-            **{f"score:{label}": scores[:, index] for index, label in enumerate(labels)},
+            "clip": pa.array(batch.clips, pa.string()),
+            **spans,
+            "label": pa.array([labels[index] for index in order], pa.string()),
+            "score": batch.scores.max(axis=1),
+            **{f"score:{label}": batch.scores[:, index] for index, label in enumerate(labels)},
         }
     )
-    with atomic_write(path) as file:
-        if path.suffix == ".parquet":
-            pyarrow.parquet.write_table(table, file, compression="zstd")
+
+
+def merge(spans: Iterable[Span]) -> list[Span]:
+    """Neighbouring spans of one label as one, with their mean score; sorted by clip and time."""
+    merged: list[list[Span]] = []
+    for span in sorted(spans):
+        if merged and _follows(merged[-1][-1], span):
+            merged[-1].append(span)
         else:
-            pyarrow.csv.write_csv(table, file)
+            merged.append([span])
+    return [
+        run[0]._replace(
+            end_s=max(span.end_s for span in run), score=sum(span.score for span in run) / len(run)
+        )
+        for run in merged
+    ]
+
+
+def _follows(last: Span, span: Span) -> bool:
+    touching = span.start_s <= last.end_s + 1e-6
+    return touching and (last.clip, last.label) == (span.clip, span.label)
+
+
+def write_tracks(folder: Path, form: Track, spans: Iterable[Span], sample_rate: int) -> int:
+    """Write a label track for each clip, `<clip>.txt` in the folder; how many they are.
+
+    Args:
+        folder: to write to.
+        form: Audacity's label track, or Raven's selection table.
+        spans: of segments.
+        sample_rate: of the extractor, in Hz: Raven's boxes reach up to half of it.
+
+    Raises:
+        EmbeddingFolderError: the name of a clip leads out of the folder.
+    """
+    by_clip = defaultdict(list)
+    for span in merge(spans):
+        by_clip[span.clip].append(span)
+    for clip, mine in by_clip.items():
+        path = folder / f"{clip}.txt"
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise EmbeddingFolderError(f"clip {clip!r} leads out of {folder}")
+        with atomic_write(path) as file:
+            file.write(_FORMS[form](mine, sample_rate).encode("utf-8", "replace"))
+    return len(by_clip)
+
+
+def _audacity(spans: list[Span], sample_rate: int) -> str:
+    del sample_rate
+    return "".join(f"{span.start_s:.6f}\t{span.end_s:.6f}\t{_line(span.label)}\n" for span in spans)
+
+
+def _raven(spans: list[Span], sample_rate: int) -> str:
+    rows = [
+        f"{number}\tSpectrogram 1\t1\t{span.start_s:.6f}\t{span.end_s:.6f}\t0.0"
+        f"\t{sample_rate / 2:.1f}\t{_line(span.label)}\t{span.score:.4f}"
+        for number, span in enumerate(spans, start=1)
+    ]
+    return "\n".join([RAVEN, *rows]) + "\n"
+
+
+def _line(text: str) -> str:
+    """A label as one field of one line."""
+    return " ".join(text.split())
+
+
+_FORMS = {Track.AUDACITY: _audacity, Track.RAVEN: _raven}

@@ -1,18 +1,35 @@
-"""Exact nearest segments by cosine."""
+"""The segments of a collection that are nearest to a vector."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from embedkit.backends.index import Kind, Metric, choose_kind, open_index, searched
+from embedkit.backends.vectors import unit
 from embedkit.errors import EmbeddingFolderError
+from embedkit.progress import Track, untracked
 from embedkit.store import EmbeddingTable
+
+Vectors = NDArray[np.float32]
+
+RERANKED = 10  # candidates of a compressed index for each segment that is asked for
+EFFORT = 128  # neighbours that HNSW keeps in mind, at least
+PROBES = 32  # lists that IVF looks into
+PARAMETERS: dict[Kind, Any] = {
+    Kind.FLAT: faiss.SearchParameters,
+    Kind.HNSW: vars(faiss)["SearchParametersHNSW"],  # which its type stubs do not know
+    Kind.IVF_PQ: faiss.SearchParametersIVF,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hit:
-    """A segment found, and its cosine to the query."""
+    """A segment found, and its cosine or dot product with the query."""
 
     clip: str
     start_s: float
@@ -20,64 +37,151 @@ class Hit:
     similarity: float
 
 
-class CosineIndex:
-    """All segments of an embedding folder, in memory, for exact search."""
+class SearchIndex:
+    """All segments of an embedding folder, but for slivers at the clips' ends.
 
-    def __init__(self, table: EmbeddingTable) -> None:
-        """Read the folder.
+    Attributes:
+        kind: of the index.
+        metric: what near means.
+        clips: names of the clips that have segments, sorted.
+    """
+
+    def __init__(
+        self,
+        table: EmbeddingTable,
+        *,
+        kind: Kind | None = None,
+        metric: Metric = Metric.COSINE,
+        cache: Path | None = None,
+        track: Track = untracked,
+    ) -> None:
+        """Open the index, made or brought up to date first.
+
+        Args:
+            table: the collection.
+            kind: by default by size: exact up to 500,000 segments, HNSW up to 5,000,000, compressed
+                beyond.
+            metric: what near means.
+            cache: folder where indices that took time are kept; by default that of the user.
+            track: shows the progress.
 
         Raises:
-            EmbeddingFolderError: it has no rows.
+            EmbeddingFolderError: the collection has no segments.
         """
-        self._rows = table.rows()
-        if not len(self._rows.clips):
+        if not len(table):
             raise EmbeddingFolderError(f"{table.folder}: it has no vectors to search")
-        self._index = faiss.IndexFlatIP(table.embedding_size)
-        self._index.add(unit(self._rows.embeddings))
+        self._table = table
+        self.kind, self.metric = kind or choose_kind(len(table)), metric
+        self._index, parts, self._exact = open_index(table, self.kind, metric, cache, track)
+        spans = table.spans(parts)
+        kept = searched(spans, table)
+        self._start_s, self._end_s = spans.start_s[kept], spans.end_s[kept]
+        self.clips, self._clip = np.unique(spans.clips[kept].astype(str), return_inverse=True)
 
     def has_clip(self, clip: str) -> bool:
         """Whether the collection has a clip of that name."""
-        return bool((self._rows.clips == clip).any())
+        place = np.searchsorted(self.clips, clip)
+        return bool(place < len(self.clips) and self.clips[place] == clip)
 
-    def clip_vector(self, clip: str) -> NDArray[np.float32]:
-        """The vector [D] of a clip of the collection, as EmbeddingTable.clip_vectors has it."""
-        mine = self._rows.clips == clip
-        seconds = self._rows.end_s[mine] - self._rows.start_s[mine]
-        mean: NDArray[np.float32] = np.average(
-            self._rows.embeddings[mine], axis=0, weights=seconds
-        ).astype(np.float32)
+    def clip_vector(self, clip: str, start_s: float = 0.0, end_s: float = np.inf) -> Vectors:
+        """The mean [D] of a clip's segments that overlap a span, weighted by their duration.
+
+        Of a whole clip as EmbeddingTable.clip_vectors has it.
+
+        Raises:
+            EmbeddingFolderError: there is no such clip, or nothing of it in the span.
+        """
+        rows = self._table.clip_rows(clip)
+        inside = (rows.start_s < end_s) & (rows.end_s > start_s)
+        if not inside.any():
+            raise EmbeddingFolderError(
+                f"{self._table.folder}: {clip} has no segment from {start_s:g} to {end_s:g} s"
+            )
+        seconds = (rows.end_s - rows.start_s)[inside]
+        mean: Vectors = np.average(rows.embeddings[inside], axis=0, weights=seconds).astype(
+            np.float32
+        )
         return mean
 
-    def search(self, vector: NDArray[np.float32], top: int, without: str = "") -> list[Hit]:
-        """The segments nearest to a vector [D], the best one of each clip, best first.
+    def search(
+        self,
+        vectors: Vectors,
+        top: int,
+        *,
+        without: Sequence[Collection[str]] = (),
+        among: NDArray[np.bool_] | None = None,
+        by_clip: bool = True,
+    ) -> list[list[Hit]]:
+        """The segments nearest to each of some vectors [n, D], best first.
 
         Args:
-            vector: the query.
-            top: how many clips at most.
-            without: a clip to leave out: the query's own.
+            vectors: the queries.
+            top: how many at most.
+            without: of each query the clips to leave out, such as its own; by default none.
+            among: which clips to look at, bool [clips]; by default all.
+            by_clip: only the best segment of each clip.
         """
-        wanted = top
-        total = len(self._rows.clips)
-        while True:
-            # Several segments of one clip may come first: look deeper until enough clips did.
-            wanted = min(total, 4 * wanted)
-            similarity, order = self._index.search(unit(vector[None]), wanted)
-            hits: dict[str, Hit] = {}
-            for value, row in zip(similarity[0], order[0], strict=True):
-                clip = str(self._rows.clips[row])
-                if clip != without and clip not in hits:
-                    hits[clip] = Hit(
-                        clip=clip,
-                        start_s=float(self._rows.start_s[row]),
-                        end_s=float(self._rows.end_s[row]),
-                        similarity=float(value),
-                    )
-            if len(hits) >= top or wanted == total:
-                return list(hits.values())[:top]
+        queries = np.ascontiguousarray(vectors, np.float32)
+        if self.metric is Metric.COSINE:
+            queries = unit(queries)
+        allowed = None if among is None else np.flatnonzero(among[self._clip])
+        total = len(self._clip) if allowed is None else len(allowed)
+        if by_clip:  # nor are there more clips than there are
+            top = min(top, len(self.clips) if among is None else int(among.sum()))
+        answers: list[list[Hit]] = [[] for _ in queries]
+        unanswered, depth = list(range(len(queries))), top
+        deeper = bool(total)
+        while unanswered and deeper:
+            # Segments of one clip may come first: look deeper until there are enough clips.
+            depth = min(total, 4 * depth)
+            deeper = depth < total
+            values, rows = self._nearest(queries[unanswered], depth, allowed)
+            for query, value, row in zip(unanswered, values, rows, strict=True):
+                own = without[query] if without else ()
+                answers[query] = self._hits(value, row, own, by_clip)[:top]
+            short = [query for query in unanswered if len(answers[query]) < top]
+            unanswered = short if (rows[:, -1] >= 0).any() else []  # -1: it knows no more
+        return answers
 
+    def _nearest(
+        self, queries: Vectors, depth: int, allowed: NDArray[np.int64] | None
+    ) -> tuple[Vectors, NDArray[np.int64]]:
+        """Similarity and row of the nearest segments [n, depth]; -1 for none."""
+        exact = self._exact
+        wanted = depth if exact is None else min(len(self._clip), RERANKED * depth)
+        more: dict[str, Any] = {} if allowed is None else {"sel": faiss.IDSelectorBatch(allowed)}
+        if self.kind is Kind.HNSW:
+            more["efSearch"] = max(EFFORT, 2 * wanted)
+        elif self.kind is Kind.IVF_PQ:
+            more["nprobe"] = PROBES
+        values, rows = self._index.search(queries, wanted, params=PARAMETERS[self.kind](**more))
+        if exact is None:
+            return values, rows
+        # A compressed index finds candidates; the vectors themselves rank them.
+        for query, (value, row) in enumerate(zip(values, rows, strict=True)):
+            there = row >= 0
+            value[there] = exact[row[there]] @ queries[query]
+            value[~there] = -np.inf
+            order = np.argsort(-value, kind="stable")
+            values[query], rows[query] = value[order], row[order]
+        return values[:, :depth], rows[:, :depth]
 
-def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Vectors [n, D] of length 1; a vector of zeros stays one."""
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    scaled: NDArray[np.float32] = (vectors / np.maximum(norms, 1e-12)).astype(np.float32)
-    return scaled
+    def _hits(
+        self, values: Vectors, rows: NDArray[np.int64], own: Collection[str], by_clip: bool
+    ) -> list[Hit]:
+        hits, seen = [], set()
+        for value, row in zip(values, rows, strict=True):
+            clip = self._clip[row]
+            name = str(self.clips[clip])
+            if row < 0 or name in own or (by_clip and clip in seen):
+                continue
+            seen.add(clip)
+            hits.append(
+                Hit(
+                    clip=name,
+                    start_s=float(self._start_s[row]),
+                    end_s=float(self._end_s[row]),
+                    similarity=float(value),
+                )
+            )
+        return hits

@@ -8,9 +8,51 @@ from sklearn.model_selection import GroupKFold, GroupShuffleSplit
 
 from embedkit.backends.labels import Labelled
 from embedkit.datasets.manifest import VALIDATION_SPLITS
-from embedkit.errors import DatasetError
+from embedkit.errors import DatasetError, UsageError
 
 Indices = NDArray[np.int64]
+
+
+def choose(
+    data: Labelled,
+    *,
+    fold: str | None = None,
+    folds: int | None = None,
+    share: float | None = None,
+    seed: int = 0,
+) -> tuple[str, list[tuple[Indices, Indices]]]:
+    """What is fitted on and what is scored, as asked for or as the labels have it.
+
+    Without a wish: where there is a split column, as training_split; else each fold of a fold
+    column in turn; else a quarter of the groups is held out.
+
+    Args:
+        data: the labelled clips.
+        fold: hold out this one.
+        folds: draw so many, and hold out each in turn.
+        share: hold out so much, drawn at random.
+        seed: of what is drawn.
+
+    Returns:
+        the way in words, and the splits.
+
+    Raises:
+        UsageError: more than one wish.
+        DatasetError: as the functions below.
+    """
+    if sum(wish is not None for wish in (fold, folds, share)) > 1:
+        raise UsageError("choose one of --hold-out-fold, --k-folds and --test-share")
+    if fold is not None:
+        return f"fold {fold} held out", [hold_out_fold(data, fold)]
+    if folds is not None:
+        return f"{folds} random folds", list(random_folds(data, folds, seed))
+    if share is None and data.splits is not None:
+        return "fitted on split train", [training_split(data)]
+    if share is None and data.folds is not None:
+        held = list(published_folds(data))
+        return f"each of {len(held)} folds held out in turn", held
+    share = 0.25 if share is None else share
+    return f"{share:.0%} held out at random", [random_split(data, share, seed)]
 
 
 def hold_out_fold(data: Labelled, fold: str) -> tuple[Indices, Indices]:

@@ -66,6 +66,7 @@ def measure_extraction(
     model: Path,
     *,
     runtime: Runtime | None = None,
+    dim: int | None = None,
     batch_size: int = 8,
     workers: int | None = None,
     seconds: float = 3.0,
@@ -78,6 +79,7 @@ def measure_extraction(
         root: folder of audio; take enough of it for a run of ten seconds or more.
         model: the model folder.
         runtime: as in `extract`.
+        dim: as in `extract`.
         batch_size: as in `extract`.
         workers: as in `extract`.
         seconds: for each stage.
@@ -88,7 +90,7 @@ def measure_extraction(
         UsageError: nothing below `root` can be decoded.
     """
     config = load_config(model)
-    settings = Settings(runtime=runtime, batch_size=batch_size, workers=workers)
+    settings = Settings(runtime=runtime, dim=dim, batch_size=batch_size, workers=workers)
     paths = find_audio(root).paths
     processes, threads = settings.share_processors(len(paths))
     with tempfile.TemporaryDirectory(prefix="embedkit-") as folder:

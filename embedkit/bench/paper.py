@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from embedkit.backends.plda import classify
+from embedkit.backends.method import Training
+from embedkit.backends.plda import Plda
 from embedkit.bench.claims import RNN
 from embedkit.bench.speed import Speed, measure_speed
 from embedkit.checkpoint import load_config
@@ -206,7 +207,15 @@ def plda_scores(
         training = replace(training, clips=training.clips + validation.clips)
         known, classes = _clip_vectors(extractor, training, cache)
         asked, _ = _clip_vectors(extractor, _held_out(manifest, spec), cache)
-        _save(path, classify(known, classes, asked, len(extractor.config.labels)))
+        model = Plda().fit(
+            Training(
+                vectors=known,
+                targets=np.eye(len(extractor.config.labels), dtype=np.float32)[classes],
+                several_labels=False,
+                groups=np.arange(len(known)).astype(object),
+            )
+        )
+        _save(path, model.scores(asked))
     scores: NDArray[np.float64] = np.load(path)
     return scores
 
@@ -231,7 +240,7 @@ def _held_out(manifest: Manifest, spec: TrainSpec) -> Manifest:
 @torch.inference_mode()
 def _clip_vectors(
     extractor: Extractor, part: Manifest, cache: Path
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Vectors [n, D] and classes [n] of the clips that can be decoded."""
     config = extractor.config
     found = compute_features(part.clips, cache, config.features, config.segments)
@@ -241,7 +250,7 @@ def _clip_vectors(
         np.add.at(vectors, found.clip[batch], extractor.network.embedding(features).numpy())
     clips, counts = np.unique(found.clip, return_counts=True)
     classes = targets(part.clips, config.labels).argmax(axis=1)
-    return vectors[clips] / counts[:, None], classes[clips]
+    return (vectors[clips] / counts[:, None]).astype(np.float32), classes[clips]
 
 
 def _place(folder: Path, system: System) -> Path:

@@ -12,7 +12,7 @@ from embedkit.audio.decode import Samples
 from embedkit.audio.features import front_end
 from embedkit.audio.segments import cut, in_batches, stack
 from embedkit.checkpoint import ModelConfig, load_model, save_model
-from embedkit.config import Activation
+from embedkit.config import DEFAULT_MODEL, Activation
 from embedkit.errors import ModelFolderError, UsageError
 from embedkit.models import Network, build_model
 
@@ -47,14 +47,15 @@ class Extractor(nn.Module):
 
     @classmethod
     def load(
-        cls, folder: str | Path, device: str = "cpu", *, dim: int | None = None
+        cls, folder: str | Path = DEFAULT_MODEL, device: str = "cpu", *, dim: int | None = None
     ) -> "Extractor":
         """Read a model folder, ready to use.
 
         Args:
-            folder: that `embedkit train` wrote.
+            folder: that `embedkit train` or `distil` wrote; by default embedkit's own model.
             device: where torch computes.
-            dim: the size of the embedding, where the model was trained for several.
+            dim: the size of the embedding, where the model was trained for several; by default
+                the one that its settings name, or the largest.
 
         Raises:
             ModelFolderError: it is not one, is damaged, or another version of embedkit wrote it.
@@ -69,13 +70,21 @@ class Extractor(nn.Module):
             raise ModelFolderError(
                 f"{folder}: the weights do not fit the settings: {error}"
             ) from error
-        extractor.embedding_size = extractor.network.size(dim)
+        extractor.embedding_size = extractor.network.size(dim or config.size)
         return extractor.to(device).eval()
 
     def save(self, folder: str | Path) -> None:
         """Write config.json and model.safetensors."""
         tensors = {"mean": self.mean, "std": self.std, **self.network.state_dict()}
         save_model(Path(folder), self.config, tensors)
+
+    def begin_with(self, other: "Extractor") -> None:
+        """Take over another extractor's statistics and network, but for its heads.
+
+        Both have networks of one kind and size, and features of one kind.
+        """
+        self.mean, self.std = other.mean.clone(), other.std.clone()
+        self.network.embedding.load_state_dict(other.network.embedding.state_dict())
 
     @property
     def sample_rate(self) -> int:

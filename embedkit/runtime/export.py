@@ -24,6 +24,7 @@ from embedkit.runtime.graph import (
     WAVEFORM,
     features_graph,
     join,
+    load_whole,
     network_graph,
 )
 from embedkit.runtime.quantise import quantise
@@ -73,7 +74,7 @@ def export(
         UsageError: `calibration` holds no audio that can be decoded.
         EmbedkitError: the file would not give torch's embeddings; it is not written.
     """
-    extractor = Extractor.load(model)
+    extractor = load_whole(model)
     network = network_graph(extractor)
     if int8:
         sample = (

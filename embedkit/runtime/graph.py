@@ -5,6 +5,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import onnx
 import torch
@@ -12,9 +13,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from embedkit.audio.features import MFCC, LogMel
+from embedkit.checkpoint import load_config
 from embedkit.models.extractor import Extractor
 
 WAVEFORM, FEATURES, EMBEDDINGS = "waveform", "features", "embeddings"
+
+
+def load_whole(model: Path) -> Extractor:
+    """Load a model folder, to give all numbers of its embedding: who runs a graph takes a part."""
+    return Extractor.load(model, dim=load_config(model).model.dim)
 
 
 def network_graph(extractor: Extractor) -> onnx.ModelProto:
@@ -53,7 +60,7 @@ class _Network(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         embeddings: Tensor = self.extractor.network.embedding(self.extractor.normalise(features))
-        return embeddings[:, : self.extractor.embedding_size]
+        return embeddings
 
 
 class _Features(nn.Module):
@@ -118,7 +125,11 @@ def _export(
             dynamic_shapes=({0: torch.export.Dim(free, min=1)},),
         )
     assert program is not None
-    return program.model_proto
+    graph = program.model_proto
+    # Where in which file of this machine a node is from is nobody's business.
+    for part in (graph.graph, *graph.graph.node, *graph.graph.value_info):
+        part.ClearField("metadata_props")
+    return graph
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from embedkit.errors import ModelFolderError, UsageError
 from embedkit.models import build_model
 from embedkit.models.extractor import Extractor, check_device
 from embedkit.runtime.exported import FLOAT32, int8_path, read_network
-from embedkit.runtime.graph import network_graph
+from embedkit.runtime.graph import load_whole, network_graph
 from embedkit.runtime.session import OnnxEmbedder
 
 log = logging.getLogger(__name__)
@@ -119,7 +119,7 @@ def prepare(
         raise UsageError(f"runtime {runtime} computes on the CPU; on {device} choose torch")
     config = load_config(model)
     with torch.device("meta"):  # the shapes alone
-        size = build_model(config.model, config.feature_shape).size(dim)
+        size = build_model(config.model, config.feature_shape).size(dim or config.size)
     graph = None
     if runtime is Runtime.ONNX:
         graph = scratch / "network.onnx"
@@ -157,7 +157,7 @@ def _network(model: Path, weights: str) -> bytes:
             log.warning("%s; not used", error)
         else:
             return graph
-    graph = network_graph(Extractor.load(model)).SerializeToString()
+    graph = network_graph(load_whole(model)).SerializeToString()
     return graph
 
 

@@ -1,12 +1,12 @@
 """Reads an embedding folder, without torch."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
@@ -44,6 +44,15 @@ class Rows:
     start_s: NDArray[np.float64]
     end_s: NDArray[np.float64]
     embeddings: NDArray[np.float32]
+
+
+class Part(NamedTuple):
+    """A part of an embedding folder: its file's name, rows, size and time of change."""
+
+    name: str
+    rows: int
+    size: int
+    mtime_ns: int
 
 
 class EmbeddingTable:
@@ -110,9 +119,47 @@ class EmbeddingTable:
             raise EmbeddingFolderError(f"{self.folder}: {twice[0]} is in the journal twice")
         return journal
 
-    def batches(self) -> Iterator[Rows]:
-        """All rows, a row group (16 MiB) at a time, in the order of the parts."""
+    @property
+    def parts(self) -> list["Part"]:
+        """What the rows stand in."""
+        found = []
         for name in self._parts:
+            path = self.folder / ROWS / name
+            with _reading(path) as part:
+                rows = part.metadata.num_rows
+            status = path.stat()
+            found.append(Part(name, rows, status.st_size, status.st_mtime_ns))
+        return found
+
+    def spans(self, parts: Sequence[str]) -> Rows:
+        """The rows of some parts, in that order, without their embeddings: float32 [n, 0]."""
+        names = ["clip", "segment", "start_s", "end_s"]
+        tables = []
+        for name in parts:
+            with _reading(self.folder / ROWS / name) as part:
+                tables.append(part.read(names).replace_schema_metadata())
+        table = pa.concat_tables(tables).combine_chunks()
+        clips, segments, start_s, end_s = (table[name].to_numpy() for name in names)
+        return Rows(clips, segments, start_s, end_s, np.zeros((len(table), 0), np.float32))
+
+    def clip_rows(self, clip: str) -> Rows:
+        """The rows of one clip, by segment; none if there is no such clip."""
+        found = []
+        for name in self._parts:
+            with _reading(self.folder / ROWS / name) as part:
+                for group in range(part.num_row_groups):
+                    about = part.metadata.row_group(group).column(0).statistics
+                    if about is None or about.min <= clip <= about.max:
+                        table = part.read_row_group(group)
+                        found.append(table.filter(pc.equal(table["clip"], clip)))
+        if not found:
+            found = [rows_schema(self.embedding_size).empty_table()]
+        table = pa.concat_tables(table.replace_schema_metadata() for table in found)
+        return self._rows(table.combine_chunks().sort_by("segment").combine_chunks())
+
+    def batches(self, parts: Sequence[str] | None = None) -> Iterator[Rows]:
+        """All rows, or those of some parts, a row group at a time, in the order of the parts."""
+        for name in self._parts if parts is None else parts:
             with _reading(self.folder / ROWS / name) as part:
                 for group in range(part.num_row_groups):
                     yield self._rows(part.read_row_group(group).combine_chunks())
@@ -131,29 +178,56 @@ class EmbeddingTable:
         order = np.lexsort((columns[1], columns[0].astype(str)))
         return Rows(*(column[order] for column in columns))
 
-    def clip_vectors(self) -> tuple[list[str], NDArray[np.float32]]:
+    def clip_vectors(
+        self, only: Collection[str] | None = None
+    ) -> tuple[list[str], NDArray[np.float32]]:
         """One vector per clip: the mean of its segments weighted by their real duration.
+
+        Args:
+            only: names of the clips to read; by default all.
 
         Returns:
             names of the clips that have rows, sorted, and their vectors float32 [clips, D].
         """
-        number: dict[str, int] = {}
-        for record in self.journal:
-            if record.rows:
-                number[record.clip] = len(number)
-        sums = np.zeros((len(number), self.embedding_size))
-        weights = np.zeros(len(number))
+        names: list[str] = []
+        vectors = [np.zeros((0, self.embedding_size), np.float32)]
+        for some, means in self.clip_batches():
+            kept = [index for index, name in enumerate(some) if only is None or name in only]
+            names += [some[index] for index in kept]
+            vectors.append(means[kept])
+        order = np.argsort(np.array(names, object), kind="stable")
+        return [names[index] for index in order], np.concatenate(vectors)[order]
+
+    def clip_batches(self) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
+        """The clips that have rows and their vectors, some at a time, in the order of the parts."""
+        journal = self.journal_table()
+        left = dict(zip(journal["clip"].to_pylist(), journal["rows"].to_pylist(), strict=True))
+        sums: dict[str, NDArray[np.float64]] = {}  # of clips that have rows to come; then weights
         for batch in self.batches():
-            try:
-                owner = np.array([number[clip] for clip in batch.clips], np.int64)
-            except KeyError as error:
-                raise EmbeddingFolderError(
-                    f"{self.folder}: clip {error} has rows that the journal does not know"
-                ) from error
+            names, owner, counts = np.unique(batch.clips, return_inverse=True, return_counts=True)
             weight = batch.end_s - batch.start_s
-            np.add.at(sums, owner, weight[:, None] * batch.embeddings)
-            np.add.at(weights, owner, weight)
-        return list(number), (sums / np.maximum(weights, 1e-12)[:, None]).astype(np.float32)
+            totals = np.zeros((len(names), self.embedding_size + 1))
+            np.add.at(totals[:, :-1], owner, weight[:, None] * batch.embeddings)
+            np.add.at(totals[:, -1], owner, weight)
+            done = []
+            for number, (name, count) in enumerate(zip(names, counts.tolist(), strict=True)):
+                if name not in left:
+                    raise EmbeddingFolderError(
+                        f"{self.folder}: clip {name!r} has rows that the journal does not know"
+                    )
+                if name in sums:
+                    totals[number] += sums.pop(name)
+                left[name] -= count
+                if left[name]:
+                    sums[name] = totals[number].copy()
+                else:
+                    done.append(number)
+            means = totals[done, :-1] / np.maximum(totals[done, -1:], 1e-12)
+            yield [str(names[number]) for number in done], means.astype(np.float32)
+        if sums:
+            raise EmbeddingFolderError(
+                f"{self.folder}: clip {min(sums)!r} has fewer rows than the journal says"
+            )
 
     def _rows(self, table: pa.Table) -> Rows:
         vectors = table["embedding"].combine_chunks()

@@ -17,6 +17,7 @@ from embedkit.checkpoint import (
     CALIBRATION_SEGMENTS,
     CONFIG,
     ModelConfig,
+    fingerprint,
     load_config,
     save_calibration,
 )
@@ -73,6 +74,7 @@ def train(
     features: FeatureSpec,
     segments: SegmentSpec,
     spec: TrainSpec,
+    init: Path | None = None,
     cache: Path | None = None,
     workers: int = 1,
     device: str = "cpu",
@@ -97,6 +99,9 @@ def train(
         features: the front-end.
         segments: how clips are cut.
         spec: the recipe.
+        init: a model folder to begin with instead of random weights: its features' statistics and
+            all of its network but the heads. `model`, `features` and `segments` must be its own;
+            another dropout and other classes may be.
         cache: folder of a feature cache to use and to keep; by default there is one that goes with
             the end of the training.
         workers: processes that compute features.
@@ -106,7 +111,9 @@ def train(
         track: shows the progress.
 
     Raises:
-        UsageError: the folder has a model or a training already, or one with other settings.
+        UsageError: the folder has a model or a training already, or one with other settings; or
+            `init` is another network.
+        ModelFolderError: `init` is not a model folder.
         DatasetError: too few clips, or none that can be decoded.
     """
     if spec.hold_out_fold:
@@ -114,6 +121,7 @@ def train(
     labels = manifest.labels
     if len(labels) < 2 and not manifest.several_labels:
         raise DatasetError(f"training needs at least 2 labels, found: {', '.join(labels)}")
+    begun = None if init is None else _check_init(init, model, features, segments)
     config = ModelConfig(
         model=replace(model, classes=len(labels)),
         features=features,
@@ -121,6 +129,8 @@ def train(
         training=spec,
         activation=Activation.SIGMOID if manifest.several_labels else Activation.SOFTMAX,
         labels=labels,
+        init=fingerprint(init) if init else "",
+        size=begun.size if begun else None,
     )
     log.info(
         "%d labels, %s",
@@ -137,6 +147,7 @@ def train(
         manifest,
         objective,
         folder,
+        init=init,
         cache=cache,
         workers=workers,
         device=device,
@@ -152,6 +163,7 @@ def run_training(
     objective: Callable[[Sequence[Features], Sequence[Manifest]], Objective],
     folder: Path,
     *,
+    init: Path | None = None,
     cache: Path | None,
     workers: int,
     device: str,
@@ -166,6 +178,7 @@ def run_training(
         manifest: the clips.
         objective: makes it of the features of training and validation clips, and of these.
         folder: the model folder; for this and the others see `train`.
+        init: as there.
         cache: as there.
         workers: as there.
         device: as there.
@@ -216,9 +229,8 @@ def run_training(
             f"{len(training)} training segments: training needs at least 2 for each process"
         )
     torch.manual_seed(spec.seed)
-    mean, std = (torch.from_numpy(values) for values in training.mean_and_std())
     trainer = Trainer(
-        Extractor(config, mean, std).to(own_device),
+        _make_extractor(config, training, init).to(own_device),
         goal,
         folder,
         ranks,
@@ -247,6 +259,27 @@ def run_training(
         clips=len(manifest.clips),
         failures=training.failures + validation.failures,
     )
+
+
+def _make_extractor(config: ModelConfig, training: Features, init: Path | None) -> Extractor:
+    mean, std = (torch.from_numpy(values) for values in training.mean_and_std())
+    extractor = Extractor(config, mean, std)
+    if init is not None:
+        extractor.begin_with(Extractor.load(init))
+    return extractor
+
+
+def _check_init(
+    folder: Path, model: ModelSpec, features: FeatureSpec, segments: SegmentSpec
+) -> ModelConfig:
+    config = load_config(folder)
+    own = config.model
+    model = replace(model, classes=own.classes, dropout=own.dropout)  # these two are free
+    asked = {"model": model, "features": features, "segments": segments}
+    there = {name: getattr(config, name).to_dict() for name in asked}
+    if odd := difference(there, {name: spec.to_dict() for name, spec in asked.items()}):
+        raise UsageError(f"{folder}: cannot begin with another network: {odd}")
+    return config
 
 
 def _begin(scratch: Path, config: ModelConfig, parts: Sequence[Manifest]) -> None:

@@ -1,0 +1,57 @@
+"""embedkit map: a collection on a plane."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from embedkit.errors import UsageError
+
+from ._app import app
+from ._output import message, report_failures, track
+
+
+@app.command(name="map")
+def draw_map(
+    emb_dir: Annotated[Path, typer.Argument(help="The embedding folder.")],
+    out: Annotated[Path, typer.Option(help="A .png file, or an .html page with sound.")],
+    how: Annotated[
+        str, typer.Option("--projection", help="pca, tsne, or umap (embedkit[umap]).")
+    ] = "pca",
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            help="A CSV or Parquet manifest with path and label.",
+            show_default="the clips' first folders",
+        ),
+    ] = None,
+    audio: Annotated[
+        Path | None,
+        typer.Option(help="Where the sounds are.", show_default="where they were embedded"),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of what is drawn.")] = 0,
+) -> None:
+    """Draw the clips on a plane, near ones near each other.
+
+    The page needs nothing but itself: point at a sound to see its name, click it to hear it.
+
+    Example: embedkit map embeddings --out map.html
+    """
+    from embedkit.backends.labels import find_labels
+    from embedkit.backends.projection import Projection
+    from embedkit.map import write_map
+    from embedkit.store import EmbeddingTable
+
+    if how not in set(Projection):
+        raise UsageError(f"{how!r}: one of {', '.join(Projection)}")
+    table = EmbeddingTable.open(emb_dir)
+    named: list[tuple[str, str]] = []
+    if labels is not None:
+        names = [name for some, _ in table.clip_batches() for name in some]
+        known, _ = find_labels(names, table, labels)
+        named = [(name, ", ".join(clip.labels)) for name, clip in known.items()]
+    done = write_map(
+        table, out, how=Projection(how), labels=named, audio=audio, seed=seed, track=track
+    )
+    message(f"{out}: {done.sounds} sounds")
+    report_failures(done.failures, of=done.sounds)

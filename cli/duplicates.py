@@ -1,0 +1,37 @@
+"""embedkit duplicates: clips that are nearly the same."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ._app import app
+from ._output import Json, message, print_json, print_table
+
+
+@app.command()
+def duplicates(
+    emb_dir: Annotated[Path, typer.Argument(help="The embedding folder.")],
+    least: Annotated[
+        float, typer.Option(help="Cosine from which two clips are nearly the same.", min=-1, max=1)
+    ] = 0.98,
+    json: Json = False,
+) -> None:
+    """List pairs of clips that are nearly the same: copies, other formats, other gains.
+
+    Example: embedkit duplicates embeddings --least 0.99
+    """
+    from embedkit.backends.duplicates import find_duplicates
+    from embedkit.store import EmbeddingTable
+
+    pairs = find_duplicates(EmbeddingTable.open(emb_dir), least)
+    if json:
+        print_json([asdict(pair) for pair in pairs])
+        return
+    message(f"{len(pairs)} pairs")
+    if pairs:
+        print_table(
+            ["similarity", "clip", "other"],
+            [[f"{pair.similarity:.4f}", pair.clip, pair.other] for pair in pairs],
+        )

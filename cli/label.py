@@ -1,0 +1,48 @@
+"""embedkit label: which clips to label next."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ._app import app
+from ._output import Json, message, print_json, print_table
+
+
+@app.command()
+def label(
+    emb_dir: Annotated[Path, typer.Argument(help="The embedding folder.")],
+    answers: Annotated[
+        Path, typer.Option(help="A CSV with the columns path and label; made if it is not there.")
+    ],
+    count: Annotated[int, typer.Option(help="How many clips to propose.", min=1)] = 10,
+    json: Json = False,
+) -> None:
+    """Propose the clips whose labels teach a classifier most.
+
+    Run it, fill in the empty labels in the sheet beside the answers, labels-next.csv of labels.csv
+    (`skip` leaves a clip out), and run it again: it moves them to the answers, refits, and proposes
+    the clips that it is least sure of.
+
+    Example: embedkit label embeddings --answers labels.csv
+    """
+    from embedkit.backends.active import propose, sheet
+    from embedkit.store import EmbeddingTable
+
+    found = propose(EmbeddingTable.open(emb_dir), answers, count)
+    if json:
+        print_json(asdict(found))
+        return
+    counts = ", ".join(f"{name} {number}" for name, number in found.labels.items())
+    message(f"{found.labelled} clips are labelled" + (f": {counts}" if counts else ""))
+    if found.accuracy is not None:
+        message(f"accuracy on labelled clips that were held out: {found.accuracy:.3f}")
+    print_table(
+        ["clip", "guess", "margin"],
+        [
+            [clip, guess, "" if margin is None else f"{margin:.3f}"]
+            for clip, guess, margin in found.proposed
+        ],
+    )
+    message(f"fill in the empty labels in {sheet(answers)} and run this again")

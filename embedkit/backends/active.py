@@ -1,0 +1,147 @@
+"""Which clips to label next, as a classifier learns from the labels there are."""
+
+import csv
+import io
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.cluster import kmeans_plusplus
+
+from embedkit.backends import classify
+from embedkit.backends.classifier import Classifier
+from embedkit.backends.labels import Labelled
+from embedkit.backends.logistic import Logistic
+from embedkit.backends.splits import random_folds
+from embedkit.backends.vectors import unit
+from embedkit.datasets.table import read_rows
+from embedkit.errors import DatasetError
+from embedkit.files import atomic_write
+from embedkit.store import EmbeddingTable
+
+SKIP = "skip"
+NOTES = ["guess", "margin"]  # columns of the sheet alone
+METHOD = Logistic(c=0.1)  # with few labels there is nothing to choose a strength by
+FOLDS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proposal:
+    """What the labels there are have led to.
+
+    Attributes:
+        labelled: clips with a label.
+        labels: how many clips each has.
+        accuracy: of clips held out by turns in five folds; None while a label has less than two.
+        proposed: clips to label next, with the label they are thought to have and by how much its
+            score is above the second one's; before there are two labels without these.
+    """
+
+    labelled: int
+    labels: dict[str, int]
+    accuracy: float | None
+    proposed: list[tuple[str, str, float | None]]
+
+
+def sheet(answers: Path) -> Path:
+    """The file that is filled in: beside the answers, `labels-next.csv` of `labels.csv`."""
+    return answers.with_name(f"{answers.stem}-next.csv")
+
+
+def propose(table: EmbeddingTable, answers: Path, count: int) -> Proposal:
+    """Move what was filled in to the answers, refit, and write a new sheet of clips to label.
+
+    The first clips are spread over the collection (k-means++); then come those whose two best
+    labels are closest (margin sampling: Scheffer et al., 2001).
+
+    Args:
+        table: the collection.
+        answers: a CSV with the columns path and label, a manifest like any other; it may have
+            other columns, which are kept. Made with the first answers.
+        count: how many to propose. On the sheet, `skip` for a label leaves a clip out for good.
+
+    Raises:
+        DatasetError: a CSV cannot be read, or names clips that are not there.
+    """
+    clips, vectors = table.clip_vectors()
+    rows, filled = _read(answers, clips), _read(sheet(answers), clips)
+    skipped = [row["path"] for row in filled if row["label"] == SKIP]
+    rows += [row for row in filled if row["label"] not in {"", SKIP}]
+    known = {row["path"]: row["label"] for row in rows}  # the last answer counts
+    number = {clip: index for index, clip in enumerate(clips)}
+    rest = np.ones(len(clips), bool)
+    rest[[number[clip] for clip in [*known, *skipped]]] = False
+    counts = dict(sorted(Counter(known.values()).items()))
+    proposed: list[tuple[str, str, float | None]]
+    accuracy = None
+    if len(counts) < 2:
+        proposed = [(clip, "", None) for clip in _spread(clips, vectors, rest, count)]
+    else:
+        data = _labelled(vectors[[number[clip] for clip in known]], known)
+        everything = np.arange(len(known))
+        scores = Classifier.fit(data, everything, METHOD, fingerprint="").scores(vectors)
+        best = np.sort(scores, axis=1)
+        margin = np.where(rest, best[:, -1] - best[:, -2], np.inf)
+        order = np.argsort(margin, kind="stable")[: min(count, int(rest.sum()))]
+        labels = data.labels
+        proposed = [
+            (clips[row], labels[int(scores[row].argmax())], float(margin[row])) for row in order
+        ]
+        if min(counts.values()) > 1 and len(known) >= FOLDS:
+            done = classify.evaluate(data, random_folds(data, FOLDS, seed=0), METHOD)
+            accuracy = float(done.correct.mean())
+    if known:
+        columns = dict.fromkeys(["path", "label", *(name for row in rows for name in row)])
+        _write(answers, [name for name in columns if name not in NOTES], rows)
+    asked = [
+        {"path": clip, "guess": guess, "margin": "" if margin is None else f"{margin:.3f}"}
+        for clip, guess, margin in proposed
+    ]
+    skips = [{"path": clip, "label": SKIP} for clip in skipped]
+    _write(sheet(answers), ["path", "label", *NOTES], [*asked, *skips])
+    return Proposal(labelled=len(known), labels=counts, accuracy=accuracy, proposed=proposed)
+
+
+def _spread(
+    clips: list[str], vectors: NDArray[np.float32], rest: NDArray[np.bool_], count: int
+) -> list[str]:
+    rows = np.flatnonzero(rest)
+    if len(rows) <= count:
+        return [clips[row] for row in rows]
+    # With the clips that are left the starting points change.
+    _, found = kmeans_plusplus(unit(vectors[rows]), count, random_state=len(rows))
+    return [clips[row] for row in rows[np.unique(found)]]
+
+
+def _labelled(vectors: NDArray[np.float32], known: dict[str, str]) -> Labelled:
+    labels = tuple(sorted(set(known.values())))
+    targets = [[answer == label for label in labels] for answer in known.values()]
+    return Labelled(
+        clips=list(known), vectors=vectors, targets=np.array(targets, np.float32), labels=labels,
+        several_labels=False, folds=None, splits=None, groups=list(known),
+    )  # fmt: skip
+
+
+def _read(path: Path, clips: list[str]) -> list[dict[str, str]]:
+    """The rows of a CSV with path and label; none if it is not there."""
+    if not path.exists():
+        return []
+    rows = [{name: (value or "").strip() for name, value in row.items()} for row in read_rows(path)]
+    there = set(clips)
+    for number, row in enumerate(rows, start=2):
+        if not {"path", "label"} <= set(row):
+            raise DatasetError(f"{path}: expected the columns path and label")
+        if row["path"] not in there:
+            raise DatasetError(f"{path}, row {number}: {row['path']} is no clip of the collection")
+    return rows
+
+
+def _write(path: Path, columns: list[str], rows: list[dict[str, str]]) -> None:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, restval="", extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+    with atomic_write(path) as file:
+        file.write(text.getvalue().encode("utf-8", "surrogateescape"))

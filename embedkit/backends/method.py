@@ -1,0 +1,73 @@
+"""What every classifier is underneath: labelled vectors in, a model out that scores vectors."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.preprocessing import StandardScaler
+
+Vectors = NDArray[np.float32]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What a method is fitted on.
+
+    Attributes:
+        vectors: float32 [n, D].
+        targets: float32 [n, classes], 1 where a vector has the label.
+        several_labels: whether a vector may have more than one.
+        groups: of each vector [n]; those of one group are alike for a reason that is none, such as
+            one recording, and are not to stand on both sides of a split.
+    """
+
+    vectors: Vectors
+    targets: NDArray[np.float32]
+    several_labels: bool
+    groups: NDArray[np.object_]
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def part(self, rows: NDArray[np.int64]) -> "Training":
+        """Some of it."""
+        return Training(
+            vectors=self.vectors[rows],
+            targets=self.targets[rows],
+            several_labels=self.several_labels,
+            groups=self.groups[rows],
+        )
+
+
+class Model(Protocol):
+    """A fitted method: a dataclass of arrays and plain values, so that it is kept as such."""
+
+    def scores(self, vectors: Vectors) -> Floats:
+        """Scores in [0, 1], [n, classes], of vectors [n, D]."""
+
+
+class Method(Protocol):
+    """How to fit a model: a dataclass of settings."""
+
+    def fit(self, training: Training) -> Model:
+        """Fit.
+
+        Raises:
+            DatasetError: the method cannot be fitted on this.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """Mean and deviation of each number of the training vectors, both [D]."""
+
+    mean: Floats
+    scale: Floats
+
+    @classmethod
+    def of(cls, vectors: Vectors) -> "Scale":
+        """Measure vectors [n, D]; a number that never varies has deviation 1."""
+        scaler = StandardScaler().fit(vectors.astype(np.float64))
+        return cls(mean=scaler.mean_, scale=scaler.scale_)

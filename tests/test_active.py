@@ -1,0 +1,195 @@
+"""The few-shot loop and near-duplicates, against brute force."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from command import run, succeed
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from embedkit.backends.active import propose, sheet
+from embedkit.backends.duplicates import find_duplicates
+from embedkit.errors import DatasetError
+from embedkit.store import EmbeddingTable, EmbeddingWriter, FileRecord, Provenance
+
+Vectors = NDArray[np.float32]
+
+
+def write(folder: Path, clips: dict[str, Vectors]) -> EmbeddingTable:
+    size = next(iter(clips.values())).shape[-1]
+    provenance = Provenance(
+        audio_root="/audio", model="model", fingerprint="f" * 64, embedding_size=size,
+        features={"sample_rate": 16000}, segment_s=1.0, hop_s=1.0, channel="mix", runtime="torch",
+    )  # fmt: skip
+    with EmbeddingWriter(folder, provenance) as writer:
+        for clip, vector in clips.items():
+            index = np.zeros(1, np.int32)
+            writer.add_rows(clip, index, index.astype(float), index + 1.0, vector[None])
+            facts = {"size": 1, "mtime_ns": 1, "duration_s": 1.0, "kind": "", "message": ""}
+            writer.finish_file(FileRecord(clip=clip, rows=1, **facts))
+    return EmbeddingTable.open(folder)
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> EmbeddingTable:
+    """60 clips of three overlapping clouds; the name says which."""
+    rng = np.random.default_rng(0)
+    centres = 2 * rng.standard_normal((3, 8))
+    clips = {
+        f"{'xyz'[n % 3]}/{n:02d}.wav": (centres[n % 3] + rng.standard_normal(8)).astype(np.float32)
+        for n in range(60)
+    }
+    return write(tmp_path_factory.mktemp("active") / "emb", clips)
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def answer(path: Path, say: Callable[[str], str]) -> None:
+    """Fill in the empty labels on the sheet as a person would."""
+    rows = read(sheet(path))
+    for row in rows:
+        row["label"] = row["label"] or say(row["path"])
+    with sheet(path).open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def truth(clip: str) -> str:
+    return clip[0]
+
+
+def test_the_loop_goes_on_to_the_clips_it_is_least_sure_of(
+    table: EmbeddingTable, tmp_path: Path
+) -> None:
+    path = tmp_path / "labels.csv"
+    first = propose(table, path, 12)
+    assert (first.labelled, first.labels, first.accuracy) == (0, {}, None)
+    assert len({clip for clip, _, _ in first.proposed}) == 12
+    assert {clip[0] for clip, _, _ in first.proposed} == set("xyz")  # spread over the clouds
+    answer(path, truth)
+    second = propose(table, path, 5)
+    assert second.labelled == 12
+    assert sum(second.labels.values()) == 12
+
+    names, vectors = table.clip_vectors()
+    known = [names.index(clip) for clip, _, _ in first.proposed]
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
+    model.fit(vectors[known].astype(float), [truth(names[row]) for row in known])
+    chance = model.predict_proba(vectors.astype(float))
+    best = np.sort(chance, axis=1)
+    margin = best[:, -1] - best[:, -2]
+    margin[known] = np.inf
+    order = np.argsort(margin)[:5]
+    assert [clip for clip, _, _ in second.proposed] == [names[row] for row in order]
+    for (_, guess, found), row in zip(second.proposed, order, strict=True):
+        assert guess == model.classes_[chance[row].argmax()]
+        assert found == pytest.approx(margin[row], abs=1e-4)
+
+    answer(path, truth)
+    third = propose(table, path, 5)
+    assert third.labelled == 17
+    assert third.accuracy is not None
+    assert third.accuracy > 0.6
+
+
+def test_answers_and_other_columns_are_kept_and_a_skipped_clip_stays_away(
+    table: EmbeddingTable, tmp_path: Path
+) -> None:
+    path = tmp_path / "labels.csv"
+    names, _ = table.clip_vectors()
+    path.write_text(f'path,label,fold\n{names[0]},"dog, big",3\n')
+    first = propose(table, path, 3)
+    assert names[0] not in {clip for clip, _, _ in first.proposed}
+    assert propose(table, path, 3).proposed == first.proposed  # nothing was answered
+    skipped, cat, later = (clip for clip, _, _ in first.proposed)
+    answer(path, lambda clip: {skipped: "skip", cat: "cat", later: ""}[clip])
+    after = propose(table, path, 99)
+    assert (after.labelled, after.labels) == (2, {"cat": 1, "dog, big": 1})
+    assert read(path) == [
+        {"path": names[0], "label": "dog, big", "fold": "3"},
+        {"path": cat, "label": "cat", "fold": ""},
+    ]
+    assert {clip for clip, _, _ in after.proposed} == set(names) - {names[0], skipped, cat}
+    again = propose(table, path, 99)  # what was skipped is remembered
+    assert skipped not in {clip for clip, _, _ in again.proposed}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,b\n1,2\n", "expected the columns path and label"),
+        ("path,label\nnothing.wav,dog\n", "row 2: nothing.wav is no clip of the collection"),
+    ],
+)
+@pytest.mark.parametrize("name", ["labels.csv", "labels-next.csv"])
+def test_a_file_that_is_not_of_answers_is_left_alone(
+    table: EmbeddingTable, tmp_path: Path, name: str, text: str, message: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DatasetError, match=message):
+        propose(table, tmp_path / "labels.csv", 3)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == text
+
+
+def test_the_answers_are_labels_to_fit_on(table: EmbeddingTable, tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    succeed("label", table.folder, "--answers", path, "--count", 12)
+    answer(path, truth)
+    found = json.loads(succeed("label", table.folder, "--answers", path, "--json"))
+    assert found["labelled"] == 12
+    succeed("classify", "fit", table.folder, "--labels", path, "--out", tmp_path / "classifier")
+    text = succeed("classify", "predict", table.folder, "--classifier", tmp_path / "classifier")
+    assert len(text.splitlines()) == 61
+
+
+def brute_force(clips: list[str], vectors: Vectors, least: float) -> list[tuple[str, str]]:
+    centred = vectors - vectors.mean(axis=0)
+    centred /= np.linalg.norm(centred, axis=1, keepdims=True)
+    cosine = centred @ centred.T
+    return sorted(
+        (clips[a], clips[b])
+        for a in range(len(clips))
+        for b in range(a + 1, len(clips))
+        if cosine[a, b] >= least
+    )
+
+
+@pytest.mark.parametrize("least", [0.5, 0.9, 0.98])
+def test_duplicates_are_the_pairs_of_brute_force(tmp_path: Path, least: float) -> None:
+    rng = np.random.default_rng(1)
+    base = rng.standard_normal((40, 8)) + 5  # what all share makes none alike
+    copies = base[:10] + 0.02 * rng.standard_normal((10, 8))
+    clips = {f"{n:02d}.wav": vector.astype(np.float32) for n, vector in enumerate(base)}
+    clips |= {f"copy-{n:02d}.mp3": vector.astype(np.float32) for n, vector in enumerate(copies)}
+    table = write(tmp_path / "emb", clips)
+    pairs = find_duplicates(table, least)
+    assert sorted((pair.clip, pair.other) for pair in pairs) == brute_force(
+        *table.clip_vectors(), least
+    )
+    assert {(f"{n:02d}.wav", f"copy-{n:02d}.mp3") for n in range(10)} <= {
+        (pair.clip, pair.other) for pair in pairs
+    }
+    values = [pair.similarity for pair in pairs]
+    assert values == sorted(values, reverse=True)
+
+
+def test_the_command_lists_the_pairs(table: EmbeddingTable) -> None:
+    answers: list[dict[str, Any]] = json.loads(
+        succeed("duplicates", table.folder, "--least", 0.9, "--json")
+    )
+    pairs = find_duplicates(table, 0.9)
+    assert [answer["clip"] for answer in answers] == [pair.clip for pair in pairs]
+    done = run("duplicates", table.folder, "--least", 2)
+    assert done.returncode == 2

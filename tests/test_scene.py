@@ -1,0 +1,140 @@
+"""Long clips decided from their segments: by hand, and on a small TUT 2016."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from command import run, succeed
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from embedkit.backends.classify import evaluate
+from embedkit.backends.labels import Unit, join_labels
+from embedkit.backends.logistic import Logistic
+from embedkit.backends.scene import Decision, compare_decisions, decide
+from embedkit.backends.splits import training_split
+from embedkit.store import EmbeddingTable
+
+SCENES = ("beach", "bus")
+
+
+def test_the_three_ways_by_hand() -> None:
+    scores = np.array(
+        [
+            [0.6, 0.4], [0.6, 0.4], [0.0, 1.0],  # two against one, the one very sure
+            [0.9, 0.1], [0.4, 0.6],  # one against one: the mean decides
+            [0.2, 0.8],
+        ]
+    )  # fmt: skip
+    owners = np.array([0, 0, 0, 1, 1, 2])
+    mean = decide(scores, owners, Decision.MEAN_SCORE, 3)
+    np.testing.assert_allclose(mean, [[0.4, 0.6], [0.65, 0.35], [0.2, 0.8]])
+    majority = decide(scores, owners, Decision.MAJORITY, 3)
+    assert majority.argmax(axis=1).tolist() == [0, 0, 1]
+    assert mean.argmax(axis=1).tolist() == [1, 0, 1]
+    assert majority.max() <= 1
+    # Two votes of three, and the means beside them.
+    expected = (np.array([2, 1]) + 0.49 * mean[0]) / 3.49
+    np.testing.assert_allclose(majority[0], expected)
+
+
+@pytest.fixture(scope="module")
+def work(
+    tmp_path_factory: pytest.TempPathFactory, model_dir: Path, write_audio: Any, make_sound: Any
+) -> Path:
+    """TUT 2016 as it is published, but of 12 + 6 clips of 3 s and two scenes."""
+    root = tmp_path_factory.mktemp("tut")
+    development = root / "TUT-acoustic-scenes-2016-development"
+    evaluation = root / "TUT-acoustic-scenes-2016-evaluation"
+    rng = np.random.default_rng(0)
+
+    def clip(folder: Path, number: int) -> str:
+        scene = SCENES[number % 2]
+        sound = 0.3 * make_sound(3.0, seed=number % 2) + 0.1 * rng.standard_normal(48000)
+        name = f"audio/{chr(97 + number)}{number}_0_30.wav"
+        write_audio(folder / name, sound.astype(np.float32))
+        return f"{name}\t{scene}"
+
+    lines = [clip(development, number) for number in range(12)]
+    (development / "meta.txt").write_text("\n".join(lines) + "\n")
+    setup = development / "evaluation_setup"
+    setup.mkdir()
+    for fold in range(4):
+        test = [line for n, line in enumerate(lines) if n // 3 == fold]
+        train = [line for n, line in enumerate(lines) if n // 3 != fold]
+        (setup / f"fold{fold + 1}_train.txt").write_text("\n".join(train) + "\n")
+        (setup / f"fold{fold + 1}_test.txt").write_text(
+            "\n".join(line.split("\t")[0] for line in test) + "\n"
+        )
+        (setup / f"fold{fold + 1}_evaluate.txt").write_text("\n".join(test) + "\n")
+    more = [clip(evaluation, number) for number in range(6)]
+    (evaluation / "meta.txt").write_text("\n".join(more) + "\n")
+    (evaluation / "evaluation_setup").mkdir()
+    (evaluation / "evaluation_setup" / "evaluate.txt").write_text("\n".join(more) + "\n")
+    (evaluation / "evaluation_setup" / "test.txt").write_text(
+        "\n".join(line.split("\t")[0] for line in more) + "\n"
+    )
+    succeed("extract", root, "--model", model_dir, "--out", root / "emb")
+    return root
+
+
+@pytest.mark.parametrize(("options", "clips"), [((), 6), (("--folds",), 12)])
+def test_the_published_protocols(work: Path, options: tuple[str, ...], clips: int) -> None:
+    found = json.loads(
+        succeed(
+            *("scene", work / "emb", "--dataset", "tut2016", "--root", work, "--json"), *options
+        )
+    )
+    assert list(found["decisions"]) == list(Decision)
+    for done in found["decisions"].values():
+        assert done["clips"] == clips
+        assert done["accuracy"] > 0.9
+        assert set(done["per_scene"]) == set(SCENES)
+    text = succeed("scene", work / "emb", "--dataset", "tut2016", "--root", work, *options)
+    assert text.splitlines()[0].split() == [
+        "scene",
+        "mean",
+        "of",
+        "scores",
+        "majority",
+        "mean",
+        "vector",
+    ]
+    assert [line.split()[0] for line in text.splitlines()[1:]] == [*SCENES, "all"]
+
+
+def test_the_mean_of_scores_is_that_of_scikit_learns(work: Path, tmp_path: Path) -> None:
+    labels = tmp_path / "labels.csv"
+    table = EmbeddingTable.open(work / "emb")
+    names = sorted(name for some, _ in table.clip_batches() for name in some)
+    lines = [
+        f"{name},{'x' if n % 3 else 'y'},{'train' if n % 2 else 'test'}"
+        for n, name in enumerate(names)
+    ]
+    labels.write_text("\n".join(["path,label,split", *lines]))
+    clips, segments = (join_labels(table, str(labels), unit) for unit in Unit)
+    found = compare_decisions(clips, segments, [training_split(clips)], Logistic(c=0.1))
+    train = np.array([split == "train" for split in segments.splits or ()])
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
+    model.fit(segments.vectors[train].astype(float), segments.classes[train])
+    scores = model.predict_proba(segments.vectors[~train].astype(float))
+    owners = np.array(segments.clips)[~train]
+    done = found[Decision.MEAN_SCORE]
+    expected = [scores[owners == name].mean(axis=0) for name in done.clips]
+    np.testing.assert_allclose(done.scores, expected, atol=1e-4)
+    votes = [np.bincount(scores[owners == name].argmax(axis=1)).argmax() for name in done.clips]
+    np.testing.assert_array_equal(found[Decision.MAJORITY].scores.argmax(axis=1), votes)
+    whole = evaluate(clips, [training_split(clips)], Logistic(c=0.1))
+    np.testing.assert_array_equal(found[Decision.MEAN_VECTOR].scores, whole.scores)
+
+
+def test_several_labels_are_no_scene(work: Path, tmp_path: Path) -> None:
+    table = EmbeddingTable.open(work / "emb")
+    [name, *_] = [name for some, _ in table.clip_batches() for name in some]
+    (tmp_path / "labels.csv").write_text(f"path,labels\n{name},a;b\n")
+    done = run("scene", work / "emb", tmp_path / "labels.csv")
+    assert done.returncode == 2
+    assert "a scene is one label a clip" in done.stderr
