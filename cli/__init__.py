@@ -11,6 +11,7 @@ from embedkit.errors import EmbedkitError, UsageError
 
 from . import (
     bench,
+    bench_sizes,
     classify,
     demo,
     distil,
@@ -34,6 +35,7 @@ from ._app import app
 __all__ = [
     "app",
     "bench",
+    "bench_sizes",
     "classify",
     "demo",
     "distil",

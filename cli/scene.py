@@ -1,7 +1,7 @@
 """embedkit scene: the place where a long clip was recorded."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,29 +9,86 @@ from embedkit.errors import UsageError
 
 from ._app import app
 from ._data import Data, Dataset, Root, read
-from ._output import Json, message, print_json, print_table
+from ._output import Device, Json, message, print_json, print_table, report_failures, track
+
+if TYPE_CHECKING:
+    from embedkit.backends.classify import Evaluation
+    from embedkit.backends.scene import Decision
+    from embedkit.datasets import Manifest
 
 
 @app.command()
 def scene(
-    emb_dir: Annotated[Path, typer.Argument(help="The embedding folder.")],
+    source: Annotated[
+        Path,
+        typer.Argument(help="An embedding folder, or the folder of a model with classes."),
+    ],
     data: Data = None,
     dataset: Dataset = None,
     root: Root = None,
-    method: Annotated[str, typer.Option(help="logistic, knn, plda or mlp.")] = "logistic",
+    method: Annotated[
+        str, typer.Option(help="Of embeddings: logistic, knn, plda or mlp.")
+    ] = "logistic",
     folds: Annotated[
         bool,
-        typer.Option("--folds", help="The published folds, though there is an evaluation set."),
+        typer.Option(
+            "--folds", help="Of embeddings: the published folds, though there is an evaluation set."
+        ),
     ] = False,
+    device: Device = "cpu",
     json: Json = False,
 ) -> None:
     """Name the scenes of long clips, and compare three ways to decide them from their segments.
 
-    Where the labels have a split column, as TUT 2016 has, `train` is fitted on and the evaluation
-    set scored; with --folds each of its folds is held out in turn.
+    Of embeddings a classifier is fitted: where the labels have a split column, as TUT 2016 has, on
+    `train`, and the evaluation set is scored; with --folds each of its folds is held out in turn. A
+    trained network scores the fold that its training held out, else the evaluation set.
 
     Example: embedkit scene embeddings --dataset tut2016 --root /data/tut2016 --folds
     """
+    from embedkit.checkpoint import CONFIG
+
+    manifest = read(data, dataset, root)
+    if manifest.several_labels:
+        raise UsageError("a scene is one label a clip")
+    failures: list[tuple[str, str, str]] = []
+    scored = len(manifest.clips)
+    if (source / CONFIG).exists():
+        if folds:
+            raise UsageError("a trained network has one fold held out: --folds is for embeddings")
+        how, found, failures, scored = _by_network(source, manifest, device)
+    else:
+        place = root if root is not None else data if data is not None and data.is_dir() else None
+        if place is None:
+            assert data is not None  # `read` has refused everything else
+            place = data.parent
+        how, found = _by_vectors(source, manifest, place, method, folds)
+    if json:
+        print_json(
+            {
+                "split": how,
+                "decisions": {
+                    decision: {**done.figures(), "per_scene": done.per_class()}
+                    for decision, done in found.items()
+                },
+            }
+        )
+    else:
+        message(how)
+        recalls = {decision: done.per_class() for decision, done in found.items()}
+        labels = next(iter(found.values())).labels
+        rows = [
+            [label, *(f"{recalls[decision][label]['recall']:.3f}" for decision in found)]
+            for label in labels
+        ]
+        accuracies = [f"{done.correct.mean():.3f}" for done in found.values()]
+        print_table(["scene", *found], [*rows, ["all", *accuracies]])
+    report_failures(failures, of=scored)
+
+
+def _by_vectors(
+    emb_dir: Path, manifest: "Manifest", place: Path, method: str, folds: bool
+) -> tuple[str, "dict[Decision, Evaluation]"]:
     from dataclasses import replace
 
     from embedkit.backends import splits
@@ -40,37 +97,26 @@ def scene(
     from embedkit.backends.scene import compare_decisions
     from embedkit.store import EmbeddingTable
 
-    manifest = read(data, dataset, root)
-    place = root if root is not None else data if data is not None and data.is_dir() else None
-    if place is None:
-        assert data is not None  # `read` has refused everything else
-        place = data.parent
     table = EmbeddingTable.open(emb_dir)
     clips, segments = (join_manifest(table, manifest, place, unit) for unit in Unit)
-    if clips.several_labels:
-        raise UsageError("a scene is one label a clip")
     if folds:
         clips = replace(clips, splits=None)
     how, held = splits.choose(clips)
     found = compare_decisions(clips, segments, held, find_method(method))
-    if json:
-        print_json(
-            {
-                "split": how,
-                "method": method,
-                "decisions": {
-                    decision: {**done.figures(), "per_scene": done.per_class()}
-                    for decision, done in found.items()
-                },
-            }
-        )
-        return
-    message(f"{how}, {method}")
-    recalls = {decision: done.per_class() for decision, done in found.items()}
-    rows = [
-        [label, *(f"{recalls[decision][label]['recall']:.3f}" for decision in found)]
-        for label in clips.labels
-    ]
-    figures = [done.figures() for done in found.values()]
-    rows.append(["all", *(f"{float(figure['accuracy']):.3f}" for figure in figures)])  # type: ignore[arg-type]
-    print_table(["scene", *found], rows)
+    return f"{how}, {method}", found
+
+
+def _by_network(
+    model_dir: Path, manifest: "Manifest", device: str
+) -> tuple[str, "dict[Decision, Evaluation]", list[tuple[str, str, str]], int]:
+    from embedkit.evaluation import held_out
+    from embedkit.models.extractor import Extractor
+    from embedkit.scenes import network_decisions
+
+    extractor = Extractor.load(model_dir, device)
+    recipe = extractor.config.training
+    held = held_out(manifest, recipe)
+    found, failures = network_decisions(extractor, held, track)
+    part = f"fold {recipe.hold_out_fold}" if recipe.hold_out_fold else "the split test"
+    kinds = [(str(scores.path), scores.kind, scores.message) for scores in failures]
+    return f"{part} scored by {model_dir}", found, kinds, len(held.clips)

@@ -93,7 +93,10 @@ def train(
     ] = None,
     validation: Annotated[
         float,
-        paper(help="Share of the clips, or of their groups, that choose the best epoch."),
+        paper(
+            help="Share of the clips, or of their groups, that choose the best epoch; from 1 on"
+            " their number, drawn one by one, as the paper drew 170 of TUT 2016."
+        ),
     ] = RECIPE.validation,
     seed: Annotated[int, paper(help="Fixes everything that is drawn.")] = RECIPE.seed,
     features: Annotated[

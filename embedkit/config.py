@@ -274,7 +274,7 @@ class TrainSpec(Spec):
     beta1: float = 0.9
     beta2: float = 0.999
     weight_decay: float = 0.0015  # Adam's L2 form, not AdamW
-    validation: float = 0.1  # share of the training clips
+    validation: float = 0.1  # share of the training clips, or from 1 on their number
     mixup: float = 0.0  # alpha of the Beta distribution; 0: none
     time_mask: int = 0  # SpecAugment: a masked run has fewer frames than this; 0: none
     band_mask: int = 0  # SpecAugment: a masked run has fewer mel bands than this; 0: none
@@ -295,7 +295,10 @@ class TrainSpec(Spec):
         betas = (self.beta1, self.beta2)
         _require(min(betas) >= 0 and max(betas) < 1, f"betas {betas}: from 0 to below 1")
         _require(self.halve_every > 0, f"halving every {self.halve_every} epochs: at least 1")
-        _require(0 < self.validation < 1, f"validation share {self.validation}: between 0 and 1")
+        _require(
+            0 < self.validation < 1 or (self.validation >= 1 and self.validation % 1 == 0),
+            f"validation {self.validation}: a share between 0 and 1, or a number of clips",
+        )
         _require(self.weight_decay >= 0, f"weight decay {self.weight_decay}: must not be negative")
         _require(self.mixup >= 0, f"mixup {self.mixup}: must not be negative")
         _require(min(self.time_mask, self.band_mask) >= 0, "SpecAugment masks: not negative")

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from embedkit import metrics
 from embedkit.audio.decode import decode
 from embedkit.audio.segments import cut, in_batches, stack
-from embedkit.datasets import Manifest
+from embedkit.config import TrainSpec
+from embedkit.datasets import Clip, Manifest
 from embedkit.datasets.manifest import targets
 from embedkit.errors import AudioError, DatasetError
 from embedkit.models.extractor import BATCH, Extractor
@@ -24,6 +25,7 @@ class ClipScores:
         path: of the file.
         start_s, end_s: of each segment, float64 [segments].
         segments: float32 [segments, classes].
+        mean_vector: scores of the mean of the segments' embeddings, float32 [classes].
         kind, message: what is wrong with the file; empty for a good one.
     """
 
@@ -31,6 +33,7 @@ class ClipScores:
     start_s: NDArray[np.float64]
     end_s: NDArray[np.float64]
     segments: NDArray[np.float32]
+    mean_vector: NDArray[np.float32]
     kind: str = ""
     message: str = ""
 
@@ -46,27 +49,84 @@ class ClipScores:
         return mean
 
 
+def held_out(manifest: Manifest, spec: TrainSpec) -> Manifest:
+    """The clips that a training left to be scored: its held-out fold, else the split `test`.
+
+    Raises:
+        DatasetError: nothing is held out, or a label stands there alone.
+    """
+    if spec.hold_out_fold:
+        held = manifest.fold(spec.hold_out_fold)
+        rest = manifest.without_fold(spec.hold_out_fold)
+    elif any(clip.split == "test" for clip in manifest.clips):
+        held, rest = manifest.split("test"), manifest.split("train")
+    else:
+        raise DatasetError(
+            "nothing to score on: name a fold with --hold-out-fold, or bring a split column with"
+            " `train` and `test`"
+        )
+    unknown = sorted(set(held.labels) - set(rest.labels))
+    if unknown:
+        raise DatasetError(f"the label {unknown[0]!r} stands in the held-out clips alone")
+    return held
+
+
 def score_file(extractor: Extractor, path: Path) -> ClipScores:
     """Score a file by segment; a damaged one up to the damage."""
     kind = message = ""
     places: list[tuple[float, float]] = []
     scores = [np.zeros((0, len(extractor.config.labels)), np.float32)]
+    total = np.zeros(extractor.embedding_size)
     spec, rate = extractor.config.segments, extractor.sample_rate
     try:
         for batch in in_batches(cut(decode(path, rate), spec, rate), BATCH):
             places += [(segment.start_s, segment.end_s) for segment in batch]
-            scores.append(extractor.score_segments(stack(batch)))
+            vectors = extractor.embed_segments(stack(batch))
+            scores.append(extractor.score_vectors(vectors))
+            total += vectors.sum(axis=0, dtype=np.float64)
     except AudioError as error:
         kind, message = str(error.kind), str(error)
     start_s, end_s = np.array(places, np.float64).reshape(-1, 2).T
+    mean = (total / max(len(places), 1)).astype(np.float32)
     return ClipScores(
         path=path,
         start_s=start_s,
         end_s=end_s,
         segments=np.concatenate(scores),
+        mean_vector=extractor.score_vectors(mean[None])[0],
         kind=kind,
         message=message,
     )
+
+
+def score_clips(
+    extractor: Extractor, manifest: Manifest, track: Track = untracked
+) -> tuple[list[tuple[Clip, ClipScores]], list[ClipScores]]:
+    """Score labelled clips by segment.
+
+    Returns:
+        those that could be, and those that could not, or not to their end.
+
+    Raises:
+        DatasetError: the model does not know a label, or no clip can be decoded.
+        UsageError: the model was distilled and has no classes.
+    """
+    known = extractor.require_labels()
+    unknown = sorted(set(manifest.labels) - set(known))
+    if unknown:
+        raise DatasetError(
+            f"the model does not know the label {unknown[0]!r} ({len(unknown)} unknown in all);"
+            f" it knows: {', '.join(known)}"
+        )
+    done = [
+        (clip, score_file(extractor, clip.path))
+        for clip in track(manifest.clips, "Scoring", len(manifest.clips))
+    ]
+    failures = [scores for _, scores in done if scores.kind]
+    scored = [(clip, scores) for clip, scores in done if len(scores.segments)]
+    if not scored:
+        raise DatasetError(f"none of {len(done)} clips can be decoded; {failures[0].message}")
+    return scored, failures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,34 +151,10 @@ class NetworkEvaluation:
 def evaluate(
     extractor: Extractor, manifest: Manifest, track: Track = untracked
 ) -> NetworkEvaluation:
-    """Score labelled clips with the network's own output.
-
-    Raises:
-        DatasetError: the model does not know a label, or no clip can be decoded.
-    """
-    known = extractor.config.labels
-    unknown = sorted(set(manifest.labels) - set(known))
-    if unknown:
-        raise DatasetError(
-            f"the model does not know the label {unknown[0]!r} ({len(unknown)} unknown in all);"
-            f" it knows: {', '.join(known)}"
-        )
-    scored: list[ClipScores] = []
-    clips = []
-    failures: list[ClipScores] = []
-    for clip in track(manifest.clips, "Scoring", len(manifest.clips)):
-        scores = score_file(extractor, clip.path)
-        if scores.kind:
-            failures.append(scores)
-        if len(scores.segments):
-            scored.append(scores)
-            clips.append(clip)
-    if not scored:
-        raise DatasetError(
-            f"none of {len(manifest.clips)} clips can be decoded; {failures[0].message}"
-        )
-    wanted = targets(clips, known)
-    by_clip = np.stack([scores.clip for scores in scored])
+    """Score labelled clips with the network's own output; raises as score_clips does."""
+    scored, failures = score_clips(extractor, manifest, track)
+    wanted = targets([clip for clip, _ in scored], extractor.config.labels)
+    by_clip = np.stack([scores.clip for _, scores in scored])
     figures: dict[str, float | int | tuple[float, float]] = {}
     if not manifest.several_labels:
         truth = wanted.argmax(axis=1)
@@ -126,7 +162,7 @@ def evaluate(
         by_segment = np.concatenate(
             [
                 scores.segments.argmax(axis=1) == label
-                for scores, label in zip(scored, truth, strict=True)
+                for (_, scores), label in zip(scored, truth, strict=True)
             ]
         )
         figures["correct"] = int(correct.sum())
@@ -139,7 +175,7 @@ def evaluate(
     figures["map"] = metrics.mean_average_precision(wanted, by_clip)
     return NetworkEvaluation(
         clips=len(scored),
-        segments=sum(len(scores.segments) for scores in scored),
+        segments=sum(len(scores.segments) for _, scores in scored),
         figures=figures,
         failures=failures,
         targets=wanted,

@@ -223,6 +223,19 @@ def test_validation_takes_whole_groups_and_a_clip_without_one_is_its_own() -> No
     assert len(groups) > 15  # drawn from all of them
 
 
+def test_from_one_on_validation_is_a_number_of_clips_whatever_their_groups() -> None:
+    # The paper's protocol: 170 of the 1,170 development clips of TUT 2016, of 30 s each, of which
+    # several are of one recording.
+    manifest = clips(1170, group=lambda n: f"g{n // 12}", split=lambda n: "train")
+    training, validation = split_validation(manifest, 170, seed=0)
+    assert (len(training.clips), len(validation.clips)) == (1000, 170)
+    assert Counter(paths(training)) + Counter(paths(validation)) == Counter(paths(manifest))
+    shared = {clip.group for clip in training.clips} & {clip.group for clip in validation.clips}
+    assert len(shared) > 50
+    with pytest.raises(DatasetError, match="1170 clips for validation, of 1170 in all"):
+        split_validation(manifest, 1170, seed=0)
+
+
 def test_the_seed_decides_the_draw() -> None:
     drawn = [paths(split_validation(clips(50), 0.2, seed)[1]) for seed in (0, 0, 1)]
     assert drawn[0] == drawn[1] != drawn[2]

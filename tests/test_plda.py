@@ -1,5 +1,10 @@
 """Two-covariance PLDA against joint normal distributions, written down in full."""
 
+import importlib
+import warnings
+from types import ModuleType
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
@@ -148,3 +153,63 @@ def test_too_few_vectors_are_refused(classes: list[int]) -> None:
         PLDA.fit(RNG.standard_normal((3, 2)), np.array(classes))
     with pytest.raises(DatasetError, match="PLDA needs 2 classes"):
         classify(RNG.standard_normal((3, 2)), np.array(classes), RNG.standard_normal((1, 2)), 3)
+
+
+@pytest.fixture(scope="module")
+def speechbrain() -> ModuleType:
+    """An independent implementation: PLDA by expectation maximisation, and its scores of pairs."""
+    pytest.importorskip("speechbrain")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return importlib.import_module("speechbrain.processing.PLDA_LDA")
+
+
+def as_statistics(module: ModuleType, vectors: np.ndarray, names: np.ndarray) -> Any:
+    count = len(vectors)
+    nothing = np.array([None] * count)
+    return module.StatObject_SB(
+        modelset=names.astype(object),
+        segset=np.array([f"{number:05d}" for number in range(count)], dtype=object),
+        start=nothing,
+        stop=nothing,
+        stat0=np.ones((count, 1)),
+        stat1=vectors.copy(),
+    )
+
+
+def test_scores_of_pairs_are_those_of_speechbrain(speechbrain: ModuleType) -> None:
+    size, mean = 4, RNG.standard_normal(4)
+    root, within = RNG.standard_normal((size, size)), covariance(size, 2)
+    first, second = RNG.standard_normal((3, size)), RNG.standard_normal((5, size))
+    scores = speechbrain.fast_PLDA_scoring(
+        *(
+            as_statistics(speechbrain, part, np.arange(len(part)).astype(str))
+            for part in (first, second)
+        ),
+        speechbrain.Ndx(),
+        mean,
+        root,
+        within,
+        check_missing=False,
+    )
+    model = PLDA(mean=mean, between=root @ root.T, within=within)
+    for vector, expected in zip(first, scores.scoremat, strict=True):
+        found = model.log_likelihood_ratio(np.tile(vector, (5, 1)), second)
+        np.testing.assert_allclose(found, expected, rtol=1e-8)
+
+
+def test_the_fit_by_moments_is_where_speechbrains_expectation_maximisation_ends(
+    speechbrain: ModuleType,
+) -> None:
+    size, each = 3, 8
+    centres = RNG.multivariate_normal(np.ones(size), covariance(size, 3), size=400)
+    classes = np.repeat(np.arange(400), each)
+    noise = RNG.multivariate_normal(np.zeros(size), covariance(size, 4), size=len(classes))
+    vectors = centres[classes] + noise
+    theirs = speechbrain.PLDA(rank_f=size, nb_iter=300)
+    theirs.plda(as_statistics(speechbrain, vectors, np.char.zfill(classes.astype(str), 4)))
+    ours = PLDA.fit(vectors, classes)
+    # Classes of one size: maximum likelihood has a closed form, ours but for 1 in 400.
+    np.testing.assert_allclose(ours.mean, theirs.mean, atol=1e-9)
+    np.testing.assert_allclose(ours.within, theirs.Sigma, atol=0.002 * ours.within.max())
+    np.testing.assert_allclose(ours.between, theirs.F @ theirs.F.T, atol=0.004 * ours.between.max())

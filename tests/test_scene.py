@@ -1,21 +1,26 @@
 """Long clips decided from their segments: by hand, and on a small TUT 2016."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from command import run, succeed
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from embedkit.audio.decode import decode
 from embedkit.backends.classify import evaluate
 from embedkit.backends.labels import Unit, join_labels
 from embedkit.backends.logistic import Logistic
 from embedkit.backends.scene import Decision, compare_decisions, decide
 from embedkit.backends.splits import training_split
+from embedkit.datasets import read_published
+from embedkit.models.extractor import Extractor
 from embedkit.store import EmbeddingTable
 
 SCENES = ("beach", "bus")
@@ -138,3 +143,41 @@ def test_several_labels_are_no_scene(work: Path, tmp_path: Path) -> None:
     done = run("scene", work / "emb", tmp_path / "labels.csv")
     assert done.returncode == 2
     assert "a scene is one label a clip" in done.stderr
+
+
+def test_a_trained_network_decides_in_the_three_ways_too(work: Path, tmp_path: Path) -> None:
+    where = ("--dataset", "tut2016", "--root", work)
+    recipe = ("--model", "gap-lite", "--epochs", "2", "--batch-size", "8", "--validation", "4")
+    succeed("train", *where, "--out", tmp_path / "model", *recipe)
+    found = json.loads(succeed("scene", tmp_path / "model", *where, "--json"))
+    extractor = Extractor.load(tmp_path / "model")
+    right = dict.fromkeys(Decision, 0)
+    held = read_published("tut2016", work).split("test")
+    for clip in held.clips:
+        waveform = np.concatenate(list(decode(clip.path, 16000)))
+        scores = extractor.scores(waveform)
+        vector = torch.from_numpy(extractor.embed(waveform).mean(axis=0))[None]
+        votes = np.bincount(scores.argmax(axis=1), weights=1 + 0.1 * scores.max(axis=1))
+        for decision, winner in (
+            (Decision.MEAN_SCORE, scores.mean(axis=0).argmax()),
+            (Decision.MAJORITY, votes.argmax()),
+            (Decision.MEAN_VECTOR, extractor.network.classify(vector).argmax()),
+        ):
+            right[decision] += extractor.config.labels[int(winner)] == clip.labels[0]
+    assert {way: done["correct"] for way, done in found["decisions"].items()} == right
+    assert all(done["clips"] == 6 for done in found["decisions"].values())
+    text = succeed("scene", tmp_path / "model", *where)
+    assert text.splitlines()[-1].split() == [
+        "all", *(f"{right[way] / 6:.3f}" for way in found["decisions"])
+    ]  # fmt: skip
+    done = run("scene", tmp_path / "model", *where, "--folds")
+    assert (done.returncode, "--folds is for embeddings" in done.stderr) == (2, True)
+    # A file that is damaged is named, and the rest scored.
+    copy = tmp_path / "tut"
+    shutil.copytree(work, copy)
+    held_audio = copy / "TUT-acoustic-scenes-2016-evaluation" / "audio"
+    next(held_audio.iterdir()).write_bytes(b"RIFF")
+    done = run("scene", tmp_path / "model", "--dataset", "tut2016", "--root", copy, "--json")
+    assert done.returncode == 3
+    assert "1 of 6 files failed or are damaged" in done.stderr
+    assert json.loads(done.stdout)["decisions"]["majority"]["clips"] == 5

@@ -21,6 +21,7 @@ from embedkit.errors import DatasetError
 from embedkit.progress import Track, untracked
 
 SIZES = (64, 128, 256, 512, 1024)
+METHODS = ("logistic", "knn", "plda")
 QUERIES = 200  # whose search is timed
 ROWS = 100_000  # segments that they search among
 
@@ -31,6 +32,7 @@ class How(StrEnum):
     """How a small vector is made of a large one."""
 
     WHOLE = "whole"
+    TRAINED = "trained"  # whole too: of a network that was trained for this size alone
     PREFIX = "prefix"  # the first numbers: of a Matryoshka model trained for it
     PCA = "pca"  # fitted on the training clips
     RANDOM = "random projection"
@@ -50,6 +52,8 @@ class SizeRow:
         figures: accuracy, or mAP where a clip may have several labels, by method; and the mAP of
             the held-out clips' retrieval among themselves.
         search_ms: of one query among 100,000 segments, exact.
+        network: that makes the vectors, where it was trained for the comparison.
+        parameters, macs: of that network, and of a segment through it.
     """
 
     how: How
@@ -58,12 +62,21 @@ class SizeRow:
     correct: dict[str, NDArray[np.float64]]
     figures: dict[str, float]
     search_ms: float
+    network: str = ""
+    parameters: int | None = None
+    macs: int | None = None
+
+    @property
+    def name(self) -> str:
+        """What the vectors are, in words."""
+        kind = "" if self.how in (How.WHOLE, How.PREFIX) else f" ({self.how})"
+        return f"{self.network} {self.size} numbers{kind}".lstrip()
 
 
 def compare_sizes(
     data: Labelled,
     splits: Splits,
-    methods: Sequence[str] = ("logistic", "knn", "plda"),
+    methods: Sequence[str] = METHODS,
     *,
     sizes: Sequence[int] = SIZES,
     seed: int = 0,
@@ -86,17 +99,23 @@ def compare_sizes(
     smaller = [size for size in sizes if size < whole]
     if not smaller:
         raise DatasetError(f"vectors of {whole} numbers: no size of {sizes} is smaller")
-    if data.several_labels:
-        methods = [name for name in methods if name != "plda"]
     asked = [(How.WHOLE, whole), *((how, size) for how in _MADE for size in smaller)]
     asked.append((How.INT8, whole))
     for how, size in track(asked, "Sizes", len(asked)):
-        yield _score(data, splits, methods, how, size, seed)
+        yield score_size(data, splits, methods, how, size, seed)
 
 
-def _score(
-    data: Labelled, splits: Splits, methods: Sequence[str], how: How, size: int, seed: int
+def score_size(
+    data: Labelled,
+    splits: Splits,
+    methods: Sequence[str],
+    how: How,
+    size: int,
+    seed: int = 0,
 ) -> SizeRow:
+    """Score vectors made in one way, of one size; the arguments are those of compare_sizes."""
+    if data.several_labels:
+        methods = [name for name in methods if name != "plda"]
     made = []
     for fitted, held in splits:
         vectors = _make(data.vectors, fitted, how, size, seed)
@@ -172,29 +191,30 @@ def _search_ms(vectors: NDArray[np.float32]) -> float:
 
 
 def advise(rows: Sequence[SizeRow], method: str) -> str:
-    """The smallest prefix that is not clearly worse than the whole, with the evidence.
+    """The smallest vectors that are not clearly worse than the best, with the evidence.
 
-    A paired bootstrap over the held-out clips: clearly worse is what loses clips in 95 % of the
-    draws.
+    Only what a network gives by itself is advised: whole vectors and their first numbers. A paired
+    bootstrap over the held-out clips: clearly worse is what loses clips in 95 % of the draws.
     """
-    [whole] = [row for row in rows if row.how is How.WHOLE]
-    if method not in whole.correct:
-        return f"{whole.size} numbers: with several labels a clip, sizes are not tested against it"
-    prefixes = [row for row in rows if row.how is How.PREFIX]
-    for row in sorted(prefixes, key=lambda row: row.size):
-        lost = whole.correct[method] - row.correct[method]
+    offered = [row for row in rows if row.how in (How.WHOLE, How.TRAINED, How.PREFIX)]
+    best = max(offered, key=lambda row: (row.figures[method], row.how is How.WHOLE, -row.size))
+    if method not in best.correct:
+        return (
+            f"{best.name}: {best.figures[method]:.3f} by {method} is the best; with several labels"
+            " a clip, smaller ones are not tested against it."
+        )
+    clips = len(best.correct[method])
+    for row in sorted(offered, key=lambda row: (row.size, row.macs or 0)):
+        lost = best.correct[method] - row.correct[method]
         low, high = metrics.interval(lost)
-        if low <= 0:
-            clips = len(lost)
+        if row is not best and low <= 0:
             return (
-                f"{row.size} numbers: {method} names {int(row.correct[method].sum())} of {clips}"
-                f" clips right, with all {whole.size} numbers"
-                f" {int(whole.correct[method].sum())}; the difference,"
-                f" {100 * lost.mean():.1f} points ({100 * low:.1f} to {100 * high:.1f} with 95 %"
-                f" confidence), is not clear. It takes {row.bytes_an_hour / 1e6:.1f} MB for an hour"
-                f" of audio instead of {whole.bytes_an_hour / 1e6:.1f}."
+                f"{row.name}: {method} names {int(row.correct[method].sum())} of {clips} clips"
+                f" right, with the best, {best.name}, {int(best.correct[method].sum())}; the"
+                f" difference, {100 * lost.mean():.1f} points ({100 * low:.1f} to {100 * high:.1f}"
+                f" with 95 % confidence), is not clear. It takes {row.bytes_an_hour / 1e6:.1f} MB"
+                f" for an hour of audio instead of {best.bytes_an_hour / 1e6:.1f}."
             )
-    return (
-        f"{whole.size} numbers: every smaller prefix is clearly worse by {method} on these"
-        f" {len(whole.correct[method])} clips."
-    )
+        if row is best:
+            break
+    return f"{best.name}: everything smaller is clearly worse by {method} on these {clips} clips."

@@ -1,34 +1,32 @@
 """The paper's systems under one budget on the user's data: each row is trained, scored and kept."""
 
-import hashlib
 import json
 import logging
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from embedkit.backends.method import Training
 from embedkit.backends.plda import Plda
+from embedkit.bench.budget import check_budget, trained_on
 from embedkit.bench.claims import RNN
 from embedkit.bench.speed import Speed, measure_speed
+from embedkit.bench.vectors import clip_vectors
 from embedkit.checkpoint import load_config
-from embedkit.config import FeatureSpec, FrontEnd, SegmentSpec, TrainSpec, difference
-from embedkit.datasets import Manifest, split_validation
+from embedkit.config import FeatureSpec, FrontEnd, SegmentSpec, TrainSpec
+from embedkit.datasets import Manifest
 from embedkit.datasets.manifest import targets
 from embedkit.errors import DatasetError, UsageError
-from embedkit.evaluation import evaluate
+from embedkit.evaluation import evaluate, held_out
 from embedkit.files import atomic_write
 from embedkit.models import FAMILIES, MODELS, count_macs, count_parameters, resolve
 from embedkit.models.extractor import Extractor
 from embedkit.progress import Track, untracked
 from embedkit.training import train
-from embedkit.training.features import compute_features
 
 log = logging.getLogger(__name__)
 
@@ -131,8 +129,8 @@ def run(
         UsageError: the folder was begun with another budget or other data.
         DatasetError: nothing is held out.
     """
-    held = _held_out(manifest, spec)
-    _check_budget(folder, spec, manifest)
+    held = held_out(manifest, spec)
+    check_budget(folder, spec, manifest)
     found = []
     for number, system in enumerate(rows, start=1):
         log.info("row %d of %d: %s", number, len(rows), system.name)
@@ -202,15 +200,13 @@ def plda_scores(
     if not path.exists():
         extractor = Extractor.load(_place(folder, system) / "model")
         cache = folder / "features" / system.front_end
-        rest = manifest.without_fold(spec.hold_out_fold) if spec.hold_out_fold else manifest
-        training, validation = split_validation(rest, spec.validation, spec.seed)
-        training = replace(training, clips=training.clips + validation.clips)
-        known, classes = _clip_vectors(extractor, training, cache)
-        asked, _ = _clip_vectors(extractor, _held_out(manifest, spec), cache)
+        clips = trained_on(manifest, spec)
+        known, kept = clip_vectors(extractor, clips, cache)
+        asked, _ = clip_vectors(extractor, held_out(manifest, spec).clips, cache)
         model = Plda().fit(
             Training(
                 vectors=known,
-                targets=np.eye(len(extractor.config.labels), dtype=np.float32)[classes],
+                targets=targets([clips[number] for number in kept], extractor.config.labels),
                 several_labels=False,
                 groups=np.arange(len(known)).astype(object),
             )
@@ -218,39 +214,6 @@ def plda_scores(
         _save(path, model.scores(asked))
     scores: NDArray[np.float64] = np.load(path)
     return scores
-
-
-def _held_out(manifest: Manifest, spec: TrainSpec) -> Manifest:
-    if spec.hold_out_fold:
-        held = manifest.fold(spec.hold_out_fold)
-        rest = manifest.without_fold(spec.hold_out_fold)
-    elif any(clip.split == "test" for clip in manifest.clips):
-        held, rest = manifest.split("test"), manifest.split("train")
-    else:
-        raise DatasetError(
-            "nothing to score on: name a fold with --hold-out-fold, or bring a split column with"
-            " `train` and `test`"
-        )
-    unknown = sorted(set(held.labels) - set(rest.labels))
-    if unknown:
-        raise DatasetError(f"the label {unknown[0]!r} stands in the held-out clips alone")
-    return held
-
-
-@torch.inference_mode()
-def _clip_vectors(
-    extractor: Extractor, part: Manifest, cache: Path
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Vectors [n, D] and classes [n] of the clips that can be decoded."""
-    config = extractor.config
-    found = compute_features(part.clips, cache, config.features, config.segments)
-    vectors = np.zeros((len(part.clips), extractor.embedding_size))
-    for batch in np.array_split(np.arange(len(found)), math.ceil(len(found) / 64)):
-        features = extractor.normalise(torch.from_numpy(found.rows(batch)))
-        np.add.at(vectors, found.clip[batch], extractor.network.embedding(features).numpy())
-    clips, counts = np.unique(found.clip, return_counts=True)
-    classes = targets(part.clips, config.labels).argmax(axis=1)
-    return (vectors[clips] / counts[:, None]).astype(np.float32), classes[clips]
 
 
 def _place(folder: Path, system: System) -> Path:
@@ -303,27 +266,6 @@ def _row(
         scores=np.load(place / "scores.npy"),
         **json.loads((place / "row.json").read_bytes()),
     )
-
-
-def _check_budget(folder: Path, spec: TrainSpec, manifest: Manifest) -> None:
-    path = folder / "budget.json"
-    asked: dict[str, Any] = {
-        "training": spec.to_dict(),
-        "data": {"labels": list(manifest.labels), "clips": _digest(manifest)},
-    }
-    if not path.exists():
-        with atomic_write(path) as file:
-            file.write(json.dumps(asked, indent=2).encode())
-    if odd := difference(json.loads(path.read_bytes()), asked):
-        raise UsageError(f"{folder}: a table that was begun with another budget: {odd}")
-
-
-def _digest(manifest: Manifest) -> str:
-    """Names the clips, their labels and their folds."""
-    rows = [
-        [clip.path.name, clip.labels, clip.fold, clip.split, clip.group] for clip in manifest.clips
-    ]
-    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
 
 
 def _save(path: Path, values: NDArray[Any]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import GroupShuffleSplit
+from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
 
 from embedkit.errors import DatasetError
 
@@ -111,7 +111,8 @@ def split_validation(manifest: Manifest, share: float, seed: int) -> tuple[Manif
 
     A `split` column decides where it is there: `train` trains, `validation` (valid, val, dev)
     validates and everything else is left alone. Otherwise `share` of the clips is drawn at random
-    (paper, section 3.1: 10 %), by whole groups where groups are known.
+    (paper, section 3.1: 10 %), by whole groups where groups are known. A share from 1 on is a
+    number of clips, drawn one by one whatever their groups: so the paper drew 170 of TUT 2016.
 
     Returns:
         training and validation clips.
@@ -132,6 +133,12 @@ def split_validation(manifest: Manifest, share: float, seed: int) -> tuple[Manif
                 replace(manifest, clips=tuple(validation)),
             )
         clips = tuple(training)
+    if share >= 1:
+        if share >= len(clips):
+            raise DatasetError(f"{share:.0f} clips for validation, of {len(clips)} in all")
+        drawn = ShuffleSplit(n_splits=1, test_size=int(share), random_state=seed)
+        first, second = next(drawn.split(clips))
+        return _take(manifest, clips, first), _take(manifest, clips, second)
     # A clip without a group is a group of its own.
     groups = [clip.group or str(clip.path) for clip in clips]
     units = len(set(groups))
@@ -142,7 +149,8 @@ def split_validation(manifest: Manifest, share: float, seed: int) -> tuple[Manif
     held = min(max(1, round(share * units)), units - 1)
     splitter = GroupShuffleSplit(n_splits=1, test_size=held, random_state=seed)
     first, second = next(splitter.split(clips, groups=groups))
-    return (
-        replace(manifest, clips=tuple(clips[index] for index in sorted(first))),
-        replace(manifest, clips=tuple(clips[index] for index in sorted(second))),
-    )
+    return _take(manifest, clips, first), _take(manifest, clips, second)
+
+
+def _take(manifest: Manifest, clips: Sequence[Clip], numbers: NDArray[np.int64]) -> Manifest:
+    return replace(manifest, clips=tuple(clips[number] for number in sorted(numbers)))

@@ -109,15 +109,8 @@ class Extractor(nn.Module):
             return logits.softmax(dim=1)
         return logits.sigmoid() if self.config.activation is Activation.SIGMOID else logits
 
-    @torch.inference_mode()
-    def embed_segments(self, segments: Samples) -> NDArray[np.float32]:
-        """Embeddings float32 [B, D] of segments float32 [B, samples]."""
-        embeddings: NDArray[np.float32] = self(self._tensor(segments)).cpu().numpy()
-        return embeddings
-
-    @torch.inference_mode()
-    def score_segments(self, segments: Samples) -> NDArray[np.float32]:
-        """Scores float32 [B, classes] of segments float32 [B, samples].
+    def require_labels(self) -> tuple[str, ...]:
+        """The classes that it scores.
 
         Raises:
             UsageError: the model is distilled and has no classes.
@@ -127,7 +120,31 @@ class Extractor(nn.Module):
                 "this model was distilled and has no classes of its own; `embedkit classify fit`"
                 " learns yours from its vectors"
             )
-        logits = self.network.classify(self(self._tensor(segments)))
+        return self.config.labels
+
+    @torch.inference_mode()
+    def embed_segments(self, segments: Samples) -> NDArray[np.float32]:
+        """Embeddings float32 [B, D] of segments float32 [B, samples]."""
+        embeddings: NDArray[np.float32] = self(self._tensor(segments)).cpu().numpy()
+        return embeddings
+
+    def score_segments(self, segments: Samples) -> NDArray[np.float32]:
+        """Scores float32 [B, classes] of segments float32 [B, samples].
+
+        Raises:
+            UsageError: the model is distilled and has no classes.
+        """
+        return self.score_vectors(self.embed_segments(segments))
+
+    @torch.inference_mode()
+    def score_vectors(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Scores float32 [B, classes] of embeddings float32 [B, D].
+
+        Raises:
+            UsageError: the model is distilled and has no classes.
+        """
+        self.require_labels()
+        logits = self.network.classify(self._tensor(vectors))
         scores: NDArray[np.float32] = self.activate(logits).cpu().numpy()
         return scores
 
@@ -151,8 +168,8 @@ class Extractor(nn.Module):
         batches = self._batches(waveform)
         return np.concatenate([self.score_segments(batch) for batch in batches])
 
-    def _tensor(self, segments: Samples) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(segments, np.float32)).to(self.mean.device)
+    def _tensor(self, values: NDArray[np.float32]) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values, np.float32)).to(self.mean.device)
 
     def _batches(self, waveform: Samples) -> Iterator[Samples]:
         waveform = np.asarray(waveform, np.float32)
