@@ -13,6 +13,7 @@ from . import (
     bench,
     bench_sizes,
     classify,
+    convert,
     demo,
     distil,
     draw_map,
@@ -37,6 +38,7 @@ __all__ = [
     "bench",
     "bench_sizes",
     "classify",
+    "convert",
     "demo",
     "distil",
     "draw_map",
@@ -84,5 +86,6 @@ def main() -> None:
 
 
 def _fail(error: object, code: int) -> None:
+    logging.getLogger("embedkit").debug("what led to it:", exc_info=True)
     typer.echo(f"embedkit: {error}", err=True)
     sys.exit(code)

@@ -1,12 +1,60 @@
-"""The Typer app alone: every command file adds itself to it."""
+"""The Typer app alone: every command file adds itself to it; what all commands obey stands here."""
+
+import logging
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
+from embedkit import __version__
+
+from ._settings import read_settings
+
 app = typer.Typer(
     name="embedkit",
-    help="Turn folders of sound into small vectors to search, classify and map on an ordinary CPU.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
+    context_settings={"auto_envvar_prefix": "EMBEDKIT"},
 )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"embedkit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def embedkit(
+    context: typer.Context,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="A TOML file of options: a table for each command, `[extract]` or"
+            " `[classify.fit]`, with their long names."
+        ),
+    ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress and no messages but of what failed.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Also what led to an error, for a bug report.")
+    ] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")
+    ] = False,
+) -> None:
+    """Turn folders of sound into small vectors to search, classify and map on an ordinary CPU.
+
+    An option is taken from the command line, else from the environment (`EMBEDKIT_EXTRACT_WORKERS`
+    is `embedkit extract --workers`), else from the file of `--config`, else it has its default.
+
+    Example: embedkit extract sounds --out embeddings
+    """
+    del version
+    log = logging.getLogger("embedkit")
+    log.setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
+    if config is not None:
+        context.default_map = read_settings(config, context.command)

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from ._output import duration
+from ._output import duration, show_progress
 
 if TYPE_CHECKING:
     from embedkit.extraction import Extraction
@@ -37,7 +37,7 @@ def extraction_progress() -> Iterator[Callable[["Extraction"], None]]:
     console = Console(stderr=True)
     columns = ("Extracting", BarColumn(), TextColumn("{task.description}"))
     with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
+        *columns, console=console, transient=True, disable=not show_progress(console)
     ) as bar:
         line = bar.add_task("", total=1.0)
         started = 0.0

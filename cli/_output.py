@@ -1,14 +1,16 @@
 """How commands speak: tables and JSON to stdout, progress and messages to stderr, exit codes."""
 
 import json
+import logging
 import math
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
 from rich.progress import track as rich_track
+
+log = logging.getLogger("embedkit")
 
 T = TypeVar("T")
 
@@ -25,6 +27,11 @@ Dim = Annotated[
 Device = Annotated[str, typer.Option(help="Where torch computes: cpu, cuda, cuda:1, mps.")]
 
 
+def show_progress(console: Console) -> bool:
+    """Whether a progress bar is wanted: on a terminal, without --quiet."""
+    return console.is_terminal and log.isEnabledFor(logging.INFO)
+
+
 def track(items: Iterable[T], description: str, total: int | None = None) -> Iterable[T]:
     """A progress bar on stderr, on a terminal only."""
     console = Console(stderr=True)
@@ -34,13 +41,13 @@ def track(items: Iterable[T], description: str, total: int | None = None) -> Ite
         total=total,
         console=console,
         transient=True,
-        disable=not console.is_terminal,
+        disable=not show_progress(console),
     )
 
 
 def message(text: str) -> None:
-    """Say something that is not the result."""
-    print(text, file=sys.stderr)
+    """Say something that is not the result; --quiet leaves it out."""
+    log.info(text)
 
 
 def print_json(value: Any) -> None:
@@ -86,11 +93,11 @@ def report_failures(failures: Sequence[tuple[str, str, str]], of: int) -> None:
 def name_failures(examples: Sequence[tuple[str, str, str]], failed: int, of: int) -> None:
     """Name the first of the files (name, kind, message) that failed."""
     for name, kind, text in examples[:20]:
-        message(_safe(f"{name}: {kind}: {text}"))
+        log.warning(_safe(f"{name}: {kind}: {text}"))
     if failed > 20:
-        message(f"... and {failed - 20} more")
+        log.warning(f"... and {failed - 20} more")
     if failed:
-        message(f"{failed} of {of} files failed or are damaged")
+        log.warning(f"{failed} of {of} files failed or are damaged")
 
 
 def _figure(value: float | int | tuple[float, float]) -> str:

@@ -220,7 +220,7 @@ def predict(
     for folder, form in tracks:
         if folder is not None:
             sure = [span for span in spans if span.score >= least]
-            rate = int(table.provenance.features["sample_rate"])
+            rate = table.provenance.sample_rate
             message(f"{folder}: tracks of {write_tracks(folder, form, sure, rate)} clips")
     if json:
         print_json(sorted(answers, key=lambda answer: (answer["clip"], answer.get("start_s", 0))))

@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 
 from embedkit.audio.decode import Channel, decode
-from embedkit.audio.segments import cut, in_batches, stack
 from embedkit.checkpoint import load_config
+from embedkit.clip import clip_vector
 from embedkit.config import DEFAULT_MODEL, SegmentSpec
 from embedkit.errors import AudioError, EmbeddingFolderError, Kind, ModelFolderError, UsageError
-from embedkit.models.extractor import BATCH, Extractor
+from embedkit.models.extractor import Extractor
 from embedkit.runtime import Embedder, Runtime, fingerprint, prepare
 from embedkit.store import Provenance
 
@@ -54,14 +54,16 @@ class QueryEmbedder:
                 f"{folder}: not the model that made these embeddings; name that one with --model"
             )
         self._rate = load_config(folder).features.sample_rate
-        self._size = provenance.embedding_size
         self._embedder: Embedder
+        size = provenance.embedding_size
         if runtime is Runtime.ONNX_INT8:
             with tempfile.TemporaryDirectory(prefix="embedkit-") as scratch:
-                program = prepare(folder, Path(scratch), runtime=runtime, dim=self._size)
+                program = prepare(
+                    folder, Path(scratch), runtime=runtime, dim=provenance.embedding_size
+                )
                 self._embedder = program.start(torch.get_num_threads())
         else:  # all others agree, and torch starts soonest
-            self._embedder = Extractor.load(folder, device, dim=self._size)
+            self._embedder = Extractor.load(folder, device, dim=size)
         self._spec = SegmentSpec(duration_s=provenance.segment_s, hop_s=provenance.hop_s)
         self._channel = Channel.parse(provenance.channel)
 
@@ -82,20 +84,14 @@ class QueryEmbedder:
         if not 0 <= start_s < end_s:
             raise UsageError(f"{path}: a span from {start_s:g} to {end_s:g} s is empty")
         blocks = _span(decode(path, self._rate, self._channel), start_s, end_s, self._rate)
-        total = np.zeros(self._size)
-        seconds = 0.0
-        try:
-            for batch in in_batches(cut(blocks, self._spec, self._rate), BATCH):
-                weights = np.array([segment.end_s - segment.start_s for segment in batch])
-                total += weights @ self._embedder.embed_segments(stack(batch))
-                seconds += weights.sum()
-        except AudioError as error:
-            if not seconds:
-                raise AudioError(error.kind, f"{path}: {error}") from error
-            log.warning("%s: %s: %s", path, error.kind, error)
-        if not seconds:
+        vector, damage = clip_vector(self._embedder, blocks, self._spec, self._rate)
+        if vector is None and damage is not None:
+            raise AudioError(damage.kind, f"{path}: {damage}") from damage
+        if vector is None:
             raise AudioError(Kind.EMPTY, f"{path}: ends before {start_s:g} s")
-        return (total / seconds).astype(np.float32)
+        if damage is not None:
+            log.warning("%s: %s: %s", path, damage.kind, damage)
+        return vector
 
 
 def _span(

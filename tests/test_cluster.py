@@ -90,6 +90,11 @@ def test_rows_are_those_of_the_local_engine_though_a_worker_is_killed(
     rows, wanted = found.rows(), expected.rows()
     assert rows.clips.tolist() == wanted.clips.tolist()
     np.testing.assert_allclose(rows.embeddings, wanted.embeddings, rtol=0, atol=1e-5)
+    # Ray Data reads what it wrote.
+    table = ray.data.read_parquet(str(emb / "rows")).to_pandas()
+    table = table.sort_values(["clip", "segment"])
+    assert table["clip"].tolist() == rows.clips.tolist()
+    np.testing.assert_array_equal(np.stack(table["embedding"]), rows.embeddings)
     # It can go on, and so can the other engine.
     arguments = ("extract", audio, "--model", model_dir, "--out", emb, "--json")
     again = run(*arguments, "--engine", "ray", "--address", cluster)

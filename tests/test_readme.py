@@ -24,13 +24,16 @@ def test_the_readmes_python_runs(
     soundfile.write(tmp_path / "demo/audio/one.wav", waveform, 16000, subtype="FLOAT")
     monkeypatch.chdir(tmp_path)
     extract(Path("demo/audio"), DEFAULT_MODEL, Path("demo/embeddings"))
+    soundfile.write("demo/audio/two.wav", -waveform[::-1], 16000)  # after that: `demo` stays of one
 
-    shutil.copytree("demo/audio", "sounds")
+    Path("sounds").mkdir()
+    shutil.copy("demo/audio/one.wav", "sounds")
     shutil.copytree(model_dir, "model")
 
     names: dict[str, Any] = {"waveform": waveform, "__name__": "__main__"}
-    for name in ("duckdb", "onnxruntime", "pandas", "polars"):
+    for name in ("datasets", "duckdb", "onnxruntime", "pandas", "polars", "torch"):
         names[name] = pytest.importorskip(name)
+    monkeypatch.setattr(names["datasets"].config, "HF_DATASETS_CACHE", tmp_path / "cache")
     for block in re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL):
         exec(block, names)
 
@@ -40,3 +43,6 @@ def test_the_readmes_python_runs(
     expected = np.average(names["extractor"].embed(waveform), axis=0, weights=weights)
     np.testing.assert_allclose(names["vectors"][0], expected, atol=1e-3)
     assert names["clips"] == ["one.wav"]
+    np.testing.assert_allclose(names["scenes"][0], expected, atol=1e-3)
+    assert names["frames"].shape == (1, 25, 256)
+    assert names["model"].predict(["sounds/one.wav"]).tolist() == ["low"]

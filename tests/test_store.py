@@ -120,11 +120,33 @@ def with_duckdb(folder: Path) -> list[Row]:
     return duckdb.sql(f"select * from '{folder}/rows/*.parquet'").fetchall()
 
 
-@pytest.mark.parametrize("reader", [read, with_pandas, with_polars, with_duckdb])
+def with_datasets(folder: Path) -> list[Row]:
+    datasets = pytest.importorskip("datasets")
+    found = datasets.Dataset.from_parquet(f"{folder}/rows/*.parquet", cache_dir=folder.parent / "c")
+    return [tuple(row.values()) for row in found]
+
+
+@pytest.mark.parametrize("reader", [read, with_pandas, with_polars, with_duckdb, with_datasets])
 def test_every_reader_finds_the_rows_that_were_written(filled, reader):
     folder, rows = filled
     check_equal(reader(folder), rows)
     assert len(EmbeddingTable.open(folder)) == len(rows)
+
+
+def test_duckdb_finds_the_nearest_by_cosine(filled):
+    folder, rows = filled
+    duckdb = pytest.importorskip("duckdb")
+    vectors = np.stack([row[4] for row in rows]).astype(float)
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    similarity = unit @ unit[0]
+    best = [rows[number][:2] for number in np.argsort(-similarity)[:3]]
+    found = duckdb.execute(
+        f"""SELECT clip, segment, array_cosine_similarity(embedding::FLOAT[{D}], ?::FLOAT[{D}]) AS s
+        FROM '{folder}/rows/*.parquet' ORDER BY s DESC LIMIT 3""",
+        [vectors[0].tolist()],
+    ).fetchall()
+    assert [row[:2] for row in found] == best
+    np.testing.assert_allclose([row[2] for row in found], np.sort(similarity)[:-4:-1], atol=1e-5)
 
 
 def test_rows_are_sorted_by_clip_and_segment_whoever_wrote_them(filled):

@@ -14,6 +14,7 @@ from embedkit.audio.segments import cut, in_batches, stack
 from embedkit.checkpoint import ModelConfig, load_model, save_model
 from embedkit.config import DEFAULT_MODEL, Activation
 from embedkit.errors import ModelFolderError, UsageError
+from embedkit.hub import download
 from embedkit.models import Network, build_model
 
 BATCH = 64  # segments at a time, so that an hour in one call needs no more memory than a minute
@@ -72,6 +73,30 @@ class Extractor(nn.Module):
             ) from error
         extractor.embedding_size = extractor.network.size(dim or config.size)
         return extractor.to(device).eval()
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path,
+        revision: str | None = None,
+        device: str = "cpu",
+        *,
+        dim: int | None = None,
+    ) -> "Extractor":
+        """Read a model folder, or a model of the Hugging Face Hub (needs `embedkit[hub]`).
+
+        Args:
+            name: a folder, or a repository such as `user/name`.
+            revision: of the repository: a branch, tag or commit.
+            device: as for `load`.
+            dim: as for `load`.
+
+        Raises:
+            ModelFolderError: there is no such model, it cannot be reached, or as `load`.
+            UsageError: as `load`, or huggingface_hub is not installed.
+        """
+        folder = Path(name) if Path(name).is_dir() else download(str(name), revision)
+        return cls.load(folder, device, dim=dim)
 
     def save(self, folder: str | Path) -> None:
         """Write config.json and model.safetensors."""

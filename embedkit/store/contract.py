@@ -79,6 +79,11 @@ class Provenance:
     channel: str
     runtime: str
 
+    @property
+    def sample_rate(self) -> int:
+        """Of the front-end, in Hz; of other tools' vectors it may not be known: then 48,000."""
+        return int(self.features.get("sample_rate", 48000))
+
     def check_same(self, asked: "Provenance", folder: Path) -> None:
         """Refuse to go on with other settings.
 

@@ -1,0 +1,61 @@
+"""Options from a TOML file, checked against the commands that there are."""
+
+import difflib
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from embedkit.errors import UsageError
+
+
+def read_settings(path: Path, command: Any) -> dict[str, Any]:
+    """The defaults that a file gives to the options of commands.
+
+    Args:
+        path: of the file: `[extract]`, `workers = 2`.
+        command: the root of the commands.
+
+    Returns:
+        as a click context's `default_map`: by command, then by parameter.
+
+    Raises:
+        UsageError: it cannot be read, or names a command or an option that there is not.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: cannot be read as TOML: {error}") from error
+    return _defaults(values, command, str(path))
+
+
+def _defaults(values: dict[str, Any], command: Any, place: str) -> dict[str, Any]:
+    commands = getattr(command, "commands", {})
+    options = {
+        name.removeprefix("--"): parameter.name
+        for parameter in command.params
+        for name in [*parameter.opts, *parameter.secondary_opts]
+        if name.startswith("--")
+    }
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        if name in commands:
+            if not isinstance(value, dict):
+                raise UsageError(f"{place}: {name} is a command: expected a table [{name}]")
+            found[name] = _defaults(value, commands[name], f"{place}, {name}")
+        elif name in options and not commands:
+            # Several values of an option are a list, and those with commas a text.
+            found[options[name]] = value if isinstance(value, list | bool) else str(value)
+        else:
+            there = commands or options
+            raise UsageError(f"{place}: no {_kind(commands)} {name!r}{_hint(name, there)}")
+    return found
+
+
+def _kind(commands: Any) -> str:
+    return "command" if commands else "option"
+
+
+def _hint(name: str, there: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(there), n=1)
+    return f"; did you mean {near[0]}?" if near else f"; there are: {', '.join(sorted(there))}"

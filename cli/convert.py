@@ -1,0 +1,65 @@
+"""embedkit convert: vectors to and from the formats of other tools."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from embedkit.errors import UsageError
+
+from ._app import app
+from ._output import message
+
+
+@app.command()
+def convert(
+    source: Annotated[
+        Path, typer.Argument(help="An embedding folder; with --from, another tool's vectors.")
+    ],
+    out: Annotated[Path, typer.Option(help="The file or folder to write.")],
+    to: Annotated[
+        str | None,
+        typer.Option(help="npy, npz, csv, lance, hf, tensorboard, audacity or raven."),
+    ] = None,
+    source_format: Annotated[str | None, typer.Option("--from", help="npy or parquet.")] = None,
+    name: Annotated[
+        str, typer.Option(help="With --from: the extractor that made the vectors.")
+    ] = "",
+    rows: Annotated[
+        Path | None,
+        typer.Option(help="With --from npy: a CSV or Parquet, for each vector path, start, end."),
+    ] = None,
+    window: Annotated[
+        float | None, typer.Option(help="With --from: length of a segment, s.", min=0.001)
+    ] = None,
+    hop: Annotated[
+        float | None, typer.Option(help="With --from: between two segments, s.", min=0.001)
+    ] = None,
+    audio: Annotated[
+        Path | None, typer.Option(help="With --from: the folder that the clips lie in.")
+    ] = None,
+) -> None:
+    """Write vectors for other tools, or bring another extractor's into an embedding folder.
+
+    Vectors of OpenL3, PANNs, YAMNet, BirdNET or any other extractor are then searched, classified
+    and compared as embedkit's own: `parquet` has the columns clip (or path), start_s, end_s,
+    embedding (or vector); `npy` is one file with --rows, or a folder with a file for each clip.
+
+    Example: embedkit convert embeddings --to npy --out vectors
+    """
+    from embedkit.exchange import Foreign, export, import_vectors
+    from embedkit.store import EmbeddingTable
+
+    if (to is None) == (source_format is None):
+        raise UsageError("name one of --to and --from")
+    if to is not None:
+        table = EmbeddingTable.open(source)
+        export(table, to, out)
+        message(f"{out}: {len(table):,} rows of {table.embedding_size} numbers")
+        return
+    assert source_format is not None
+    if not name:
+        raise UsageError("name the extractor that made the vectors with --name, such as OpenL3")
+    foreign = Foreign(name=name, window_s=window, hop_s=hop, rows=rows, audio=audio)
+    clips, count = import_vectors(source, source_format, foreign, out)
+    message(f"{out}: {count:,} rows of {clips:,} clips by {name}")

@@ -1,0 +1,56 @@
+"""Model folders on the Hugging Face Hub (needs `embedkit[hub]`)."""
+
+from pathlib import Path
+
+from embedkit.checkpoint import CONFIG, WEIGHTS, load_config
+from embedkit.errors import ModelFolderError, require
+
+CARD = "README.md"
+
+
+def download(repo: str, revision: str | None = None) -> Path:
+    """A model's folder in the Hub's cache, fetched if it is not there.
+
+    What `huggingface_hub` honours is honoured: its cache, HF_HUB_OFFLINE, HF_TOKEN.
+
+    Args:
+        repo: such as `user/name`.
+        revision: a branch, tag or commit. Name a commit to get the same weights for ever; the
+            folder's own name is the commit that was found.
+
+    Raises:
+        ModelFolderError: there is no such model, or it cannot be reached.
+        UsageError: huggingface_hub is not installed.
+    """
+    hub = require("huggingface_hub", "hub")
+    try:
+        return Path(
+            hub.snapshot_download(repo, revision=revision, allow_patterns=[CONFIG, WEIGHTS, CARD])
+        )
+    except (OSError, ValueError, hub.errors.HfHubHTTPError) as error:
+        reason = str(error).strip().splitlines()[0]
+        place = f"{repo} at {revision}" if revision else repo
+        raise ModelFolderError(f"{place}: cannot be had from the Hub: {reason}") from error
+
+
+def push_to_hub(folder: str | Path, repo: str, *, private: bool = False) -> str:
+    """Publish a model folder: its settings, weights and card; the repository is made if need be.
+
+    Returns:
+        the address of the commit.
+
+    Raises:
+        ModelFolderError: it is not a model folder.
+        UsageError: huggingface_hub is not installed.
+    """
+    hub = require("huggingface_hub", "hub")
+    load_config(Path(folder))
+    api = hub.HfApi()
+    api.create_repo(repo, private=private, exist_ok=True)
+    done = api.upload_folder(
+        repo_id=repo,
+        folder_path=folder,
+        allow_patterns=[CONFIG, WEIGHTS, CARD, "calibration.safetensors"],
+        commit_message="Publish an embedkit model",
+    )
+    return str(done.commit_url)

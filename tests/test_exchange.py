@@ -1,0 +1,271 @@
+"""Vectors out to other formats and in from other tools: read back by the tools themselves."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pc
+import pyarrow.parquet as pq
+import pytest
+from command import run, succeed
+
+from embedkit.errors import DatasetError, UsageError
+from embedkit.exchange import EXPORTS, Foreign, export, import_vectors
+from embedkit.store import EmbeddingTable, EmbeddingWriter, FileRecord, Provenance
+from embedkit.store.table import Rows
+
+SIZE = 6
+CLIPS = {'a/rain, "heavy".wav': 3, "a/wind\tand\nsea.wav": 1, "b/🐦.flac": 4, "empty.wav": 0}
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> EmbeddingTable:
+    """Three clips of awkward names in two parts, and one without rows."""
+    folder = tmp_path_factory.mktemp("emb")
+    provenance = Provenance(
+        audio_root="/audio", model="m", fingerprint="f" * 64, embedding_size=SIZE,
+        features={"sample_rate": 16000}, segment_s=1.0, hop_s=1.0, channel="mix", runtime="torch",
+    )  # fmt: skip
+    rng = np.random.default_rng(0)
+    with EmbeddingWriter(folder, provenance) as writer:
+        for name, count in CLIPS.items():
+            index = np.arange(count, dtype=np.int32)
+            vectors = rng.standard_normal((count, SIZE)).astype(np.float32)
+            writer.add_rows(name, index, index * 1.0, index + 0.75, vectors)
+            facts = {"size": 1, "mtime_ns": 1, "kind": "", "message": ""}
+            writer.finish_file(FileRecord(clip=name, rows=count, duration_s=float(count), **facts))
+            if name.startswith("b"):
+                writer.close_part()
+    return EmbeddingTable.open(folder)
+
+
+@pytest.fixture(scope="module")
+def rows(table: EmbeddingTable) -> Rows:
+    return table.rows()
+
+
+def check(rows: Rows, clips: object, segments: object, start: object, vectors: object) -> None:
+    """The same rows, in any order."""
+    order = np.lexsort((np.asarray(segments), np.asarray(clips, str)))
+    np.testing.assert_array_equal(np.asarray(clips, object)[order], rows.clips)
+    np.testing.assert_array_equal(np.asarray(segments)[order], rows.segments)
+    np.testing.assert_array_equal(np.asarray(start)[order], rows.start_s)
+    np.testing.assert_array_equal(np.asarray(vectors)[order], rows.embeddings)
+
+
+def test_npy_is_vectors_and_the_table_of_their_rows(
+    table: EmbeddingTable, rows: Rows, tmp_path: Path
+) -> None:
+    export(table, "npy", tmp_path / "out")
+    found = pc.read_csv(
+        tmp_path / "out" / "rows.csv", parse_options=pc.ParseOptions(newlines_in_values=True)
+    )
+    vectors = np.load(tmp_path / "out" / "vectors.npy", allow_pickle=False)
+    check(rows, found["clip"].to_pylist(), found["segment"], found["start_s"], vectors)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"rows.csv", "vectors.npy"}
+
+
+def test_npz_needs_no_pickle(table: EmbeddingTable, rows: Rows, tmp_path: Path) -> None:
+    export(table, "npz", tmp_path / "out.npz")
+    with np.load(tmp_path / "out.npz", allow_pickle=False) as found:
+        check(rows, found["clip"], found["segment"], found["start_s"], found["embedding"])
+        np.testing.assert_array_equal(np.sort(found["end_s"]), np.sort(rows.end_s))
+    assert [path.name for path in tmp_path.iterdir()] == ["out.npz"]
+
+
+def test_csv_has_a_column_for_each_number(
+    table: EmbeddingTable, rows: Rows, tmp_path: Path
+) -> None:
+    export(table, "csv", tmp_path / "out.csv")
+    with (tmp_path / "out.csv").open(newline="", encoding="utf-8") as file:
+        found = list(csv.DictReader(file))
+    vectors = [[np.float32(row[f"e{n}"]) for n in range(SIZE)] for row in found]
+    check(
+        rows,
+        [row["clip"] for row in found],
+        [int(row["segment"]) for row in found],
+        [float(row["start_s"]) for row in found],
+        vectors,
+    )
+
+
+def test_lance_is_read_and_searched_by_lancedb(
+    table: EmbeddingTable, rows: Rows, tmp_path: Path
+) -> None:
+    lancedb = pytest.importorskip("lancedb")
+    export(table, "lance", tmp_path / "out.lance")
+    found = lancedb.connect(tmp_path).open_table("out")
+    arrow = found.to_arrow()
+    vectors = np.stack(arrow["embedding"].to_numpy())
+    check(rows, arrow["clip"].to_pylist(), arrow["segment"], arrow["start_s"], vectors)
+    nearest = found.search(rows.embeddings[2], vector_column_name="embedding").metric("cosine")
+    best = nearest.limit(1).to_list()[0]
+    assert (best["clip"], best["segment"]) == (rows.clips[2], rows.segments[2])
+
+
+def test_a_hugging_face_dataset_is_loaded_from_disk(
+    table: EmbeddingTable, rows: Rows, tmp_path: Path
+) -> None:
+    datasets = pytest.importorskip("datasets")
+    export(table, "hf", tmp_path / "out")
+    found = datasets.load_from_disk(tmp_path / "out").with_format("numpy")
+    check(rows, found["clip"][:], found["segment"][:], found["start_s"][:], found["embedding"][:])
+
+
+def test_tensorboards_projector_has_a_line_for_each_vector(
+    table: EmbeddingTable, rows: Rows, tmp_path: Path
+) -> None:
+    export(table, "tensorboard", tmp_path / "out")
+    vectors = np.loadtxt(tmp_path / "out" / "vectors.tsv", delimiter="\t")
+    with (tmp_path / "out" / "metadata.tsv").open(newline="", encoding="utf-8") as file:
+        header, *lines = csv.reader(file, delimiter="\t")
+    assert header == ["clip", "segment", "start_s", "end_s"]
+    assert len(lines) == len(vectors) == len(rows.clips)
+    assert "a/wind and sea.wav" in {line[0] for line in lines}  # one line of one field
+    np.testing.assert_allclose(
+        np.sort(vectors, axis=0), np.sort(rows.embeddings, axis=0), rtol=1e-5
+    )
+    text = (tmp_path / "out" / "projector_config.pbtxt").read_text()
+    assert 'tensor_path: "vectors.tsv"' in text
+
+
+def test_tracks_have_a_label_for_each_segment(table: EmbeddingTable, tmp_path: Path) -> None:
+    export(table, "audacity", tmp_path / "audacity")
+    text = (tmp_path / "audacity" / "b" / "🐦.flac.txt").read_text()
+    assert text.splitlines()[1] == "1.000000\t1.750000\tsegment 1"
+    export(table, "raven", tmp_path / "raven")
+    text = (tmp_path / "raven" / "b" / "🐦.flac.txt").read_text()
+    assert text.splitlines()[2].split("\t")[3:7] == ["1.000000", "1.750000", "0.0", "8000.0"]
+    assert len(list((tmp_path / "raven").rglob("*.txt"))) == 3
+
+
+@pytest.mark.parametrize("form", EXPORTS)
+def test_what_is_there_is_not_written_over(
+    table: EmbeddingTable, tmp_path: Path, form: str
+) -> None:
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(UsageError, match="is there already"):
+        export(table, form, tmp_path / "out")
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_npy_out_and_in_again_gives_the_same_rows(
+    table: EmbeddingTable, rows: Rows, tmp_path: Path
+) -> None:
+    export(table, "npy", tmp_path / "npy")
+    count = import_vectors(tmp_path / "npy", "npy", Foreign(name="m"), tmp_path / "emb")
+    assert count == (3, 8)
+    found = EmbeddingTable.open(tmp_path / "emb")
+    check(rows, found.rows().clips, found.rows().segments, found.rows().start_s,
+          found.rows().embeddings)  # fmt: skip
+    assert found.provenance.model == "m"
+    assert [record.rows for record in found.journal] == [3, 1, 4]
+
+
+def test_parquet_of_another_tool_is_taken_by_its_own_names(
+    tmp_path: Path, write_audio: Callable[..., Path]
+) -> None:
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((5, 4))
+    write_audio(tmp_path / "audio" / "y.wav", np.zeros(100))
+    # Rows of two clips, out of order, in float64 lists of any length.
+    foreign = pa.table(
+        {
+            "path": ["y.wav", "x.wav", "y.wav", "x.wav", "x.wav"],
+            "start": [3.0, 0.0, 0.0, 6.0, 3.0],
+            "vector": vectors.tolist(),
+        }
+    )
+    pq.write_table(foreign, tmp_path / "birdnet.parquet")
+    done = run(
+        "convert", tmp_path / "birdnet.parquet", "--from", "parquet", "--name", "BirdNET",
+        "--window", 3, "--audio", tmp_path / "audio", "--out", tmp_path / "emb",
+    )  # fmt: skip
+    assert done.stderr.endswith("5 rows of 2 clips by BirdNET\n")
+    table = EmbeddingTable.open(tmp_path / "emb")
+    rows = table.rows()
+    assert rows.clips.tolist() == ["x.wav"] * 3 + ["y.wav"] * 2
+    assert rows.segments.tolist() == [0, 1, 2, 0, 1]
+    np.testing.assert_array_equal(rows.end_s, rows.start_s + 3)
+    np.testing.assert_array_equal(rows.embeddings, vectors[[1, 4, 3, 2, 0]].astype(np.float32))
+    assert (table.provenance.segment_s, table.provenance.hop_s) == (3.0, 3.0)
+    assert [record.size > 0 for record in table.journal] == [False, True]
+    # Every back-end serves them.
+    found = json.loads(succeed("search", tmp_path / "emb", "x.wav", "--json"))
+    assert "y.wav" in json.dumps(found)
+    assert "BirdNET" in succeed("info", tmp_path / "emb")
+
+
+def test_a_file_for_each_clip_as_openl3_writes_them(tmp_path: Path) -> None:
+    vectors = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
+    (tmp_path / "l3" / "birds").mkdir(parents=True)
+    np.savez(tmp_path / "l3" / "birds" / "a.npz", embedding=vectors, timestamps=0.1 * np.arange(4))
+    np.save(tmp_path / "l3" / "b.npy", vectors[:2])
+    foreign = Foreign(name="OpenL3", window_s=1.0, hop_s=0.1)
+    assert import_vectors(tmp_path / "l3", "npy", foreign, tmp_path / "emb") == (2, 6)
+    rows = EmbeddingTable.open(tmp_path / "emb").rows()
+    assert rows.clips.tolist() == ["b"] * 2 + ["birds/a"] * 4
+    np.testing.assert_allclose(rows.start_s, [0, 0.1, 0, 0.1, 0.2, 0.3])
+    np.testing.assert_allclose(rows.end_s - rows.start_s, 1)
+    with pytest.raises(UsageError, match=r"b\.npy: tells no times: say --hop"):
+        import_vectors(tmp_path / "l3", "npy", Foreign(name="OpenL3"), tmp_path / "none")
+
+
+def save(path: Path, **columns: object) -> Path:
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+ONE = {"clip": ["a"], "start_s": [0.0], "end_s": [1.0], "embedding": [[1.0, 2.0]]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"embedding": None}, r"has no column embedding \(embeddings or vector\); it has: clip"),
+        ({"end_s": None}, "has no column end_s .* --window gives the length of all"),
+        ({"embedding": [[1.0, float("nan")]]}, "the vectors of a hold NaN or infinity"),
+        ({"embedding": ["x"]}, "not lists"),
+        ({"end_s": [0.0]}, "a has a segment that ends before it begins"),
+        ({"clip": ["../a"]}, "expected a path below the folder of audio"),
+        ({"clip": ["/etc/a"]}, "expected a path below the folder of audio"),
+        ({"clip": pa.array([None], pa.string())}, "a row names no clip"),
+    ],
+)
+def test_foreign_vectors_that_cannot_be_are_refused(
+    tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
+    columns = {name: value for name, value in {**ONE, **changes}.items() if value is not None}
+    with pytest.raises(DatasetError, match=message):
+        import_vectors(
+            save(tmp_path / "x.parquet", **columns), "parquet", Foreign(name="x"), tmp_path / "emb"
+        )
+    assert not (tmp_path / "emb" / "manifest.json").exists() or not len(
+        EmbeddingTable.open(tmp_path / "emb")
+    )
+
+
+def test_pickled_arrays_are_not_opened(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.array([print], object), allow_pickle=True)
+    with pytest.raises(DatasetError, match="cannot be read as vectors"):
+        import_vectors(tmp_path, "npy", Foreign(name="x", hop_s=1), tmp_path / "emb")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((), "name one of --to and --from"),
+        (("--to", "npy", "--from", "npy"), "name one of --to and --from"),
+        (("--to", "matlab"), "no format 'matlab'; there are: npy, npz, csv, lance"),
+        (("--from", "npy"), "name the extractor that made the vectors with --name"),
+        (("--from", "mat", "--name", "x"), "no format 'mat'; there are: npy, parquet"),
+    ],
+)
+def test_wrong_usage_is_said(
+    table: EmbeddingTable, tmp_path: Path, options: tuple[str, ...], message: str
+) -> None:
+    done = run("convert", table.folder, "--out", tmp_path / "out", *options)
+    assert (done.returncode, message in done.stderr) == (2, True), done.stderr

@@ -1,0 +1,157 @@
+"""Options from flags, environment and file; how loud the commands are; what their help says."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from command import run, succeed
+from embedkit_cli import app
+
+ROOT = Path(__file__).parent.parent
+COMMAND = [sys.executable, "-c", "from embedkit_cli import main; main()"]
+
+
+def test_a_flag_beats_the_environment_beats_the_file_beats_the_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "embedkit.toml"
+    config.write_text("[models]\nclasses = 10\n")
+    rows = {}
+    for name, options, environment in (
+        ("default", (), None),
+        ("file", ("--config", config), None),
+        ("environment", ("--config", config), "20"),
+    ):
+        if environment:
+            monkeypatch.setenv("EMBEDKIT_MODELS_CLASSES", environment)
+        found = json.loads(succeed(*options, "models", "--json"))["networks"]
+        rows[name] = {row["name"]: row["parameters"] for row in found}["gap"]
+    flag = json.loads(succeed("--config", config, "models", "--json", "--classes", "30"))
+    rows["flag"] = {row["name"]: row["parameters"] for row in flag["networks"]}["gap"]
+    # gap has 256 weights and a bias for each class.
+    expected = {"default": 527, "file": 10, "environment": 20, "flag": 30}
+    base = rows["default"] - 527 * 257
+    assert {name: (value - base) / 257 for name, value in rows.items()} == expected
+    monkeypatch.setenv("EMBEDKIT_CONFIG", str(config))
+    monkeypatch.delenv("EMBEDKIT_MODELS_CLASSES")
+    found = json.loads(succeed("models", "--json"))["networks"]
+    assert {row["name"]: row["parameters"] for row in found}["gap"] == base + 10 * 257
+
+
+def test_a_file_reaches_commands_within_commands_and_flags(tmp_path: Path) -> None:
+    config = tmp_path / "embedkit.toml"
+    config.write_text(
+        '[bench.sizes]\nsizes = "64,128"\nhold-out-fold = 1\nfamily = ["mlp"]\nout = "o"\n'
+        'data = "d"\n[models]\njson = true\n'
+    )
+    done = run("--config", config, "bench", "sizes")
+    assert (done.returncode, "d: no such file or folder" in done.stderr) == (1, True)
+    assert json.loads(succeed("--config", config, "models"))["networks"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[extrat]\nworkers = 2", "no command 'extrat'; did you mean extract?"),
+        ("[extract]\nworker = 2", "extract: no option 'worker'; did you mean workers?"),
+        ("[classify.fitt]\nc = 1", "classify: no command 'fitt'; did you mean fit?"),
+        ("[models]\nxyz = 1", "models: no option 'xyz'; there are: classes"),
+        ("models = 3", "models is a command: expected a table [models]"),
+        ("[models", "cannot be read as TOML"),
+        ("[models]\nclasses = 'many'", "Invalid value for '--classes'"),
+    ],
+)
+def test_what_a_file_says_wrongly_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "embedkit.toml").write_text(text)
+    done = run("--config", tmp_path / "embedkit.toml", "models")
+    assert (done.returncode, message in done.stderr) == (2, True), done.stderr
+    assert run("--config", tmp_path / "none.toml", "models").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [(("modles",), "models"), (("models", "--clases", "3"), "--classes")],
+)
+def test_the_nearest_spelling_is_named(wrong: tuple[str, ...], right: str) -> None:
+    done = run(*wrong)
+    assert (done.returncode, right in done.stderr) == (2, True), done.stderr
+
+
+def test_quiet_leaves_out_messages_but_not_failures(tmp_path: Path, model_dir: Path) -> None:
+    (tmp_path / "audio").mkdir()
+    (tmp_path / "audio" / "bad.wav").write_bytes(b"RIFF")
+    command = ("extract", tmp_path / "audio", "--model", model_dir, "--out")
+    loud = run(*command, tmp_path / "one")
+    quiet = run("--quiet", *command, tmp_path / "two")
+    assert loud.returncode == quiet.returncode == 3
+    assert "bad.wav" in quiet.stderr
+    assert len(quiet.stderr) <= len(loud.stderr)
+    assert run("-q", "models").stderr == ""
+
+
+def test_verbose_shows_what_led_to_an_error(tmp_path: Path) -> None:
+    plain, more = run("info", tmp_path / "none"), run("-v", "info", tmp_path / "none")
+    assert "Traceback" not in plain.stderr
+    assert "Traceback" in more.stderr
+    assert more.stderr.endswith(plain.stderr)
+
+
+def test_no_color_is_honoured() -> None:
+    def colours(**environment: str) -> bool:
+        done = subprocess.run(
+            [*COMMAND, "models", "--help"],
+            env={"PATH": "", "TERM": "xterm-256color", "FORCE_COLOR": "1", **environment},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return bool(re.search("\x1b\\[[0-9;]*3[0-7]", done.stdout))
+
+    assert colours()
+    assert not colours(NO_COLOR="1")
+
+
+def test_a_shell_can_complete_commands() -> None:
+    done = subprocess.run(
+        [Path(sys.executable).with_name("embedkit")],
+        env={"PATH": "", "_EMBEDKIT_COMPLETE": "complete_bash", "COMP_WORDS": "embedkit mod",
+             "COMP_CWORD": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.stdout.split() == ["models"]
+
+
+def every_command(group: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """Each command's name and help."""
+    for command in group.commands.values():
+        full = f"{name} {command.name}".strip()
+        if hasattr(command, "commands"):
+            yield from every_command(command, full)
+        else:
+            yield full, command.help
+
+
+def test_every_commands_help_has_an_example_of_it() -> None:
+    helps = dict(every_command(typer.main.get_command(app)))
+    assert len(helps) > 20
+    for name, text in helps.items():
+        assert f"Example: embedkit {name}" in " ".join(text.split()), name
+
+
+def test_the_reference_is_what_help_says(tmp_path: Path) -> None:
+    command = ("embedkit_cli", "utils", "docs", "--name", "embedkit", "--output")
+    subprocess.run(
+        [Path(sys.executable).with_name("typer"), *command, tmp_path / "commands.md"],
+        capture_output=True,
+        check=True,
+    )
+    there, now = (ROOT / "docs" / "commands.md").read_text(), (tmp_path / "commands.md").read_text()
+    assert there == now, f"run: typer {' '.join(command)} docs/commands.md"
