@@ -19,7 +19,7 @@ lint: .venv/installed-dev
 .venv/installed: pyproject.toml
 	@echo "Setting up .venv, once: torch makes it a few minutes and 5 GB"
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m pip install --quiet --editable '.[web]'
 	touch $@
 
 .venv/installed-dev: pyproject.toml .venv/installed

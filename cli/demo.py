@@ -1,5 +1,7 @@
 """embedkit demo: the whole way on sounds that embedkit makes itself."""
 
+import shutil
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -54,5 +56,15 @@ def demo(
         ],
     )
     message(
-        f"\nOpen {done.report} in a browser. The same for a folder of yours:\n\n{done.commands}"
+        f"\nOpen {done.report} in a browser. To see, hear, search and label the collection there:"
+        "\n\n"
+        f"{_program()} explore {out / 'embeddings'}\n\n"
+        f"The same for a folder of yours:\n\n{done.commands}"
     )
+
+
+def _program() -> str:
+    """How this program was called."""
+    found = shutil.which("embedkit")
+    same = found is not None and Path(found).resolve() == Path(sys.argv[0]).resolve()
+    return "embedkit" if same else sys.argv[0]

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import typer
 from command import run, succeed
@@ -17,42 +18,47 @@ ROOT = Path(__file__).parent.parent
 COMMAND = [sys.executable, "-c", "from embedkit_cli import main; main()"]
 
 
+@pytest.fixture
+def emb(tmp_path: Path) -> Path:
+    """Eight clips on a half circle: how many pairs are near depends on `duplicates --least`."""
+    angles = np.linspace(0, np.pi, 8)
+    np.save(tmp_path / "v.npy", np.stack([np.cos(angles), np.sin(angles)], axis=1))
+    rows = "\n".join(["path,start,end", *(f"{n}.wav,0,1" for n in range(8))])
+    (tmp_path / "rows.csv").write_text(rows)
+    options = ("--from", "npy", "--rows", tmp_path / "rows.csv", "--name", "circle")
+    succeed("convert", tmp_path / "v.npy", *options, "--out", tmp_path / "emb")
+    return tmp_path / "emb"
+
+
 def test_a_flag_beats_the_environment_beats_the_file_beats_the_default(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    emb: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def pairs(*options: object, least: tuple[object, ...] = ()) -> int:
+        return len(json.loads(succeed(*options, "duplicates", emb, "--json", *least)))
+
+    by_flag = {value: pairs(least=("--least", value)) for value in (-1, 0, 0.5, 0.98)}
+    assert len(set(by_flag.values())) == 4
     config = tmp_path / "embedkit.toml"
-    config.write_text("[models]\nclasses = 10\n")
-    rows = {}
-    for name, options, environment in (
-        ("default", (), None),
-        ("file", ("--config", config), None),
-        ("environment", ("--config", config), "20"),
-    ):
-        if environment:
-            monkeypatch.setenv("EMBEDKIT_MODELS_CLASSES", environment)
-        found = json.loads(succeed(*options, "models", "--json"))["networks"]
-        rows[name] = {row["name"]: row["parameters"] for row in found}["gap"]
-    flag = json.loads(succeed("--config", config, "models", "--json", "--classes", "30"))
-    rows["flag"] = {row["name"]: row["parameters"] for row in flag["networks"]}["gap"]
-    # gap has 256 weights and a bias for each class.
-    expected = {"default": 527, "file": 10, "environment": 20, "flag": 30}
-    base = rows["default"] - 527 * 257
-    assert {name: (value - base) / 257 for name, value in rows.items()} == expected
+    config.write_text("[duplicates]\nleast = 0.5\n")
+    assert pairs() == by_flag[0.98]
+    assert pairs("--config", config) == by_flag[0.5]
+    monkeypatch.setenv("EMBEDKIT_DUPLICATES_LEAST", "0")
+    assert pairs("--config", config) == by_flag[0]
+    assert pairs("--config", config, least=("--least", -1)) == by_flag[-1]
+    monkeypatch.delenv("EMBEDKIT_DUPLICATES_LEAST")
     monkeypatch.setenv("EMBEDKIT_CONFIG", str(config))
-    monkeypatch.delenv("EMBEDKIT_MODELS_CLASSES")
-    found = json.loads(succeed("models", "--json"))["networks"]
-    assert {row["name"]: row["parameters"] for row in found}["gap"] == base + 10 * 257
+    assert pairs() == by_flag[0.5]
 
 
-def test_a_file_reaches_commands_within_commands_and_flags(tmp_path: Path) -> None:
+def test_a_file_reaches_commands_within_commands_and_flags(emb: Path, tmp_path: Path) -> None:
     config = tmp_path / "embedkit.toml"
     config.write_text(
         '[bench.sizes]\nsizes = "64,128"\nhold-out-fold = 1\nfamily = ["mlp"]\nout = "o"\n'
-        'data = "d"\n[models]\njson = true\n'
+        'data = "d"\n[info]\njson = true\n'
     )
     done = run("--config", config, "bench", "sizes")
     assert (done.returncode, "d: no such file or folder" in done.stderr) == (1, True)
-    assert json.loads(succeed("--config", config, "models"))["networks"]
+    assert json.loads(succeed("--config", config, "info", emb))["rows"] == 8
 
 
 @pytest.mark.parametrize(
@@ -92,7 +98,6 @@ def test_quiet_leaves_out_messages_but_not_failures(tmp_path: Path, model_dir: P
     assert loud.returncode == quiet.returncode == 3
     assert "bad.wav" in quiet.stderr
     assert len(quiet.stderr) <= len(loud.stderr)
-    assert run("-q", "models").stderr == ""
 
 
 def test_verbose_shows_what_led_to_an_error(tmp_path: Path) -> None:

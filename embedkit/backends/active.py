@@ -3,6 +3,7 @@
 import csv
 import io
 from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +28,7 @@ METHOD = Logistic(c=0.1)  # with few labels there is nothing to choose a strengt
 FOLDS = 5
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Proposal:
     """What the labels there are have led to.
 
@@ -42,7 +43,7 @@ class Proposal:
     labelled: int
     labels: dict[str, int]
     accuracy: float | None
-    proposed: list[tuple[str, str, float | None]]
+    proposed: Sequence[tuple[str, str, float | None]]
 
 
 def sheet(answers: Path) -> Path:
@@ -70,52 +71,74 @@ def propose(table: EmbeddingTable, answers: Path, count: int) -> Proposal:
     skipped = [row["path"] for row in filled if row["label"] == SKIP]
     rows += [row for row in filled if row["label"] not in {"", SKIP}]
     known = {row["path"]: row["label"] for row in rows}  # the last answer counts
-    number = {clip: index for index, clip in enumerate(clips)}
-    rest = np.ones(len(clips), bool)
-    rest[[number[clip] for clip in [*known, *skipped]]] = False
-    counts = dict(sorted(Counter(known.values()).items()))
-    proposed: list[tuple[str, str, float | None]]
-    accuracy = None
-    if len(counts) < 2:
-        proposed = [(clip, "", None) for clip in _spread(clips, vectors, rest, count)]
-    else:
-        data = _labelled(vectors[[number[clip] for clip in known]], known)
-        everything = np.arange(len(known))
-        scores = Classifier.fit(data, everything, METHOD, fingerprint="").scores(vectors)
-        best = np.sort(scores, axis=1)
-        margin = np.where(rest, best[:, -1] - best[:, -2], np.inf)
-        order = np.argsort(margin, kind="stable")[: min(count, int(rest.sum()))]
-        labels = data.labels
-        proposed = [
-            (clips[row], labels[int(scores[row].argmax())], float(margin[row])) for row in order
-        ]
-        if min(counts.values()) > 1 and len(known) >= FOLDS:
-            done = classify.evaluate(data, random_folds(data, FOLDS, seed=0), METHOD)
-            accuracy = float(done.correct.mean())
+    found, _ = suggest(clips, vectors, known, skipped, count)
     if known:
         columns = dict.fromkeys(["path", "label", *(name for row in rows for name in row)])
         _write(answers, [name for name in columns if name not in NOTES], rows)
     asked = [
         {"path": clip, "guess": guess, "margin": "" if margin is None else f"{margin:.3f}"}
-        for clip, guess, margin in proposed
+        for clip, guess, margin in found.proposed
     ]
     skips = [{"path": clip, "label": SKIP} for clip in skipped]
     _write(sheet(answers), ["path", "label", *NOTES], [*asked, *skips])
-    return Proposal(labelled=len(known), labels=counts, accuracy=accuracy, proposed=proposed)
+    return found
+
+
+def suggest(
+    clips: Sequence[str],
+    vectors: NDArray[np.float32],
+    known: Mapping[str, str],
+    skipped: Collection[str],
+    count: int,
+) -> tuple[Proposal, Classifier | None]:
+    """Fit on the labels there are, and name the clips to label next; see `propose`.
+
+    Args:
+        clips: names [n].
+        vectors: of the clips [n, D].
+        known: label by clip.
+        skipped: clips to leave out.
+        count: how many to propose.
+
+    Returns:
+        the proposal, and the classifier, if there are two labels.
+    """
+    number = {clip: index for index, clip in enumerate(clips)}
+    rest = np.ones(len(clips), bool)
+    rest[[number[clip] for clip in [*known, *skipped]]] = False
+    counts = dict(sorted(Counter(known.values()).items()))
+    if len(counts) < 2:
+        spread = [(clip, "", None) for clip in _spread(clips, vectors, rest, count)]
+        return Proposal(len(known), counts, None, spread), None
+    data = _labelled(vectors[[number[clip] for clip in known]], known)
+    classifier = Classifier.fit(data, np.arange(len(known)), METHOD, fingerprint="")
+    scores = classifier.scores(vectors)
+    best = np.sort(scores, axis=1)
+    margin = np.where(rest, best[:, -1] - best[:, -2], np.inf)
+    order = np.argsort(margin, kind="stable")[: min(count, int(rest.sum()))]
+    proposed = [
+        (clips[row], data.labels[int(scores[row].argmax())], float(margin[row]))
+        for row in map(int, order)
+    ]
+    accuracy = None
+    if min(counts.values()) > 1 and len(known) >= FOLDS:
+        done = classify.evaluate(data, random_folds(data, FOLDS, seed=0), METHOD)
+        accuracy = float(done.correct.mean())
+    return Proposal(len(known), counts, accuracy, proposed), classifier
 
 
 def _spread(
-    clips: list[str], vectors: NDArray[np.float32], rest: NDArray[np.bool_], count: int
+    clips: Sequence[str], vectors: NDArray[np.float32], rest: NDArray[np.bool_], count: int
 ) -> list[str]:
     rows = np.flatnonzero(rest)
     if len(rows) <= count:
-        return [clips[row] for row in rows]
+        return [clips[int(row)] for row in rows]
     # With the clips that are left the starting points change.
     _, found = kmeans_plusplus(unit(vectors[rows]), count, random_state=len(rows))
-    return [clips[row] for row in rows[np.unique(found)]]
+    return [clips[int(row)] for row in rows[np.unique(found)]]
 
 
-def _labelled(vectors: NDArray[np.float32], known: dict[str, str]) -> Labelled:
+def _labelled(vectors: NDArray[np.float32], known: Mapping[str, str]) -> Labelled:
     labels = tuple(sorted(set(known.values())))
     targets = [[answer == label for label in labels] for answer in known.values()]
     return Labelled(

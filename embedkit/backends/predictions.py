@@ -135,8 +135,13 @@ def write_tracks(folder: Path, form: Track, spans: Iterable[Span], sample_rate: 
         if not path.resolve().is_relative_to(folder.resolve()):
             raise EmbeddingFolderError(f"clip {clip!r} leads out of {folder}")
         with atomic_write(path) as file:
-            file.write(_FORMS[form](mine, sample_rate).encode("utf-8", "replace"))
+            file.write(track_text(mine, form, sample_rate).encode("utf-8", "replace"))
     return len(by_clip)
+
+
+def track_text(spans: list[Span], form: Track, sample_rate: int) -> str:
+    """A label track of one clip's spans, as `write_tracks` writes it."""
+    return _FORMS[form](spans, sample_rate)
 
 
 def _audacity(spans: list[Span], sample_rate: int) -> str:

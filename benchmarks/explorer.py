@@ -1,0 +1,89 @@
+"""The explorer on large collections: time to the first picture and to results, and memory.
+
+    python benchmarks/explorer.py [--rows 1000 10000 100000] [--size 256]
+
+A real server and a headless Chromium (apt-get install chromium) on one machine; the vectors are
+those of search.py. "First picture" is from the request of the page to the drawn map, "results" from
+a click on a segment's Search to its neighbours' cards, without their sounds, which are not there;
+both are medians of five. Memory is the server's, after all of it.
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+from playwright.sync_api import sync_playwright
+from search import write
+
+TIMES = 5
+
+
+def measure(rows: int, size: int, chromium: str) -> str:
+    """A row of the table."""
+    with tempfile.TemporaryDirectory() as name:
+        work = Path(name)
+        write(work / "emb", rows, size)
+        program = Path(sys.executable).with_name("embedkit")
+        started = time.perf_counter()
+        server = subprocess.Popen(
+            [program, "explore", work / "emb", "--audio", work, "--port", "0"],
+            stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert server.stdout is not None
+        address = server.stdout.readline().strip()
+        ready = time.perf_counter() - started
+        pictures, results = [], []
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(
+                executable_path=chromium,
+                args=["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"],
+            )
+            for _ in range(TIMES):
+                page = browser.new_page(viewport={"width": 1280, "height": 800})
+                started = time.perf_counter()
+                page.goto(address)
+                page.wait_for_selector("body[data-view=map]")
+                page.wait_for_selector("#map-legend li")
+                pictures.append(time.perf_counter() - started)
+                page.fill("#map-find", "0000/0000003.wav")
+                page.press("#map-find", "Enter")
+                button = page.locator("#map-chosen .card button", has_text="Search")
+                button.wait_for()
+                started = time.perf_counter()
+                button.click()
+                page.wait_for_selector("#search-results .card")
+                results.append(time.perf_counter() - started)
+                page.close()
+            browser.close()
+        memory = psutil.Process(server.pid).memory_info().rss / 2**20
+        server.terminate()
+        server.communicate(timeout=30)
+    return (
+        f"| {rows:,} | {ready:.1f} | {1000 * np.median(pictures):,.0f} |"
+        f" {1000 * np.median(results):,.0f} | {memory:,.0f} |"
+    )
+
+
+def main() -> None:
+    """Print a Markdown table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rows", type=int, nargs="+", default=[1_000, 10_000, 100_000])
+    parser.add_argument("--size", type=int, default=256)
+    options = parser.parse_args()
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        sys.exit("this needs Chromium: apt-get install chromium")
+    print("| segments | server ready, s | first picture, ms | results, ms | server's memory, MB |")
+    print("|---|---|---|---|---|", flush=True)
+    for rows in options.rows:
+        print(measure(rows, options.size, chromium), flush=True)
+
+
+if __name__ == "__main__":
+    main()

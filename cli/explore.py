@@ -1,0 +1,103 @@
+"""embedkit explore: a collection in the browser."""
+
+import secrets
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from embedkit.errors import UsageError, require
+
+from ._app import app
+from ._output import message
+
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+
+
+@app.command()
+def explore(
+    emb_dir: Annotated[Path, typer.Argument(help="The embedding folder.")],
+    audio: Annotated[
+        Path | None,
+        typer.Option(help="Where the sounds are.", show_default="where they were embedded"),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="The CSV that labels are saved in: path, label.",
+            show_default="EMB_DIR-labels.csv, beside the folder",
+        ),
+    ] = None,
+    projection: Annotated[
+        str, typer.Option(help="Of the map: pca, tsne, or umap (embedkit[umap]).")
+    ] = "pca",
+    model: Annotated[
+        Path | None, typer.Option(help="The model that made the vectors, if it has moved.")
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="Address to serve at; any but this machine's own needs a token.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0: any that is free.", min=0, max=65535)] = 8765,
+    token: Annotated[
+        str, typer.Option(help="That a browser must bring.", show_default="drawn where needed")
+    ] = "",
+) -> None:
+    """See, hear, search and label a collection in the browser.
+
+    Nothing leaves the machine: the page asks this server alone, and it answers this machine alone.
+    With --host it serves another address, to whoever brings the token. Labels are on the disk at
+    every stroke. Stop it with Ctrl-C.
+
+    Example: embedkit explore embeddings
+    """
+    require("fastapi", "web")
+    require("uvicorn", "web")
+    import socket
+
+    import uvicorn
+
+    from embedkit.backends.projection import Projection
+    from embedkit.store import EmbeddingTable
+    from embedkit.web.answers import Answers
+    from embedkit.web.app import create_app
+    from embedkit.web.collection import Collection
+    from embedkit.web.uploads import Uploads
+
+    if projection not in set(Projection):
+        raise UsageError(f"{projection!r}: one of {', '.join(Projection)}")
+    table = EmbeddingTable.open(emb_dir)
+    collection = Collection(table, audio, Projection(projection))
+    place = emb_dir.absolute()
+    answers = Answers(labels or place.with_name(f"{place.name}-labels.csv"))
+    own = host in {"127.0.0.1", "localhost", "::1"}
+    if not own and not token:
+        token = secrets.token_urlsafe(24)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError as error:
+            raise UsageError(
+                f"{host}, port {port}: {error.strerror}; another with --port"
+            ) from error
+        port = listener.getsockname()[1]
+        named = f"[{host}]" if ":" in host else host
+        hosts = [f"{name}:{port}" for name in {*LOOPBACK, named}]
+        explorer = create_app(
+            collection, answers, Uploads(table.provenance, model), hosts=hosts, token=token or None
+        )
+        query = f"/?token={token}" if token else "/"
+        print(f"http://{named}:{port}{query}", flush=True)
+        message(
+            f"{len(collection.clips):,} clips, {len(collection.clip):,} segments; labels go to"
+            f" {answers.path}; Ctrl-C stops"
+        )
+        config = uvicorn.Config(
+            explorer,
+            log_level="warning",
+            access_log=False,
+            timeout_keep_alive=5,
+            h11_max_incomplete_event_size=16384,
+        )
+        uvicorn.Server(config).run([listener])

@@ -1,0 +1,136 @@
+"""What the explorer shows of an embedding folder, in memory: rows by number, clips by number."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+
+from embedkit.backends.exact import ExactSearch
+from embedkit.backends.index import searched
+from embedkit.backends.projection import Projection, project
+from embedkit.backends.vectors import unit
+from embedkit.errors import EmbeddingFolderError, UsageError
+from embedkit.store import EmbeddingTable
+
+SIZES = (64, 128, 256, 512, 1024)
+DRAWN = 20_000  # vectors that a plane other than PCA's is found for
+
+
+class Collection:
+    """Segments, but for slivers, and clips. The page names both by their numbers alone.
+
+    Attributes:
+        table: the folder.
+        audio: where its sounds are.
+        clips: names, sorted.
+        clip: of each segment, int32 [n].
+        start_s, end_s: of each segment, float64 [n].
+        search: among the segments.
+        clip_vectors: float32 [clips, D].
+        points: of each segment on the plane, float32 [n, 2] in [-1, 1].
+    """
+
+    def __init__(
+        self,
+        table: EmbeddingTable,
+        audio: Path | None = None,
+        how: Projection = Projection.PCA,
+        seed: int = 0,
+    ) -> None:
+        """Read the folder.
+
+        Raises:
+            EmbeddingFolderError: it has no vectors.
+            UsageError: the sounds are not where they were embedded.
+        """
+        rows = table.rows()
+        if not len(rows.clips):
+            raise EmbeddingFolderError(f"{table.folder}: it has no vectors to explore")
+        self.table = table
+        self.audio = (audio or Path(table.provenance.audio_root)).absolute()
+        if not self.audio.exists():
+            raise UsageError(f"{self.audio}: no such folder; say where the sounds are with --audio")
+        kept = searched(rows, table)
+        names, owner = np.unique(rows.clips[kept].astype(str), return_inverse=True)
+        self.clips = [str(name) for name in names]
+        self.clip = owner.astype(np.int32)
+        self.start_s, self.end_s = rows.start_s[kept], rows.end_s[kept]
+        self.search = ExactSearch(rows.embeddings[kept])
+        self.first = np.searchsorted(self.clip, np.arange(len(self.clips) + 1))
+        self.clip_vectors = table.clip_vectors()[1]
+        self.points = _points(self.search.vectors, self.clip_vectors, how, seed)
+
+    @property
+    def sizes(self) -> list[int]:
+        """Of vectors: what the slider offers."""
+        whole = self.table.embedding_size
+        return [size for size in SIZES if size < whole] + [whole]
+
+    def path(self, clip: int) -> Path:
+        """The file of a clip, below the folder of audio.
+
+        Raises:
+            EmbeddingFolderError: its name leads elsewhere.
+        """
+        root = self.audio.resolve()
+        path = (root / self.clips[clip]) if root.is_dir() else root
+        if not path.resolve().is_relative_to(root):
+            raise EmbeddingFolderError(f"clip {self.clips[clip]!r} leads out of {root}")
+        return path
+
+    def rows_of(self, clip: int) -> NDArray[np.int64]:
+        """The segments of a clip, by number."""
+        return np.arange(self.first[clip], self.first[clip + 1])
+
+    def facts(self) -> dict[str, Any]:
+        """Counts, hours, errors by kind, and where the vectors come from."""
+        journal = self.table.journal_table()
+        kinds = Counter(kind for kind in journal["kind"].to_pylist() if kind)
+        failed = [
+            {"clip": row["clip"], "kind": row["kind"], "message": row["message"]}
+            for row in journal.to_pylist()
+            if row["kind"]
+        ]
+        provenance = self.table.provenance
+        return {
+            "folder": self.table.folder.absolute().name,
+            "files": len(journal),
+            "clips": len(self.clips),
+            "segments": len(self.clip),
+            "hours": sum(journal["duration_s"].to_pylist()) / 3600,
+            "errors": dict(kinds),
+            "failed": failed[:1000],
+            "sizes": self.sizes,
+            "model": Path(provenance.model).name,
+            "fingerprint": provenance.fingerprint,
+            "segment_s": provenance.segment_s,
+            "hop_s": provenance.hop_s,
+            "runtime": provenance.runtime,
+        }
+
+
+def _points(
+    vectors: NDArray[np.float32], clips: NDArray[np.float32], how: Projection, seed: int
+) -> NDArray[np.float32]:
+    if how is Projection.PCA:
+        # The axes that tell clips apart: of segments the first one tells silence from sound.
+        mean = clips.mean(axis=0)
+        axes = PCA(2, random_state=seed).fit(unit(clips - mean)) if len(clips) > 2 else None
+        if axes is not None:
+            return _scale(axes.transform(unit(vectors - mean)))
+    elif len(vectors) > DRAWN:
+        raise UsageError(
+            f"{how} of {len(vectors):,} segments takes too long: up to {DRAWN:,}, or pca"
+        )
+    return _scale(project(vectors, how, seed))
+
+
+def _scale(points: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Into [-1, 1], but for a few far ones."""
+    low, high = np.percentile(points, [0.5, 99.5], axis=0)
+    span = max(float((high - low).max()), 1e-9)
+    scaled: NDArray[np.float32] = ((points - (low + high) / 2) * 2 / span).astype(np.float32)
+    return np.clip(scaled, -1.2, 1.2)

@@ -1,0 +1,120 @@
+"""What the explorer lets a person hear and see of a sound: slices, peaks, spectrograms."""
+
+import io
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import soundfile
+import torch
+from numpy.typing import NDArray
+
+from embedkit.audio.decode import Samples, decode
+from embedkit.audio.features import LogMel
+from embedkit.config import FeatureSpec
+from embedkit.errors import AudioError
+
+RATE = 32000  # of what is heard
+LONGEST_S = 120.0  # of a slice
+PEAKS = 800  # of a clip
+CACHED_BYTES = 128 * 2**20
+SPEC = FeatureSpec(sample_rate=RATE, n_fft=2048, bands=96)
+
+
+class Cache:
+    """Values by key, the oldest forgotten when they are too many bytes together."""
+
+    def __init__(self, most: int = CACHED_BYTES) -> None:
+        self._most = most
+        self._held: OrderedDict[Hashable, bytes] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, make: Callable[[], bytes]) -> bytes:
+        """The value of a key, made if it is not there."""
+        with self._lock:
+            if key in self._held:
+                self._held.move_to_end(key)
+                return self._held[key]
+        value = make()
+        with self._lock:
+            if key not in self._held:
+                self._held[key] = value
+                self._bytes += len(value)
+            while self._bytes > self._most and len(self._held) > 1:
+                self._bytes -= len(self._held.popitem(last=False)[1])
+        return value
+
+
+def read_span(path: Path, start_s: float, end_s: float) -> Samples:
+    """The samples of a span at 32 kHz, of at most two minutes; of a damaged file what there is.
+
+    Raises:
+        AudioError: nothing of it can be decoded.
+    """
+    first, last = round(start_s * RATE), round(min(end_s, start_s + LONGEST_S) * RATE)
+    parts: list[Samples] = []
+    place = 0
+    try:
+        for block in decode(path, RATE):
+            part = block[max(0, first - place) : max(0, last - place)]
+            if len(part):
+                parts.append(part)
+            place += len(block)
+            if place >= last:
+                break
+    except AudioError:
+        if not parts:
+            raise
+    return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+
+
+def wav(samples: Samples) -> bytes:
+    """A WAV file of 16 bits."""
+    stream = io.BytesIO()
+    soundfile.write(stream, np.clip(samples, -1, 1), RATE, format="WAV", subtype="PCM_16")
+    return stream.getvalue()
+
+
+def peaks(path: Path) -> tuple[float, NDArray[np.float32]]:
+    """The length of a file in seconds, and the largest magnitude in each of 800 parts of it.
+
+    Raises:
+        AudioError: nothing of it can be decoded.
+    """
+    width = RATE // 50
+    highest: list[NDArray[np.float32]] = []
+    held, total = np.zeros(0, np.float32), 0
+    try:
+        for block in decode(path, RATE):
+            total += len(block)
+            held = np.concatenate([held, np.abs(block)])
+            whole = len(held) // width * width
+            highest.append(held[:whole].reshape(-1, width).max(axis=1))
+            held = held[whole:]
+    except AudioError:
+        if not total:
+            raise
+    fine = np.concatenate([*highest, held.max(keepdims=True) if len(held) else held])
+    bounds = np.linspace(0, len(fine), min(PEAKS, len(fine)) + 1).astype(int)[:-1]
+    return total / RATE, np.maximum.reduceat(fine, bounds) if len(fine) else fine
+
+
+_front_end = LogMel(SPEC)
+
+
+@torch.inference_mode()
+def spectrogram(samples: Samples) -> bytes:
+    """A log-mel spectrogram as a PNG: time to the right, low bands at the foot."""
+    padded = np.pad(samples, (0, max(0, SPEC.n_fft - len(samples))))
+    features = _front_end(torch.from_numpy(padded)[None])[0, 0].numpy().T[::-1]
+    step = max(1, features.shape[1] // 1200)
+    low, high = np.percentile(features, 5), max(features.max(), features.min() + 1e-3)
+    stream = io.BytesIO()
+    matplotlib.image.imsave(
+        stream, features[:, ::step], cmap="magma", vmin=low, vmax=high, format="png"
+    )
+    return stream.getvalue()

@@ -1,0 +1,59 @@
+// A segment as a card: its spectrogram, its place, and what can be done with it.
+
+import { audioOf, pictureOf } from "./api.js";
+import { open, say } from "./state.js";
+
+const player = document.getElementById("player");
+
+export function play(card) {
+  player.src = audioOf(card);
+  player.play().catch((error) => {
+    if (error.name !== "AbortError") say(`${card.name}: cannot be played: ${error.message}`);
+  });
+}
+
+export function button(text, action, title = "") {
+  const made = document.createElement("button");
+  made.type = "button";
+  made.textContent = text;
+  if (title) made.title = title;
+  made.addEventListener("click", action);
+  return made;
+}
+
+const line = (kind, text) => {
+  const made = document.createElement("div");
+  made.className = kind;
+  made.textContent = text;
+  return made;
+};
+
+export const time = (seconds) => `${seconds.toFixed(2)} s`;
+
+export function makeCard(card, actions = {}) {
+  const made = document.createElement("article");
+  made.className = "card";
+  made.dataset.row = card.row;
+  const picture = document.createElement("img");
+  picture.loading = "lazy";
+  picture.src = pictureOf(card);
+  picture.alt = `Spectrogram of ${card.name}`;
+  picture.addEventListener("click", () => play(card));
+  const facts = [`${time(card.start_s)} – ${time(card.end_s)}`];
+  if (card.similarity != null) facts.push(card.similarity.toFixed(3));
+  if (card.label) facts.push(card.label);
+  if (card.guess) facts.push(`${card.guess}?`);
+  const buttons = line("actions", "");
+  buttons.append(button("Play", () => play(card)), button("Open", () => open("listen", card)));
+  for (const [name, action] of Object.entries(actions)) {
+    buttons.append(button(name, () => action(card)));
+  }
+  if (!("Like this" in actions)) {
+    buttons.append(button("Search", () => open("search", card), "Find sounds like this one"));
+  }
+  made.append(picture, line("name", card.name), line("facts", facts.join(" · ")), buttons);
+  return made;
+}
+
+export const showCards = (place, cards, actions) =>
+  place.replaceChildren(...cards.map((card) => makeCard(card, actions)));

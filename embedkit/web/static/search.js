@@ -1,0 +1,160 @@
+// Search: a query of sounds that the results are to be like, or unlike.
+
+import { post, upload } from "./api.js";
+import { button, makeCard } from "./cards.js";
+import { say, state, trying } from "./state.js";
+
+const results = document.getElementById("search-results");
+const chips = document.getElementById("search-query");
+const said = document.getElementById("search-said");
+const slider = document.getElementById("search-size");
+const sizeText = document.getElementById("search-size-text");
+const drop = document.getElementById("search-drop");
+const file = document.getElementById("search-file");
+const record = document.getElementById("search-record");
+const filters = ["folder", "label", "shortest", "longest"].map((name) =>
+  document.getElementById(`search-${name}`));
+
+let like = [];
+let unlike = [];
+let uploads = [];
+let shown = new Set();
+
+export function start() {
+  const { sizes } = state.facts;
+  slider.max = sizes.length - 1;
+  slider.value = sizes.length - 1;
+  slider.disabled = sizes.length < 2;
+  sizeText.textContent = sizes.at(-1);
+  slider.addEventListener("input", () => {
+    sizeText.textContent = sizes[slider.value];
+  });
+  slider.addEventListener("change", run);
+  for (const filter of filters) filter.addEventListener("change", run);
+  const folders = [...new Set(state.folders.filter((name) => name))].sort();
+  document.getElementById("folders").append(...folders.map((name) => new Option(name, name)));
+  state.addEventListener("labels", listLabels);
+  listLabels();
+  drop.addEventListener("click", () => file.click());
+  file.addEventListener("change", () => {
+    if (file.files.length) add(file.files[0], file.files[0].name);
+    file.value = "";
+  });
+  const over = (event) => {
+    event.preventDefault();
+    drop.classList.toggle("over", event.type === "dragover");
+  };
+  for (const kind of ["dragover", "dragleave", "drop"]) window.addEventListener(kind, over);
+  window.addEventListener("drop", (event) => {
+    const [dropped] = event.dataTransfer.files;
+    if (dropped) add(dropped, dropped.name);
+  });
+  record.addEventListener("click", listenToMicrophone);
+}
+
+export function show(card) {
+  if (card) {
+    [like, unlike, uploads] = [[card], [], []];
+    run();
+  }
+}
+
+async function add(blob, name) {
+  state.dispatchEvent(new CustomEvent("open", { detail: { view: "search" } }));
+  said.textContent = `Embedding ${name} …`;
+  const found = await trying(() => upload(blob));
+  if (!found) {
+    said.textContent = "";
+    return;
+  }
+  [like, unlike, uploads] = [[], [], [{ number: found.upload, name }]];
+  run();
+}
+
+async function listenToMicrophone() {
+  if (record.recorder) {
+    record.recorder.stop();
+    return;
+  }
+  await trying(async () => {
+    if (!navigator.mediaDevices) throw new Error("this browser lets no page record here");
+    const stream = await navigator.mediaDevices.getUserMedia({ audio: true });
+    const parts = [];
+    const recorder = new MediaRecorder(stream);
+    record.recorder = recorder;
+    record.textContent = "Stop";
+    recorder.addEventListener("dataavailable", (event) => parts.push(event.data));
+    recorder.addEventListener("stop", () => {
+      stream.getTracks().forEach((track) => track.stop());
+      record.recorder = undefined;
+      record.textContent = "Record";
+      add(new Blob(parts), "recording");
+    });
+    recorder.start();
+    setTimeout(() => recorder.state === "recording" && recorder.stop(), 10000);
+  });
+}
+
+const more = (card) => { like.push(card); run(); };
+const less = (card) => { unlike.push(card); run(); };
+
+async function run() {
+  listQuery();
+  if (!like.length && !uploads.length) {
+    results.replaceChildren();
+    said.textContent = "Click any sound, or drop one.";
+    return;
+  }
+  const [folder, label, shortest, longest] = filters.map((filter) => filter.value);
+  const size = state.facts.sizes[slider.value];
+  const started = performance.now();
+  const found = await trying(() => post("/api/search", {
+    like: like.map((card) => card.row),
+    unlike: unlike.map((card) => card.row),
+    uploads: uploads.map((each) => each.number),
+    size, folder, label,
+    shortest_s: Number(shortest) || 0,
+    longest_s: Number(longest) || null,
+  }));
+  if (!found) return;
+  const rows = new Set(found.map((card) => card.row));
+  const fresh = found.filter((card) => !shown.has(card.row));
+  const changed = shown.size ? `, ${fresh.length} of them new` : "";
+  said.textContent = `${found.length} segments by ${size} numbers${changed},`
+    + ` ${Math.round(performance.now() - started)} ms`;
+  results.replaceChildren(...found.map((card) => {
+    const made = makeCard(card, { "Like this": more, "Not this": less });
+    made.classList.toggle("new", shown.size > 0 && !shown.has(card.row));
+    return made;
+  }));
+  shown = rows;
+}
+
+function listQuery() {
+  const made = [
+    ...uploads.map((each) => chip(`like ${each.name}`, () => {
+      uploads = uploads.filter((other) => other !== each);
+    })),
+    ...like.map((card) => chip(`like ${card.name}`, () => {
+      like = like.filter((other) => other !== card);
+    })),
+    ...unlike.map((card) => chip(`unlike ${card.name}`, () => {
+      unlike = unlike.filter((other) => other !== card);
+    })),
+  ];
+  chips.replaceChildren(...made);
+}
+
+function chip(text, remove) {
+  const made = button(`${text} ✕`, () => { remove(); say(""); run(); }, "Take it out");
+  made.className = "chip";
+  return made;
+}
+
+function listLabels() {
+  const select = filters[1];
+  const kept = select.value;
+  const labels = [...new Set(Object.values(state.labels))].sort();
+  select.replaceChildren(new Option("any", ""), ...labels.map((name) => new Option(name, name)));
+  select.value = labels.includes(kept) ? kept : "";
+}

@@ -1,0 +1,56 @@
+// What the views share: the collection, its labels, and what was chosen last.
+
+import { get, getNumbers, post } from "./api.js";
+
+export const state = new EventTarget();
+
+export async function load() {
+  const [facts, clips, points, segments, labels] = await Promise.all([
+    get("/api/collection"),
+    get("/api/clips"),
+    getNumbers("/api/points", Float32Array),
+    getNumbers("/api/segments", Float32Array),
+    get("/api/labels"),
+  ]);
+  Object.assign(state, { facts, names: clips.names, seconds: clips.seconds, points, labels });
+  state.count = points.length / 2;
+  state.clip = new Int32Array(state.count);
+  for (let row = 0; row < state.count; row++) state.clip[row] = segments[3 * row];
+  state.segments = segments;
+  state.folders = state.names.map((name) => name.slice(0, Math.max(0, name.lastIndexOf("/"))));
+}
+
+export const cardOf = (row) => ({
+  row,
+  clip: state.clip[row],
+  name: state.names[state.clip[row]],
+  start_s: state.segments[3 * row + 1],
+  end_s: state.segments[3 * row + 2],
+  label: state.labels[state.names[state.clip[row]]] ?? "",
+});
+
+export async function setLabel(clip, label) {
+  state.labels = await post("/api/labels", { clip, label });
+  state.dispatchEvent(new Event("labels"));
+}
+
+// Asks a view to come forward with something: "search" with cards, "listen" with a card.
+export const open = (view, detail) =>
+  state.dispatchEvent(new CustomEvent("open", { detail: { view, detail } }));
+
+export function say(text) {
+  const notice = document.getElementById("notice");
+  notice.textContent = text;
+  notice.hidden = !text;
+}
+
+// Runs what the server may refuse, and says why it did.
+export async function trying(work) {
+  try {
+    say("");
+    return await work();
+  } catch (error) {
+    say(error.message);
+    return undefined;
+  }
+}

@@ -1,0 +1,90 @@
+"""Sounds that a person drops on the page: embedded in a process of its own, with limits."""
+
+import multiprocessing
+import resource
+import tempfile
+import threading
+from collections import OrderedDict
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedkit.errors import AudioError, Kind
+from embedkit.query import QueryEmbedder
+from embedkit.store import Provenance
+
+MOST_BYTES = 32 * 2**20
+SECONDS = 30.0  # of work on one
+HEARD_S = 300.0  # of a sound: its first five minutes
+KEPT = 100  # vectors of uploads
+MEMORY = 6 * 2**30  # of the process
+
+
+class Uploads:
+    """Embeds uploads one at a time, and keeps the vectors of the last ones by number."""
+
+    def __init__(self, provenance: Provenance, model: Path | None = None) -> None:
+        """Of a collection; the process starts with the first upload."""
+        self._arguments = (provenance, model)
+        self._pool: ProcessPoolExecutor | None = None
+        self._lock = threading.Lock()
+        self._vectors: OrderedDict[int, NDArray[np.float32]] = OrderedDict()
+        self._number = 0
+
+    def add(self, content: bytes) -> int:
+        """Embed a sound; the number of its vector.
+
+        Raises:
+            AudioError: it cannot be decoded, or not in time.
+            EmbedkitError: the collection's model is not there.
+        """
+        with self._lock, tempfile.TemporaryDirectory(prefix="embedkit-") as folder:
+            path = Path(folder) / "upload"
+            path.write_bytes(content)
+            vector = self._embed(path)
+            self._number += 1
+            self._vectors[self._number] = vector
+            if len(self._vectors) > KEPT:
+                self._vectors.popitem(last=False)
+            return self._number
+
+    def vector(self, number: int) -> NDArray[np.float32] | None:
+        """Of an upload, if it is still kept."""
+        return self._vectors.get(number)
+
+    def close(self) -> None:
+        """End the process."""
+        if self._pool is not None:
+            for process in list(self._pool._processes.values()):
+                process.kill()
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool = None
+
+    def _embed(self, path: Path) -> NDArray[np.float32]:
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(
+                1, multiprocessing.get_context("spawn"), _start, self._arguments
+            )
+        try:
+            return self._pool.submit(_embed, path).result(SECONDS)
+        except TimeoutError as error:
+            self.close()
+            raise AudioError(Kind.TIMEOUT, f"not embedded within {SECONDS:.0f} s") from error
+        except BrokenProcessPool as error:
+            self.close()
+            raise AudioError(Kind.CRASHED, "the decoder crashed on it") from error
+
+
+_embedders: list[QueryEmbedder] = []  # of the process that embeds: one
+
+
+def _start(provenance: Provenance, model: Path | None) -> None:
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+    _embedders.append(QueryEmbedder(provenance, model))
+
+
+def _embed(path: Path) -> NDArray[np.float32]:
+    return _embedders[0].embed(path, 0.0, HEARD_S)

@@ -1,0 +1,410 @@
+"""The explorer's server: who may ask, what comes back, and that labels are never lost."""
+
+import asyncio
+import csv
+import io
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from command import run, succeed
+
+from embedkit.audio.decode import decode
+from embedkit.backends.active import suggest
+from embedkit.errors import DatasetError
+from embedkit.query import QueryEmbedder
+from embedkit.store import EmbeddingTable
+
+pytest.importorskip("fastapi")
+testclient = pytest.importorskip("starlette.testclient")
+
+from embedkit.web import app as web_app  # noqa: E402
+from embedkit.web import sound  # noqa: E402
+from embedkit.web.answers import Answers  # noqa: E402
+from embedkit.web.app import create_app  # noqa: E402
+from embedkit.web.collection import Collection  # noqa: E402
+from embedkit.web.uploads import Uploads  # noqa: E402
+
+HOST = "127.0.0.1:8765"
+HOSTS = (HOST, "localhost:8765")
+MARKUP = "<img src=x onerror=alert(1)>.wav"
+
+
+@pytest.fixture(scope="module")
+def folder(
+    tmp_path_factory: pytest.TempPathFactory, model_dir: Path, write_audio: Any, make_sound: Any
+) -> Path:
+    """Nine sounds in two folders, one of them damaged and one with markup for a name."""
+    root = tmp_path_factory.mktemp("explorer")
+    for number in range(8):
+        sound_ = 0.3 * make_sound(1.0 + 0.5 * number, seed=number)
+        name = MARKUP if number == 7 else f"{'ab'[number % 2]}/{number}.wav"
+        write_audio(root / "audio" / name, sound_)
+    (root / "audio" / "bad.wav").write_bytes(b"RIFF")
+    run("extract", root / "audio", "--model", model_dir, "--out", root / "emb", "--hop", "0.5")
+    return root
+
+
+@pytest.fixture(scope="module")
+def collection(folder: Path) -> Collection:
+    return Collection(EmbeddingTable.open(folder / "emb"))
+
+
+@pytest.fixture(scope="module")
+def uploads(collection: Collection) -> Iterator[Uploads]:
+    found = Uploads(collection.table.provenance)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def client(collection: Collection, uploads: Uploads, tmp_path: Path) -> Any:
+    answers = Answers(tmp_path / "labels.csv")
+    made = create_app(collection, answers, uploads, hosts=HOSTS)
+    return testclient.TestClient(made, base_url=f"http://{HOST}")
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Host": "localhost:8765"}, 200),
+        ({"Origin": f"http://{HOST}"}, 200),
+        ({"Sec-Fetch-Site": "same-origin"}, 200),
+        ({"Host": "evil.example"}, 403),
+        ({"Host": "127.0.0.1"}, 403),  # another port is another server
+        ({"Host": "127.0.0.1:8765.evil.example"}, 403),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": f"https://{HOST}"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+    ],
+)
+@pytest.mark.parametrize("path", ["/", "/api/collection", "/nothing"])
+def test_only_pages_of_ours_are_answered(
+    client: Any, path: str, headers: dict[str, str], status: int
+) -> None:
+    done = client.get(path, headers=headers)
+    assert done.status_code == (404 if status == 200 and path == "/nothing" else status)
+    policy = done.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert done.headers["X-Content-Type-Options"] == "nosniff"
+    assert "Access-Control-Allow-Origin" not in done.headers
+
+
+def test_another_origin_cannot_label(client: Any, collection: Collection) -> None:
+    answer = {"clip": 0, "label": "x"}
+    assert client.post("/api/labels", json=answer, headers={"Origin": "null"}).status_code == 403
+    # Nor can a form, which sends no JSON.
+    assert client.post("/api/labels", data=answer).status_code == 422
+    assert client.get("/api/labels").json() == {}
+    assert client.options("/api/labels").status_code == 405
+
+
+def test_a_token_is_asked_for_once(
+    collection: Collection, uploads: Uploads, tmp_path: Path
+) -> None:
+    made = create_app(
+        collection, Answers(tmp_path / "l.csv"), uploads, hosts=HOSTS, token="secret token"
+    )
+    client = testclient.TestClient(made, base_url=f"http://{HOST}", follow_redirects=False)
+    for path in ("/", "/api/collection", "/?token=secret", "/?token="):
+        assert client.get(path).status_code == 401
+    entered = client.get("/", params={"token": "secret token"})
+    assert (entered.status_code, entered.headers["Location"]) == (303, "/")
+    assert "httponly" in entered.headers["Set-Cookie"].lower()
+    assert "samesite=strict" in entered.headers["Set-Cookie"].lower()
+    assert client.get("/api/collection").status_code == 200
+    assert client.get("/api/collection", headers={"Host": "evil.example"}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/../../../../etc/passwd", "/..%2f..%2f..%2fetc/passwd", "/%2e%2e/%2e%2e/app.py",
+        "/....//....//etc/passwd", "/static/../app.py", "/vendor/..%5c..%5capp.py", "//etc/passwd",
+        "/api/audio/../../etc/passwd", "/api/audio/%2fetc%2fpasswd", "/api/audio/a%2f0.wav",
+        "/api/audio/-1", "/api/audio/99", "/api/audio/1e9", "/api/clip/99", "/api/spectrogram/99",
+        "/api/segment/999999", "/api/export/..%2f..%2fetc",
+    ],
+)  # fmt: skip
+def test_no_path_is_taken_from_a_request(client: Any, path: str) -> None:
+    done = client.get(path)
+    assert done.status_code in {404, 422}
+    assert b"root:" not in done.content
+    assert b"import" not in done.content
+
+
+def test_a_clip_that_leads_out_of_the_folder_is_not_served(
+    collection: Collection, folder: Path, tmp_path: Path, client: Any
+) -> None:
+    clip = collection.clips.index("a/0.wav")
+    kept, target = folder / "audio" / "a" / "0.wav", tmp_path / "outside.wav"
+    content = kept.read_bytes()
+    target.write_bytes(content)
+    kept.unlink()
+    kept.symlink_to(target)
+    try:
+        done = client.get(f"/api/audio/{clip}")
+    finally:
+        kept.unlink()
+        kept.write_bytes(content)
+    assert (done.status_code, "leads out of" in done.text) == (422, True)
+
+
+def test_a_slice_is_the_sound_of_its_span(client: Any, collection: Collection) -> None:
+    clip = collection.clips.index("b/5.wav")
+    done = client.get(f"/api/audio/{clip}?start_s=0.5&end_s=1.25")
+    samples, rate = soundfile.read(io.BytesIO(done.content), dtype="float32")
+    whole = np.concatenate(list(decode(collection.path(clip), rate)))
+    np.testing.assert_allclose(samples, whole[rate // 2 : rate * 5 // 4], atol=1e-4)
+    assert done.headers["Content-Type"] == "audio/wav"
+    facts = client.get(f"/api/clip/{clip}").json()
+    assert facts["duration_s"] == pytest.approx(3.5, abs=0.01)
+    assert max(facts["peaks"]) == pytest.approx(np.abs(whole).max(), abs=1e-3)
+    picture = client.get(f"/api/spectrogram/{clip}?end_s=1").content
+    assert picture.startswith(b"\x89PNG")
+    # At most two minutes, whatever is asked for.
+    assert client.get(f"/api/audio/{clip}?end_s=1e9").status_code == 200
+    assert client.get(f"/api/audio/{clip}?start_s=-1").status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "span"),
+    [
+        (None, 200, (0, None)),
+        ("bytes=0-0", 206, (0, 1)),
+        ("bytes=10-19", 206, (10, 20)),
+        ("bytes=100-", 206, (100, None)),
+        ("bytes=-7", 206, (-7, None)),
+        ("bytes=0-999999999999", 206, (0, None)),
+        ("bytes=999999999-", 416, None),
+        ("bytes=20-10", 416, None),
+        ("bytes=" + ",".join(f"{n}-{n}" for n in range(1000)), 200, (0, None)),
+        ("bytes=-", 200, (0, None)),
+        ("bytes=1-" + "9" * 100, 200, (0, None)),
+        ("items=0-1", 200, (0, None)),
+    ],
+)
+def test_ranges_are_bounded(
+    client: Any, asked: str | None, status: int, span: tuple[int, int | None] | None
+) -> None:
+    whole = client.get("/api/audio/0").content
+    done = client.get("/api/audio/0", headers={"Range": asked} if asked else {})
+    assert done.status_code == status
+    if span is None:
+        assert done.headers["Content-Range"] == f"bytes */{len(whole)}"
+    else:
+        assert done.content == whole[span[0] : span[1]]
+
+
+def test_the_cache_forgets_the_oldest() -> None:
+    cache, made = sound.Cache(most=100), []
+
+    def make(key: int) -> bytes:
+        made.append(key)
+        return bytes(40)
+
+    for key in (1, 2, 1, 3, 1, 2):
+        cache.get(key, lambda key=key: make(key))
+    assert made == [1, 2, 3, 2]  # 2 was the oldest when 3 came
+    cache.get(4, lambda: bytes(1000))  # larger than all: kept alone
+    cache.get(4, lambda: pytest.fail("made again"))
+
+
+def brute_force(collection: Collection, query: np.ndarray, size: int) -> np.ndarray:
+    vectors = collection.search.vectors[:, :size].astype(float)
+    return vectors @ query / np.linalg.norm(vectors, axis=1)
+
+
+def unit(vector: np.ndarray) -> np.ndarray:
+    return vector / np.linalg.norm(vector)
+
+
+def test_search_is_by_cosine_of_the_first_numbers_and_leaves_its_own_out(
+    client: Any, collection: Collection
+) -> None:
+    vectors = collection.search.vectors.astype(float)
+    asked = {"like": [0, 3], "unlike": [5], "top": 4}
+    found = client.post("/api/search", json=asked).json()
+    query = (unit(vectors[0]) + unit(vectors[3])) / 2 - unit(vectors[5])
+    scores = brute_force(collection, unit(query), vectors.shape[1])
+    scores[[0, 3, 5]] = -np.inf
+    assert [card["row"] for card in found] == np.argsort(-scores)[:4].tolist()
+    np.testing.assert_allclose(
+        [card["similarity"] for card in found], np.sort(scores)[:-5:-1], atol=1e-5
+    )
+    best = found[0]
+    assert best["name"] == collection.clips[collection.clip[best["row"]]]
+    assert best["start_s"] == collection.start_s[best["row"]]
+
+
+def test_filters_leave_what_fits(client: Any, collection: Collection) -> None:
+    def names(**filters: Any) -> set[str]:
+        found = client.post("/api/search", json={"like": [0], "top": 200, **filters}).json()
+        return {card["name"] for card in found}
+
+    every = set(collection.clips)
+    assert names() == every
+    assert names(folder="b") == {name for name in every if name.startswith("b/")}
+    assert names(folder="none") == set()
+    assert names(shortest_s=3.4, longest_s=4.1) == {"b/5.wav", "a/6.wav"}
+    client.post("/api/labels", json={"clip": collection.clips.index("a/2.wav"), "label": "x"})
+    assert names(label="x") == {"a/2.wav"}
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {}, {"like": [10**9]}, {"like": [-1]}, {"like": [0], "size": 7}, {"like": ["0"], "x": 1},
+        {"like": [0], "top": 10**6}, {"like": [0] * 1000}, {"uploads": [99]},
+    ],
+)  # fmt: skip
+def test_a_search_for_nonsense_is_refused(client: Any, asked: dict[str, Any]) -> None:
+    assert client.post("/api/search", json=asked).status_code in {404, 422}
+
+
+BYTES = {"Content-Type": "application/octet-stream"}
+
+
+def test_an_upload_is_embedded_as_a_query_and_bad_ones_are_refused(
+    client: Any, collection: Collection, folder: Path, model_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    path = folder / "audio" / "b" / "3.wav"
+    number = client.post("/api/upload", content=path.read_bytes(), headers=BYTES).json()["upload"]
+    found = client.post("/api/search", json={"uploads": [number], "top": 5}).json()
+    query = QueryEmbedder(collection.table.provenance, model_dir).embed(path)
+    scores = brute_force(collection, unit(query.astype(float)), len(query))
+    np.testing.assert_allclose(
+        [card["similarity"] for card in found], np.sort(scores)[:-6:-1], atol=1e-4
+    )
+    refused = client.post("/api/upload", content=b"no sound", headers=BYTES)
+    assert refused.status_code == 422
+    assert client.post("/api/upload", content=b"x").status_code == 415
+    monkeypatch.setattr(web_app, "MOST_BYTES", 1000)
+    assert client.post("/api/upload", content=bytes(1001), headers=BYTES).status_code == 413
+
+
+def test_a_slow_upload_ends(
+    collection: Collection, uploads: Uploads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web_app, "UPLOAD_S", 0.2)
+    made = create_app(collection, Answers(tmp_path / "l.csv"), uploads, hosts=HOSTS)
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(0.05)
+        return {"type": "http.request", "body": b"x", "more_body": True}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http", "method": "POST", "path": "/api/upload", "raw_path": b"/api/upload",
+        "query_string": b"", "http_version": "1.1", "scheme": "http", "root_path": "",
+        "headers": [(b"host", HOST.encode()), (b"content-type", b"application/octet-stream")],
+        "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 8765),
+    }  # fmt: skip
+    asyncio.run(asyncio.wait_for(made(scope, receive, send), 5))
+    assert sent[0]["status"] == 408
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_labels_are_on_the_disk_at_every_stroke_with_what_else_stood_there(
+    collection: Collection, uploads: Uploads, tmp_path: Path
+) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text("path,label,fold\na/0.wav,rain,1\nelsewhere.wav,wind,2\n")
+    client = testclient.TestClient(
+        create_app(collection, Answers(path), uploads, hosts=HOSTS), base_url=f"http://{HOST}"
+    )
+    for name, label in ((MARKUP, "<b>bold</b>"), ("a/0.wav", "hail"), ("b/1.wav", "sea, far")):
+        clip = collection.clips.index(name)
+        done = client.post("/api/labels", json={"clip": clip, "label": label})
+        assert done.json()[name] == label
+        assert {row["path"]: row["label"] for row in read(path)}[name] == label
+    client.post("/api/labels", json={"clip": collection.clips.index("b/1.wav"), "label": " "})
+    rows = {row["path"]: row for row in read(path)}
+    assert set(rows) == {"a/0.wav", "elsewhere.wav", MARKUP}
+    assert (rows["a/0.wav"]["label"], rows["a/0.wav"]["fold"]) == ("hail", "1")
+    assert rows["elsewhere.wav"]["fold"] == "2"
+    assert Answers(path).labels == {name: row["label"] for name, row in rows.items()}
+    for label in ("x" * 101, "two\nlines", "\x1b[31m"):
+        assert client.post("/api/labels", json={"clip": 0, "label": label}).status_code == 422
+    assert client.get("/api/export/csv").content == path.read_bytes()
+    tracks = zipfile.ZipFile(io.BytesIO(client.get("/api/export/audacity").content))
+    assert tracks.read("a/0.wav.txt").decode() == "0.000000\t1.000000\thail\n"
+    raven = zipfile.ZipFile(io.BytesIO(client.get("/api/export/raven").content))
+    assert raven.namelist() == tracks.namelist()
+    assert raven.read("a/0.wav.txt").decode().splitlines()[1].split("\t")[7] == "hail"
+    (tmp_path / "odd.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(DatasetError, match="expected the columns path and label"):
+        Answers(tmp_path / "odd.csv")
+
+
+def test_refitting_proposes_what_the_label_command_would(
+    client: Any, collection: Collection
+) -> None:
+    known = {name: "ab"["b/" in name] for name in collection.clips[:6]}
+    for name, label in known.items():
+        clip = collection.clips.index(name)
+        client.post("/api/labels", json={"clip": clip, "label": label})
+    found = client.post("/api/refit").json()
+    names, vectors = collection.table.clip_vectors()
+    expected, classifier = suggest(names, vectors, known, (), 12)
+    assert classifier is not None
+    assert [(card["name"], card["guess"]) for card in found["proposed"]] == [
+        (clip, guess) for clip, guess, _ in expected.proposed
+    ]
+    assert (found["labelled"], found["accuracy"]) == (6, expected.accuracy)
+    clip = collection.clips.index("b/5.wav")
+    facts = client.get(f"/api/clip/{clip}").json()
+    scores = classifier.scores(collection.search.vectors[collection.rows_of(clip)])
+    np.testing.assert_allclose(facts["scores"], scores, atol=1e-3)
+    assert facts["labels"] == list(classifier.labels)
+
+
+def test_the_collection_is_told_as_it_is(client: Any, collection: Collection) -> None:
+    facts = client.get("/api/collection").json()
+    assert (facts["files"], facts["clips"], sum(facts["errors"].values())) == (9, 8, 1)
+    assert facts["failed"][0]["clip"] == "bad.wav"
+    assert facts["hours"] == pytest.approx(sum(1 + 0.5 * n for n in range(8)) / 3600, rel=1e-3)
+    assert facts["segments"] == len(collection.clip)
+    points = np.frombuffer(client.get("/api/points").content, np.float32).reshape(-1, 2)
+    np.testing.assert_array_equal(points, collection.points)
+    assert np.abs(points).max() <= 1.2
+    table = np.frombuffer(client.get("/api/segments").content, np.float32).reshape(-1, 3)
+    np.testing.assert_array_equal(table[:, 0], collection.clip)
+    assert client.get("/api/clips").json()["names"] == collection.clips
+    clusters = np.frombuffer(client.get("/api/clusters").content, np.int32)
+    assert len(clusters) == len(points)
+    assert client.get("/api/duplicates").json() == []
+    assert "no-referrer" in client.get("/").headers["Referrer-Policy"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--projection", "mds"), "'mds': one of pca"),
+        (("--audio", "nowhere"), "nowhere: no such folder; say where the sounds are"),
+        (("--host", "192.0.2.1", "--port", "1"), "192.0.2.1, port 1: "),
+    ],
+)
+def test_wrong_usage_is_said(folder: Path, options: tuple[str, ...], message: str) -> None:
+    done = run("explore", folder / "emb", *options)
+    assert (done.returncode, message in done.stderr) == (2, True), done.stderr
+
+
+def test_the_help_names_the_loopback() -> None:
+    assert "answers this machine alone" in " ".join(succeed("explore", "--help").split())
