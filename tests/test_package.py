@@ -1,5 +1,6 @@
 """What a user installs: the wheel, and that README and code agree."""
 
+import hashlib
 import subprocess
 import sys
 import venv
@@ -31,7 +32,11 @@ def test_the_wheel_holds_every_module_and_no_package_named_cli(wheel: Path) -> N
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "embedkit").rglob("*.py")}
     commands = {f"embedkit_cli/{path.name}" for path in (ROOT / "cli").glob("*.py")}
     model = {f"embedkit/default_model/{name}" for name in DEFAULT_FILES}
-    data = {"embedkit/py.typed", "embedkit/templates/report.html.j2"} | model
+    page = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "embedkit" / "web" / "static").rglob("*.*")
+    }
+    data = {"embedkit/py.typed", "embedkit/templates/report.html.j2"} | model | page
     assert modules | commands | data <= names
     assert {name.split("/")[0].split("-")[0] for name in names} == {"embedkit", "embedkit_cli"}
 
@@ -65,3 +70,12 @@ def test_the_installed_wheel_runs(wheel: Path, tmp_path: Path) -> None:
     )
     assert found.stdout.strip().startswith(str(tmp_path))
     assert "No module named 'cli'" in found.stderr
+
+
+def test_the_pages_libraries_are_those_of_their_npm_packages() -> None:
+    folder = ROOT / "embedkit" / "web" / "static" / "vendor"
+    rows = [line.split("|") for line in (folder / "README.md").read_text().splitlines()[6:]]
+    named = {row[1].strip(): row[4].strip() for row in rows}
+    assert set(named) == {path.name for path in folder.glob("*.js")}
+    for name, digest in named.items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
