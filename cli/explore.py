@@ -11,8 +11,6 @@ from embedkit.errors import UsageError, require
 from ._app import app
 from ._output import message
 
-LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
-
 
 @app.command()
 def explore(
@@ -61,6 +59,7 @@ def explore(
     from embedkit.web.answers import Answers
     from embedkit.web.app import create_app
     from embedkit.web.collection import Collection
+    from embedkit.web.guard import EVERY, served_as
     from embedkit.web.uploads import Uploads
 
     if projection not in set(Projection):
@@ -82,13 +81,12 @@ def explore(
                 f"{host}, port {port}: {error.strerror}; another with --port"
             ) from error
         port = listener.getsockname()[1]
-        named = f"[{host}]" if ":" in host else host
-        hosts = [f"{name}:{port}" for name in {*LOOPBACK, named}]
+        hosts = served_as(host, port)
         explorer = create_app(
             collection, answers, Uploads(table.provenance, model), hosts=hosts, token=token or None
         )
-        query = f"/?token={token}" if token else "/"
-        print(f"http://{named}:{port}{query}", flush=True)
+        shown = socket.gethostname() if host in EVERY else f"[{host}]" if ":" in host else host
+        print(f"http://{shown}:{port}{f'/?token={token}' if token else '/'}", flush=True)
         message(
             f"{len(collection.clips):,} clips, {len(collection.clip):,} segments; labels go to"
             f" {answers.path}; Ctrl-C stops"

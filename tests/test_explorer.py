@@ -3,8 +3,12 @@
 import asyncio
 import csv
 import io
+import socket
+import threading
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +31,7 @@ from embedkit.web import sound  # noqa: E402
 from embedkit.web.answers import Answers  # noqa: E402
 from embedkit.web.app import create_app  # noqa: E402
 from embedkit.web.collection import Collection  # noqa: E402
+from embedkit.web.guard import served_as  # noqa: E402
 from embedkit.web.uploads import Uploads  # noqa: E402
 
 HOST = "127.0.0.1:8765"
@@ -122,6 +127,14 @@ def test_a_token_is_asked_for_once(
     assert "samesite=strict" in entered.headers["Set-Cookie"].lower()
     assert client.get("/api/collection").status_code == 200
     assert client.get("/api/collection", headers={"Host": "evil.example"}).status_code == 403
+
+
+def test_the_names_of_a_server_are_its_own() -> None:
+    assert set(served_as("127.0.0.1", 8765)) == {
+        "127.0.0.1:8765", "localhost:8765", "[::1]:8765",
+    }  # fmt: skip
+    assert "192.0.2.7:80" in served_as("192.0.2.7", 80)
+    assert f"{socket.gethostname()}:80" in served_as("0.0.0.0", 80)
 
 
 @pytest.mark.parametrize(
@@ -314,6 +327,26 @@ def test_a_slow_upload_ends(
     }  # fmt: skip
     asyncio.run(asyncio.wait_for(made(scope, receive, send), 5))
     assert sent[0]["status"] == 408
+
+
+def test_too_many_uploads_at_once_are_refused(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate, begun = threading.Event(), threading.Semaphore(0)
+
+    def slow(self: Uploads, content: bytes) -> int:
+        begun.release()
+        assert gate.wait(10)
+        return 1
+
+    monkeypatch.setattr(Uploads, "add", slow)
+    with client, ThreadPoolExecutor(5) as pool:  # one event loop for all requests
+        send = partial(client.post, "/api/upload", content=b"x", headers=BYTES)
+        waiting = [pool.submit(send) for _ in range(web_app.WAITING)]
+        for _ in waiting:
+            assert begun.acquire(timeout=10)
+        assert send().status_code == 429
+        gate.set()
+        assert [done.result().status_code for done in waiting] == [200] * web_app.WAITING
+        assert send().status_code == 200
 
 
 def read(path: Path) -> list[dict[str, str]]:

@@ -18,7 +18,7 @@ class ExactSearch:
 
     def __init__(self, vectors: NDArray[np.float32]) -> None:
         self.vectors = vectors
-        self._kept: dict[int, faiss.IndexFlatIP] = {}
+        self._kept: tuple[int, faiss.IndexFlatIP | None] = (0, None)
 
     def search(
         self,
@@ -56,9 +56,9 @@ class ExactSearch:
         return positive - unit(np.stack(unlike)[:, :size]).mean(axis=0) if unlike else positive
 
     def _index(self, size: int) -> faiss.IndexFlatIP:
-        if size not in self._kept:
-            self._kept.clear()  # of one size at a time: each is a copy
+        kept, index = self._kept
+        if kept != size or index is None:
             index = faiss.IndexFlatIP(size)
             index.add(unit(self.vectors[:, :size]))
-            self._kept[size] = index
-        return self._kept[size]
+            self._kept = size, index  # of one size at a time: each is a copy
+        return index

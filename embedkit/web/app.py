@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import asdict
-from functools import lru_cache
+from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from sklearn.cluster import MiniBatchKMeans
 
-from embedkit.backends.active import Proposal, suggest
+from embedkit.backends.active import suggest
 from embedkit.backends.classifier import Classifier
 from embedkit.backends.duplicates import find_duplicates
 from embedkit.backends.predictions import Span, Track, merge, track_text
@@ -34,6 +34,7 @@ from embedkit.web.uploads import MOST_BYTES, Uploads
 
 CLUSTERS = 12
 UPLOAD_S = 30.0  # that a browser may take to send a sound
+WAITING = 4  # uploads at once
 RANGE = re.compile(r"bytes=(\d{0,12})-(\d{0,12})")
 
 Number = Annotated[int, Field(ge=0)]
@@ -75,12 +76,11 @@ class Explorer:
         self.folders = np.array(
             [name.rpartition("/")[0] for name in collection.clips], dtype=object
         )
-        self.proposal: Proposal | None = None
         self.classifier: Classifier | None = None
 
-    @lru_cache(maxsize=1)  # noqa: B019  # there is one explorer
+    @cached_property
     def clusters(self) -> NDArray[np.int64]:
-        """Of each segment, by k-means on the plane's own vectors."""
+        """Of each segment, by k-means on its vector, int64 [n]."""
         vectors = self.collection.search.vectors
         count = min(CLUSTERS, len(vectors))
         found: NDArray[np.int64] = MiniBatchKMeans(count, random_state=0, n_init=1).fit_predict(
@@ -152,15 +152,13 @@ class Explorer:
         """Learn from the labels there are, and propose clips to label."""
         clips = self.collection.clips
         known = {clip: label for clip, label in self.answers.labels.items() if clip in self.number}
-        self.proposal, self.classifier = suggest(
-            clips, self.collection.clip_vectors, known, (), count
-        )
+        proposal, self.classifier = suggest(clips, self.collection.clip_vectors, known, (), count)
         proposed = [
             {**self.card(int(self.collection.first[self.number[clip]])), "guess": guess,
              "margin": margin}
-            for clip, guess, margin in self.proposal.proposed
+            for clip, guess, margin in proposal.proposed
         ]  # fmt: skip
-        return {**asdict(self.proposal), "proposed": proposed, "clips": len(clips)}
+        return {**asdict(proposal), "proposed": proposed, "clips": len(clips)}
 
     def scores(self, clip: int) -> dict[str, Any]:
         """Of a clip's segments, by the classifier that the labels led to, if any."""
@@ -220,7 +218,7 @@ def create_app(
 
     @app.get("/api/clusters")
     def clusters() -> Response:
-        return _binary(explorer.clusters().astype(np.int32))
+        return _binary(explorer.clusters.astype(np.int32))
 
     @app.get("/api/segment/{row}")
     def segment(row: Number) -> dict[str, Any]:
@@ -230,20 +228,27 @@ def create_app(
     def search(asked: Asked) -> list[dict[str, Any]]:
         return explorer.search(asked)
 
+    places = asyncio.Semaphore(WAITING)
+
     @app.post("/api/upload")
     async def upload(request: Request) -> dict[str, int]:
-        content = await _receive(request)
-        return {"upload": await run_in_threadpool(uploads.add, content)}
+        if places.locked():
+            raise HTTPException(429, f"{WAITING} sounds are being embedded: try again")
+        async with places:
+            content = await _receive(request)
+            return {"upload": await run_in_threadpool(uploads.add, content)}
 
     @app.get("/api/clip/{clip}")
     def clip_facts(clip: Number) -> dict[str, Any]:
-        duration, found = sound.peaks(explorer.path(clip))
+        path = explorer.path(clip)
+        kept = explorer.cache.get(("peaks", clip), lambda: sound.peaks(path).tobytes())
+        duration, *found = np.frombuffer(kept, np.float32).round(4).tolist()
         rows = collection.rows_of(clip)
         return {
             "clip": clip,
             "name": collection.clips[clip],
             "duration_s": duration,
-            "peaks": found.round(4).tolist(),
+            "peaks": found,
             "segments": [explorer.card(int(row)) for row in rows[:5000]],
             **explorer.scores(clip),
         }

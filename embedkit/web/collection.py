@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
@@ -16,6 +17,7 @@ from embedkit.errors import EmbeddingFolderError, UsageError
 from embedkit.store import EmbeddingTable
 
 SIZES = (64, 128, 256, 512, 1024)
+MOST_NAMED = 1000  # files that failed
 DRAWN = 20_000  # vectors that a plane other than PCA's is found for
 
 
@@ -28,6 +30,7 @@ class Collection:
         clips: names, sorted.
         clip: of each segment, int32 [n].
         start_s, end_s: of each segment, float64 [n].
+        first: number of each clip's first segment, and at the end of all: int64 [clips + 1].
         search: among the segments.
         clip_vectors: float32 [clips, D].
         points: of each segment on the plane, float32 [n, 2] in [-1, 1].
@@ -88,21 +91,16 @@ class Collection:
     def facts(self) -> dict[str, Any]:
         """Counts, hours, errors by kind, and where the vectors come from."""
         journal = self.table.journal_table()
-        kinds = Counter(kind for kind in journal["kind"].to_pylist() if kind)
-        failed = [
-            {"clip": row["clip"], "kind": row["kind"], "message": row["message"]}
-            for row in journal.to_pylist()
-            if row["kind"]
-        ]
+        failed = journal.filter(pc.not_equal(journal["kind"], ""))
         provenance = self.table.provenance
         return {
             "folder": self.table.folder.absolute().name,
             "files": len(journal),
             "clips": len(self.clips),
             "segments": len(self.clip),
-            "hours": sum(journal["duration_s"].to_pylist()) / 3600,
-            "errors": dict(kinds),
-            "failed": failed[:1000],
+            "hours": (pc.sum(journal["duration_s"]).as_py() or 0.0) / 3600,
+            "errors": dict(Counter(failed["kind"].to_pylist())),
+            "failed": failed.select(["clip", "kind", "message"]).slice(0, MOST_NAMED).to_pylist(),
             "sizes": self.sizes,
             "model": Path(provenance.model).name,
             "fingerprint": provenance.fingerprint,

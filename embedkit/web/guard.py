@@ -1,7 +1,9 @@
 """Who may ask: hosts and origins of an allow-list, a token on other addresses, a strict policy."""
 
 import hmac
+import socket
 from collections.abc import Iterable
+from contextlib import suppress
 from http.cookies import SimpleCookie
 from urllib.parse import parse_qs
 
@@ -10,6 +12,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 COOKIE = "embedkit"
+EVERY = ("0.0.0.0", "::")  # all addresses of the machine
 # The one style sheet that the vendored wavesurfer.js writes into its own shadow tree.
 WAVESURFER = "'sha256-Y/8t1dAKa3ay+RZEiEFEDr8dFiQhpaFvYXXUfT3p6ZU='"
 POLICY = "; ".join(
@@ -27,6 +30,20 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
 }
+
+
+def served_as(host: str, port: int) -> list[str]:
+    """What browsers may call a server in their Host header: this machine's own names, and its own.
+
+    Of one that serves all addresses, the machine's name and the addresses that it stands for.
+    """
+    names = {"127.0.0.1", "localhost", "::1", host}
+    if host in EVERY:
+        names |= {socket.gethostname(), socket.getfqdn()}
+        with suppress(OSError):
+            found = socket.getaddrinfo(socket.gethostname(), None)
+            names |= {str(address[4][0]) for address in found}
+    return [f"[{name}]:{port}" if ":" in name else f"{name}:{port}" for name in sorted(names)]
 
 
 class Guard:

@@ -79,8 +79,8 @@ def wav(samples: Samples) -> bytes:
     return stream.getvalue()
 
 
-def peaks(path: Path) -> tuple[float, NDArray[np.float32]]:
-    """The length of a file in seconds, and the largest magnitude in each of 800 parts of it.
+def peaks(path: Path) -> NDArray[np.float32]:
+    """The length of a file in seconds, then the largest magnitude in each of 800 parts of it.
 
     Raises:
         AudioError: nothing of it can be decoded.
@@ -100,7 +100,8 @@ def peaks(path: Path) -> tuple[float, NDArray[np.float32]]:
             raise
     fine = np.concatenate([*highest, held.max(keepdims=True) if len(held) else held])
     bounds = np.linspace(0, len(fine), min(PEAKS, len(fine)) + 1).astype(int)[:-1]
-    return total / RATE, np.maximum.reduceat(fine, bounds) if len(fine) else fine
+    found = np.maximum.reduceat(fine, bounds) if len(fine) else fine
+    return np.concatenate([[total / RATE], found]).astype(np.float32)
 
 
 _front_end = LogMel(SPEC)
