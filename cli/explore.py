@@ -80,6 +80,7 @@ def explore(
             raise UsageError(
                 f"{host}, port {port}: {error.strerror}; another with --port"
             ) from error
+        listener.listen()  # from here on a browser waits, and is not refused
         port = listener.getsockname()[1]
         hosts = served_as(host, port)
         explorer = create_app(
@@ -97,5 +98,6 @@ def explore(
             access_log=False,
             timeout_keep_alive=5,
             h11_max_incomplete_event_size=16384,
+            timeout_graceful_shutdown=2,  # whatever a browser still asks when Ctrl-C stops it
         )
         uvicorn.Server(config).run([listener])

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,13 +11,16 @@ from embedkit.backends.vectors import unit
 class ExactSearch:
     """Nearest rows by the cosine of their first numbers.
 
+    One product of all rows with the query: of 100,000 rows it takes milliseconds, whichever of them
+    a filter leaves.
+
     Attributes:
         vectors: float32 [n, D].
     """
 
     def __init__(self, vectors: NDArray[np.float32]) -> None:
         self.vectors = vectors
-        self._kept: tuple[int, faiss.IndexFlatIP | None] = (0, None)
+        self._kept = vectors.shape[1], unit(vectors)
 
     def search(
         self,
@@ -37,16 +39,13 @@ class ExactSearch:
             among: which rows to look at, bool [n]; by default all.
         """
         size = size or self.vectors.shape[1]
-        asked = unit(query[None, :size])
-        allowed = None if among is None else np.flatnonzero(among)
-        most = len(self.vectors) if allowed is None else len(allowed)
-        if not most:
-            return np.zeros(0, np.float32), np.zeros(0, np.int64)
-        more = {} if allowed is None else {"sel": faiss.IDSelectorBatch(allowed)}
-        found = self._index(size).search(
-            asked, min(top, most), params=faiss.SearchParameters(**more)
-        )
-        return found[0][0], found[1][0]
+        scores = self._units(size) @ unit(query[None, :size])[0]
+        if among is not None:
+            scores[~among] = -np.inf
+        count = len(scores) if among is None else int(among.sum())
+        best = np.argpartition(-scores, min(top, len(scores) - 1))[:top]
+        rows = best[np.argsort(-scores[best], kind="stable")][:count]
+        return scores[rows], rows
 
     def contrast(
         self, like: Sequence[NDArray[np.float32]], unlike: Sequence[NDArray[np.float32]], size: int
@@ -55,10 +54,9 @@ class ExactSearch:
         positive: NDArray[np.float32] = unit(np.stack(like)[:, :size]).mean(axis=0)
         return positive - unit(np.stack(unlike)[:, :size]).mean(axis=0) if unlike else positive
 
-    def _index(self, size: int) -> faiss.IndexFlatIP:
-        kept, index = self._kept
-        if kept != size or index is None:
-            index = faiss.IndexFlatIP(size)
-            index.add(unit(self.vectors[:, :size]))
-            self._kept = size, index  # of one size at a time: each is a copy
-        return index
+    def _units(self, size: int) -> NDArray[np.float32]:
+        kept, units = self._kept
+        if kept != size:
+            units = unit(self.vectors[:, :size])
+            self._kept = size, units  # of one size at a time: each is a copy
+        return units
