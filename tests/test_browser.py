@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from command import run
+from numpy.typing import NDArray
 
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -64,12 +66,27 @@ def page(address: tuple[str, Path]) -> Iterator[Any]:
     assert wrong == []
 
 
+def places(page: Any) -> NDArray[np.float32]:
+    """Where the points are on the map [segments, 2]."""
+    found = page.evaluate(
+        "async () => Array.from(new Float32Array(await (await fetch('/api/points')).arrayBuffer()))"
+    )
+    return np.array(found, np.float32).reshape(-1, 2)
+
+
 def test_the_map_is_drawn_and_a_point_plays(page: Any) -> None:
     page.wait_for_selector("#map-legend li")
     assert {"a", "b"} <= set(page.locator("#map-legend li").all_inner_texts())
     place = page.locator("#map-place").bounding_box()
-    # What is drawn are pixels of more than one colour.
-    assert len(set(page.locator("#map-place").screenshot())) > 50
+    points = places(page)
+    # Each point is drawn where its numbers say: far ones are found under the pointer.
+    for row in (points[:, 0].argmin(), points[:, 0].argmax(), points[:, 1].argmin()):
+        x, y = page.evaluate(
+            "(at) => document.getElementById('map-place').plot.getViewports()[0].project(at)",
+            points[row].tolist(),
+        )
+        page.mouse.click(place["x"] + x + 1, place["y"] + y + 1)  # within its border of a pixel
+        page.locator(f"#map-chosen .card[data-row='{row}']").wait_for()
     page.click("#map-lasso")
     corners = [(2, 2), (place["width"] - 2, 2), (place["width"] - 2, place["height"] - 2),
                (2, place["height"] - 2)]  # fmt: skip
@@ -90,6 +107,22 @@ def test_the_map_is_drawn_and_a_point_plays(page: Any) -> None:
         page.wait_for_timeout(50)
     else:
         pytest.fail("the sound does not play")
+
+
+def test_arrow_keys_go_to_the_nearest_point_in_their_direction(page: Any) -> None:
+    page.fill("#map-find", "a/4.wav")
+    page.press("#map-find", "Enter")
+    row = int(page.locator("#map-chosen .card").get_attribute("data-row"))
+    points = places(page)
+    page.locator("#map-place canvas:not(#map-lasso-line)").focus()
+    for key, angle in [("ArrowRight", 0), ("ArrowUp", 90), ("ArrowLeft", 180), ("ArrowDown", -90)]:
+        away = points - points[row]
+        turned = np.degrees(np.arctan2(away[:, 1], away[:, 0])) - angle
+        ahead = (np.abs((turned + 180) % 360 - 180) < 45) & away.any(axis=1)
+        page.keyboard.press(key)
+        if ahead.any():
+            row = np.flatnonzero(ahead)[np.linalg.norm(away[ahead], axis=1).argmin()]
+        page.locator(f"#map-chosen .card[data-row='{row}']").wait_for()
 
 
 def test_a_click_and_a_dropped_file_search(page: Any, address: tuple[str, Path]) -> None:

@@ -129,11 +129,10 @@ class SearchIndex:
         if by_clip:  # nor are there more clips than there are
             top = min(top, len(self.clips) if among is None else int(among.sum()))
         answers: list[list[Hit]] = [[] for _ in queries]
-        unanswered, depth = list(range(len(queries))), top
-        deeper = bool(total)
+        unanswered, deeper = list(range(len(queries))), bool(total)
+        depth = 4 * top if by_clip or without else top
         while unanswered and deeper:
-            # Segments of one clip may come first: look deeper until there are enough clips.
-            depth = min(total, 4 * depth)
+            depth = min(total, depth)
             deeper = depth < total
             values, rows = self._nearest(queries[unanswered], depth, allowed)
             for query, value, row in zip(unanswered, values, rows, strict=True):
@@ -141,6 +140,7 @@ class SearchIndex:
                 answers[query] = self._hits(value, row, own, by_clip)[:top]
             short = [query for query in unanswered if len(answers[query]) < top]
             unanswered = short if (rows[:, -1] >= 0).any() else []  # -1: it knows no more
+            depth *= 4  # segments of one clip, or of one left out, came first
         return answers
 
     def _nearest(

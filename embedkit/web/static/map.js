@@ -3,8 +3,10 @@
 import { getNumbers } from "./api.js";
 import { play, showCards } from "./cards.js";
 import { NONE, colourNames, legend } from "./colours.js";
+import { PointsLayer } from "./points.js";
 import { cardOf, state, trying } from "./state.js";
 
+const RING = [220, 50, 47, 255];
 const place = document.getElementById("map-place");
 const canvas = document.getElementById("map-lasso-line");
 const colourBy = document.getElementById("map-colour");
@@ -15,7 +17,7 @@ const chosenTitle = document.getElementById("map-chosen-title");
 const chosenCards = document.getElementById("map-chosen");
 
 let plot;
-let colours = new Uint8Array();
+let points;  // made anew only when the colours change: deck.gl then keeps its buffers
 let chosen = [];
 let clusters;
 
@@ -25,10 +27,12 @@ export async function start() {
   names.append(...state.names.slice(0, 5000).map((name) => new Option(name, name)));
   plot = new deck.Deck({
     parent: place,
+    deviceProps: { webgl: { antialias: false } },  // the points smooth their edges themselves
     views: new deck.OrthographicView({ flipY: false }),
     initialViewState: home(),
     controller: { doubleClickZoom: false },
     onResize: () => plot?.setProps({ initialViewState: home() }),
+    pickingRadius: 4,
     getCursor: ({ isHovering }) => (isHovering ? "pointer" : "grab"),
     onHover: ({ index }) => {
       hover.textContent = index >= 0 ? cardOf(index).name : "";
@@ -51,6 +55,7 @@ export async function start() {
     const drawing = canvas.classList.toggle("drawing");
     lassoButton.setAttribute("aria-pressed", drawing);
   });
+  place.addEventListener("keydown", walk, { capture: true });  // before deck.gl pans
   lasso();
   await paint();
 }
@@ -74,46 +79,40 @@ async function paint() {
   }
   const names = Array.from({ length: state.count }, (_, row) => named(row));
   const known = colourNames(names);
-  colours = new Uint8Array(4 * state.count);
+  const colours = new Uint8Array(4 * state.count);
   names.forEach((name, row) => colours.set([...(known.get(name) ?? NONE), 190], 4 * row));
   const others = names.some((name) => !known.has(name));
   legend(document.getElementById("map-legend"), known, others ? "other" : "");
+  points = pointsOf(state.points, colours);
   draw();
 }
 
 function draw() {
   const radius = Math.max(1.5, 6 - Math.log10(state.count));
-  const ring = chosen.length > 100 ? 1 : 3;
+  const few = chosen.length <= 100;
   plot.setProps({
     layers: [
-      new deck.ScatterplotLayer({
-        id: "points",
-        data: {
-          length: state.count,
-          attributes: {
-            getPosition: { value: state.points, size: 2 },
-            getFillColor: { value: colours, size: 4, normalized: true },
-          },
-        },
-        getRadius: radius,
-        radiusUnits: "pixels",
-        pickable: true,
-      }),
-      new deck.ScatterplotLayer({
+      new PointsLayer({ id: "points", data: points, radius, pickable: true }),
+      new PointsLayer({
         id: "chosen",
-        data: chosen,
-        getPosition: (row) => [state.points[2 * row], state.points[2 * row + 1]],
-        getRadius: radius + ring,
-        radiusUnits: "pixels",
-        filled: false,
-        stroked: true,
-        getLineColor: [220, 50, 47],
-        lineWidthUnits: "pixels",
-        getLineWidth: ring > 1 ? 2 : 1,
+        data: pointsOf(
+          Float32Array.from(chosen.flatMap((row) => [...state.points.subarray(2 * row, 2 * row + 2)])),
+          new Uint8Array(4 * chosen.length).map((_, place) => RING[place % 4]),
+        ),
+        radius: radius + (few ? 4 : 1.5),
+        line: few ? 2 : 1,
       }),
     ],
   });
 }
+
+const pointsOf = (places, colours) => ({
+  length: colours.length / 4,
+  attributes: {
+    getPosition: { value: places, size: 2 },
+    getFillColor: { value: colours, size: 4, normalized: true },
+  },
+});
 
 export function choose(rows, sounding = false) {
   chosen = rows;
@@ -121,6 +120,33 @@ export function choose(rows, sounding = false) {
   showCards(chosenCards, rows.slice(0, 30).map(cardOf));
   if (sounding && rows.length) play(cardOf(rows[0]));
   draw();
+}
+
+// The arrow keys go from the chosen point to the nearest one in their direction.
+const DIRECTIONS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
+
+function walk(event) {
+  const direction = DIRECTIONS[event.key];
+  if (!direction) return;
+  event.preventDefault();
+  event.stopPropagation();
+  const at = (row) => [state.points[2 * row], state.points[2 * row + 1]];
+  const [fromX, fromY] = chosen.length ? at(chosen[0]) : [0, 0];
+  let nearest = -1;
+  let least = Infinity;
+  for (let row = 0; row < state.count; row++) {
+    const [x, y] = at(row);
+    const ahead = (x - fromX) * direction[0] + (y - fromY) * direction[1];
+    const away = Math.hypot(x - fromX, y - fromY);
+    if (ahead > away * Math.SQRT1_2 && away < least) [nearest, least] = [row, away];
+  }
+  if (nearest < 0) return;
+  choose([nearest], true);
+  const [view] = plot.getViewports();
+  const [x, y] = view.project(at(nearest));
+  if (x < 0 || y < 0 || x > view.width || y > view.height) {
+    plot.setProps({ initialViewState: { ...home(), target: [...at(nearest), 0], zoom: view.zoom } });
+  }
 }
 
 // Freehand, with the pointer down: the points inside are chosen.
