@@ -6,7 +6,8 @@ A real server and a headless Chromium (apt-get install chromium) on one machine;
 those of search.py. "First picture" is from the request of the page to the drawn map, "results" from
 a click on a segment's Search to its neighbours' cards, without their sounds, which are not there,
 "search alone" is the same search without a browser; all are medians of five. The map is drawn
-without a GPU here, by Chromium's SwiftShader, on the cores that serve it. Memory is the server's, after all of it.
+without a GPU here, by Chromium's SwiftShader, on the cores that serve it. Memory is the server's,
+after all of it.
 """
 
 import argparse

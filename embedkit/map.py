@@ -18,7 +18,7 @@ from embedkit.errors import AudioError, UsageError
 from embedkit.files import atomic_write
 from embedkit.plots import embedding_map, save_png
 from embedkit.progress import Track, untracked
-from embedkit.store import EmbeddingTable
+from embedkit.store import EmbeddingTable, clip_path
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ def write_map(
     sounds = []
     for clip in track(clips, "Reading sounds", len(clips)):
         try:
-            sounds.append(_sound(root / clip))
+            sounds.append(_sound(clip_path(root, clip)))
         except AudioError as error:
             sounds.append("")
             failures.append((clip, str(error.kind), str(error)))

@@ -154,21 +154,35 @@ def test_no_path_is_taken_from_a_request(client: Any, path: str) -> None:
     assert b"import" not in done.content
 
 
-def test_a_clip_that_leads_out_of_the_folder_is_not_served(
+@pytest.mark.parametrize("name", ["../outside.wav", "/etc/passwd", "b/../../outside.wav"])
+def test_a_clip_whose_name_leads_out_of_the_folder_is_not_served(
+    folder: Path, tmp_path: Path, uploads: Uploads, name: str
+) -> None:
+    found = Collection(EmbeddingTable.open(folder / "emb"))
+    (folder / "outside.wav").write_bytes((folder / "audio" / "a" / "0.wav").read_bytes())
+    found.clips[2] = name  # as a Parquet file of somebody else may have it
+    answers = Answers(tmp_path / "labels.csv")
+    answers.set(name, "rain")
+    made = create_app(found, answers, uploads, hosts=HOSTS)
+    client = testclient.TestClient(made, base_url=f"http://{HOST}")
+    for asked in ("audio/2", "clip/2", "spectrogram/2", "export/audacity"):
+        done = client.get(f"/api/{asked}")
+        assert (done.status_code, "leads out of" in done.text) == (422, True), asked
+
+
+def test_links_in_the_folder_of_sounds_are_followed(
     collection: Collection, folder: Path, tmp_path: Path, client: Any
 ) -> None:
     clip = collection.clips.index("a/0.wav")
-    kept, target = folder / "audio" / "a" / "0.wav", tmp_path / "outside.wav"
-    content = kept.read_bytes()
-    target.write_bytes(content)
-    kept.unlink()
+    kept, target = folder / "audio" / "a" / "0.wav", tmp_path / "elsewhere.wav"
+    expected = client.get(f"/api/audio/{clip}").content
+    kept.rename(target)
     kept.symlink_to(target)
     try:
-        done = client.get(f"/api/audio/{clip}")
+        assert client.get(f"/api/audio/{clip}?end_s=100").content == expected
     finally:
         kept.unlink()
-        kept.write_bytes(content)
-    assert (done.status_code, "leads out of" in done.text) == (422, True)
+        target.rename(kept)
 
 
 def test_a_slice_is_the_sound_of_its_span(client: Any, collection: Collection) -> None:
@@ -185,7 +199,9 @@ def test_a_slice_is_the_sound_of_its_span(client: Any, collection: Collection) -
     assert picture.startswith(b"\x89PNG")
     # At most two minutes, whatever is asked for.
     assert client.get(f"/api/audio/{clip}?end_s=1e9").status_code == 200
-    assert client.get(f"/api/audio/{clip}?start_s=-1").status_code == 422
+    for span in ("start_s=-1", "start_s=nan", "start_s=inf", "end_s=inf"):
+        for asked in ("audio", "spectrogram"):
+            assert client.get(f"/api/{asked}/{clip}?{span}").status_code == 422
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from embedkit.audio.files import clip_name, find_audio
-from embedkit.errors import UsageError
+from embedkit.errors import EmbeddingFolderError, UsageError
 from embedkit.files import atomic_write
+from embedkit.store import clip_path
 
 Write = Callable[..., Path]
 
@@ -126,9 +127,16 @@ def test_a_root_that_does_not_exist_is_refused_by_its_name(tmp_path):
     ],
 )
 def test_any_name_is_found_and_becomes_utf8_text(tmp_path, wav, raw, clip):
-    wav(tmp_path / os.fsdecode(raw))
+    path = wav(tmp_path / os.fsdecode(raw))
     assert names(tmp_path) == [clip]
     assert clip.encode()  # without surrogates
+    assert clip_path(tmp_path, clip) == path
+
+
+@pytest.mark.parametrize("clip", ["../a.wav", "a/../../b.wav", "/etc/passwd", "a\0.wav"])
+def test_a_name_that_leads_out_of_the_folder_is_no_path(tmp_path, clip):
+    with pytest.raises(EmbeddingFolderError, match="leads out of"):
+        clip_path(tmp_path, clip)
 
 
 def test_one_stem_with_several_suffixes_is_several_clips(tmp_path, wav):

@@ -12,8 +12,9 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from embedkit.backends.classify import Predictions
-from embedkit.errors import EmbeddingFolderError, UsageError
+from embedkit.errors import UsageError
 from embedkit.files import atomic_write
+from embedkit.store import clip_path
 
 SUFFIXES = (".csv", ".parquet")
 RAVEN = (
@@ -131,10 +132,7 @@ def write_tracks(folder: Path, form: Track, spans: Iterable[Span], sample_rate: 
     for span in merge(spans):
         by_clip[span.clip].append(span)
     for clip, mine in by_clip.items():
-        path = folder / f"{clip}.txt"
-        if not path.resolve().is_relative_to(folder.resolve()):
-            raise EmbeddingFolderError(f"clip {clip!r} leads out of {folder}")
-        with atomic_write(path) as file:
+        with atomic_write(clip_path(folder, f"{clip}.txt")) as file:
             file.write(track_text(mine, form, sample_rate).encode("utf-8", "replace"))
     return len(by_clip)
 

@@ -1,18 +1,22 @@
 """Vectors of any other extractor into an embedding folder, so that every back-end serves them."""
 
 import hashlib
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv as pc
+import pyarrow.compute as pc
+import pyarrow.csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from embedkit.errors import DatasetError, UsageError
-from embedkit.store import EmbeddingWriter, FileRecord, Provenance
+from embedkit.store import EmbeddingWriter, FileRecord, Provenance, clip_path
+
+BATCH = 8192  # rows read at once
 
 # What tools call the columns, in order of preference.
 NAMES = {
@@ -21,6 +25,7 @@ NAMES = {
     "end_s": ("end_s", "end", "end_time"),
     "embedding": ("embedding", "embeddings", "vector"),
 }
+PLACES = frozenset(name for ours in ("clip", "start_s", "end_s") for name in NAMES[ours])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +75,7 @@ def import_vectors(source: Path, form: str, foreign: Foreign, out: Path) -> tupl
     Raises:
         DatasetError: the source cannot be read, its vectors are not of one size or not finite, or
             their places are not known.
+        EmbeddingFolderError: the name of a clip leads out of its folder.
         UsageError: no such format, or the folder is there already.
     """
     if form not in FOREIGN:
@@ -100,6 +106,7 @@ def import_vectors(source: Path, form: str, foreign: Foreign, out: Path) -> tupl
     with EmbeddingWriter(out, provenance) as writer:
         clip: Clip | None = first
         while clip is not None:
+            clip_path(foreign.audio or source, clip.name)  # refuses a name that leads elsewhere
             _check(clip, size, source)
             number = len(clip.vectors)
             segments = np.arange(number, dtype=np.int32)
@@ -134,23 +141,34 @@ def _check(clip: Clip, size: int, source: Path) -> None:
         raise DatasetError(f"{source}: the vectors of {clip.name} hold NaN or infinity")
     if not (clip.start_s < clip.end_s).all():
         raise DatasetError(f"{source}: {clip.name} has a segment that ends before it begins")
-    if PurePosixPath(clip.name).is_absolute() or ".." in PurePosixPath(clip.name).parts:
-        raise DatasetError(
-            f"{source}: clip {clip.name!r}: expected a path below the folder of audio"
-        )
 
 
 def _parquet(source: Path, foreign: Foreign) -> Iterator[Clip]:
     files = sorted(source.rglob("*.parquet")) if source.is_dir() else [source]
-    tables = []
-    for file in files:
-        try:
-            tables.append(_named(pq.read_table(file, partitioning=None), foreign, file))
-        except (OSError, pa.ArrowException) as error:
-            raise DatasetError(f"{file}: cannot be read as Parquet: {error}") from error
-    if tables:
-        table = pa.concat_tables(tables, promote_options="permissive")
-        yield from _clips(table, _vectors(table["embedding"], source))
+    tables: list[pa.Table] = []
+    sizes: set[int] = set()
+    # Rows come in any order and may be more than memory holds: vectors wait on the disk.
+    with tempfile.TemporaryFile() as scratch:
+        for file in files:
+            try:
+                with pq.ParquetFile(file) as parquet:
+                    names = parquet.schema_arrow.names
+                    vector = _column("embedding", names, file)
+                    rest = [name for name in names if name != vector and name in PLACES]
+                    tables.append(_places(parquet.read(rest), names, foreign, file))
+                    for batch in parquet.iter_batches(BATCH, columns=[vector]):
+                        values = _vectors(batch.column(0), file)
+                        sizes.add(values.shape[1])
+                        values.tofile(scratch)
+            except (OSError, pa.ArrowException) as error:
+                raise DatasetError(f"{file}: cannot be read as Parquet: {error}") from error
+        if len(sizes) > 1:
+            found = " and ".join(map(str, sorted(sizes)))
+            raise DatasetError(f"{source}: has vectors of {found} numbers")
+        if sizes:
+            scratch.flush()
+            vectors = np.memmap(scratch, np.float32, "r").reshape(-1, sizes.pop())
+            yield from _clips(pa.concat_tables(tables), vectors)
 
 
 def _npy(source: Path, foreign: Foreign) -> Iterator[Clip]:
@@ -165,9 +183,10 @@ def _npy(source: Path, foreign: Foreign) -> Iterator[Clip]:
             " vector: path, start, end"
         )
     vectors = _load(path)
-    read = pq.read_table if rows.suffix == ".parquet" else pc.read_csv
+    read = pq.read_table if rows.suffix == ".parquet" else pyarrow.csv.read_csv
     try:
-        table = _named(read(rows), foreign, rows, vectors=False)
+        table = read(rows)
+        table = _places(table, table.column_names, foreign, rows)
     except (OSError, pa.ArrowException) as error:
         raise DatasetError(f"{rows}: cannot be read: {error}") from error
     if len(table) != len(vectors):
@@ -212,33 +231,36 @@ def _timestamps(path: Path, count: int, hop_s: float | None) -> NDArray[np.float
     return hop_s * np.arange(count, dtype=np.float64)
 
 
-def _named(table: pa.Table, foreign: Foreign, path: Path, vectors: bool = True) -> pa.Table:
-    """The columns by our names; the end by the window where there is none."""
-    found = {}
-    for ours, names in NAMES.items():
-        there = [name for name in names if name in table.column_names]
-        if there:
-            found[ours] = table[there[0]]
-    if "end_s" not in found and foreign.window_s is not None and "start_s" in found:
-        found["end_s"] = pa.chunked_array(
-            [np.asarray(found["start_s"], np.float64) + foreign.window_s]
-        )
-    missing = [name for name in NAMES if name not in found and (vectors or name != "embedding")]
-    if missing:
-        hint = "; --window gives the length of all" if missing == ["end_s"] else ""
+def _column(ours: str, names: list[str], path: Path, hint: str = "") -> str:
+    """The one of the columns that is ours, by any of its names."""
+    found = next((name for name in NAMES[ours] if name in names), None)
+    if found is None:
+        first, *others = NAMES[ours]
         raise DatasetError(
-            f"{path}: has no column {NAMES[missing[0]][0]} ({' or '.join(NAMES[missing[0]][1:])});"
-            f" it has: {', '.join(table.column_names)}{hint}"
+            f"{path}: has no column {first} ({' or '.join(others)}); it has:"
+            f" {', '.join(names)}{hint}"
         )
-    kinds = {"clip": pa.string(), "start_s": pa.float64(), "end_s": pa.float64()}
-    return pa.table(
-        {name: column.cast(kinds.get(name, column.type)) for name, column in found.items()}
-    )
+    return found
 
 
-def _vectors(column: pa.ChunkedArray, source: Path) -> NDArray[np.float32]:
+def _places(table: pa.Table, names: list[str], foreign: Foreign, path: Path) -> pa.Table:
+    """Clip, start and end of each row, by our names; the end by the window where there is none.
+
+    `names` are the columns that the file has, of which the table may hold some.
+    """
+    clip = table[_column("clip", names, path)].cast(pa.string())
+    start = table[_column("start_s", names, path)].cast(pa.float64())
+    if foreign.window_s is not None and not set(names) & set(NAMES["end_s"]):
+        end = pc.add(start, foreign.window_s)
+    else:
+        hint = "; --window gives the length of all"
+        end = table[_column("end_s", names, path, hint)].cast(pa.float64())
+    return pa.table({"clip": clip, "start_s": start, "end_s": end})
+
+
+def _vectors(column: pa.Array, source: Path) -> NDArray[np.float32]:
     try:
-        values = np.stack(column.to_numpy()).astype(np.float32)
+        values = np.stack(column.to_numpy(zero_copy_only=False)).astype(np.float32)
     except (ValueError, TypeError) as error:
         raise DatasetError(f"{source}: its vectors are not lists of one size: {error}") from error
     if values.ndim != 2:

@@ -10,9 +10,10 @@ part's revisions the highest counts.
 """
 
 import json
+import os
 import re
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, get_origin, get_type_hints
 
 import pyarrow as pa
@@ -25,6 +26,7 @@ from embedkit.files import atomic_write
 FORMAT = 1
 MANIFEST, ROWS, FILES = "manifest.json", "rows", "files"
 METADATA = b"embedkit"
+ESCAPE = re.compile(rb"\\x([89a-f][0-9a-f])")
 
 FILES_SCHEMA = pa.schema(
     [
@@ -111,6 +113,21 @@ class FileRecord:
     rows: int
     kind: str
     message: str
+
+
+def clip_path(folder: Path, clip: str) -> Path:
+    r"""The file of a clip's name in a folder. The name came with Parquet, from anyone.
+
+    An escape in it, `\xe9`, is the byte of a file's name that is not UTF-8.
+
+    Raises:
+        EmbeddingFolderError: it leads elsewhere.
+    """
+    path = PurePosixPath(clip)
+    if path.is_absolute() or ".." in path.parts or "\0" in clip:
+        raise EmbeddingFolderError(f"clip {clip!r}: its name leads out of {folder}")
+    escaped = clip.encode("utf-8", "surrogateescape")
+    return folder / os.fsdecode(ESCAPE.sub(lambda found: bytes([int(found[1], 16)]), escaped))
 
 
 def start_folder(folder: Path, provenance: Provenance) -> None:

@@ -38,6 +38,7 @@ WAITING = 4  # uploads at once
 RANGE = re.compile(r"bytes=(\d{0,12})-(\d{0,12})")
 
 Number = Annotated[int, Field(ge=0)]
+Second = Annotated[float, Query(ge=0, allow_inf_nan=False)]
 
 
 class Asked(BaseModel):
@@ -257,8 +258,8 @@ def create_app(
     def audio(
         request: Request,
         clip: Number,
-        start_s: Annotated[float, Query(ge=0)] = 0.0,
-        end_s: Annotated[float, Query(gt=0)] = sound.LONGEST_S,
+        start_s: Second = 0.0,
+        end_s: Second = sound.LONGEST_S,
     ) -> Response:
         path = explorer.path(clip)
         key = ("wav", clip, round(start_s, 3), round(end_s, 3))
@@ -268,8 +269,8 @@ def create_app(
     @app.get("/api/spectrogram/{clip}")
     def spectrogram(
         clip: Number,
-        start_s: Annotated[float, Query(ge=0)] = 0.0,
-        end_s: Annotated[float, Query(gt=0)] = sound.LONGEST_S,
+        start_s: Second = 0.0,
+        end_s: Second = sound.LONGEST_S,
     ) -> Response:
         path = explorer.path(clip)
         key = ("png", clip, round(start_s, 3), round(end_s, 3))
@@ -359,11 +360,12 @@ def _export(explorer: Explorer, form: str) -> Response:
         return _download(content, "labels.csv")
     if form not in set(Track):
         raise HTTPException(404, "csv, audacity or raven")
-    spans = [
-        Span(clip, 0.0, float(explorer.seconds[explorer.number[clip]]), label, 1.0)
-        for clip, label in answers.labels.items()
-        if clip in explorer.number
-    ]
+    spans = []
+    for clip, label in answers.labels.items():
+        if clip in explorer.number:
+            number = explorer.number[clip]
+            collection.path(number)  # refuses a name that leads out of where it is unpacked
+            spans.append(Span(clip, 0.0, float(explorer.seconds[number]), label, 1.0))
     rate = collection.table.provenance.sample_rate
     return _download(_zip(merge(spans), Track(form), rate), f"{form}.zip")
 

@@ -14,7 +14,7 @@ from embedkit.backends.index import searched
 from embedkit.backends.projection import Projection, project
 from embedkit.backends.vectors import unit
 from embedkit.errors import EmbeddingFolderError, UsageError
-from embedkit.store import EmbeddingTable
+from embedkit.store import EmbeddingTable, clip_path
 
 SIZES = (64, 128, 256, 512, 1024)
 MOST_NAMED = 1000  # files that failed
@@ -78,11 +78,8 @@ class Collection:
         Raises:
             EmbeddingFolderError: its name leads elsewhere.
         """
-        root = self.audio.resolve()
-        path = (root / self.clips[clip]) if root.is_dir() else root
-        if not path.resolve().is_relative_to(root):
-            raise EmbeddingFolderError(f"clip {self.clips[clip]!r} leads out of {root}")
-        return path
+        path = clip_path(self.audio, self.clips[clip])
+        return path if self.audio.is_dir() else self.audio
 
     def rows_of(self, clip: int) -> NDArray[np.int64]:
         """The segments of a clip, by number."""
