@@ -1,7 +1,14 @@
-"""X-ARES's encoder: its attributes and shapes, and the vectors against HEAR's."""
+"""X-ARES's encoder: the kit itself takes and scores it, and its vectors are HEAR's."""
+
+import io
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from embedkit import hear
@@ -38,3 +45,55 @@ def test_audio_of_another_shape_is_refused(
 ) -> None:
     with pytest.raises(UsageError, match=r"expected audio \[B, samples\]"):
         encoder(torch.zeros(shape))
+
+
+def write_shard(path: Path, clips: int) -> None:
+    """Noise and tones in turn, 1.5 s each, as the kit's tar files hold them."""
+    rng = np.random.default_rng(clips)
+    with tarfile.open(path, "w") as tar:
+        for clip in range(clips):
+            tone = np.sin(2 * np.pi * (300 + 20 * clip) * np.arange(24000) / 16000)
+            stream = io.BytesIO()
+            samples = rng.standard_normal(24000) if clip % 2 else tone
+            soundfile.write(stream, 0.2 * samples, 16000, format="WAV")
+            label = json.dumps({"label": clip % 2}).encode()
+            for suffix, content in (("wav", stream.getvalue()), ("json", label)):
+                member = tarfile.TarInfo(f"{clip:03}.{suffix}")
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+
+
+def read_wav(name: str, content: bytes) -> Any:
+    if not name.endswith("wav"):
+        return None
+    samples, rate = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
+    return torch.from_numpy(samples.T.copy()), rate
+
+
+@pytest.mark.filterwarnings("ignore")  # the kit's own
+def test_the_kit_takes_it_and_scores_a_task(
+    encoder: EmbedkitEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("xares")
+    import webdataset
+    from xares.audio_encoder_checker import check_audio_encoder
+    from xares.task import TaskConfig, XaresTask
+    from xares.utils import attr_from_py_path
+
+    # The kit reads by torchaudio, which needs torchcodec and FFmpeg for it.
+    monkeypatch.setattr(webdataset, "torch_audio", read_wav)
+    monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
+    assert attr_from_py_path("embedkit/xares.py", endswith="Encoder") is EmbedkitEncoder
+    assert check_audio_encoder(encoder)
+    config = TaskConfig(
+        name="tiny", env_root=tmp_path, private=True, encoder=encoder, output_dim=2, epochs=20,
+        batch_size_train=4, num_encoder_workers=0, label_processor=lambda found: found["label"],
+        eval_weight=6,
+    )  # fmt: skip
+    task = XaresTask(config)
+    for split, clips in (("train", 16), ("valid", 4), ("test", 6)):
+        write_shard(task.env_dir / f"{split}-000.tar", clips)
+    (task.env_dir / config.xares_settings.audio_ready_filename).touch()
+    task.make_encoded_tar()
+    assert task.run_mlp() == (1.0, 6)
+    assert task.run_knn() == (1.0, 6)
