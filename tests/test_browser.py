@@ -51,7 +51,13 @@ def page(address: tuple[str, Path]) -> Iterator[Any]:
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM,
-            args=["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"],
+            args=[
+                "--no-sandbox",
+                "--use-angle=swiftshader",
+                "--enable-unsafe-swiftshader",
+                "--use-fake-device-for-media-stream",
+                "--use-fake-ui-for-media-stream",
+            ],
         )
         page = browser.new_page(viewport={"width": 1280, "height": 800})
         page.on("console", lambda line: line.type == "error" and wrong.append(line.text))
@@ -152,6 +158,16 @@ def test_a_click_and_a_dropped_file_search(page: Any, address: tuple[str, Path])
     assert page.locator("#listen-wave").evaluate(
         "(place) => place.firstChild.shadowRoot.querySelectorAll('canvas').length"
     )
+
+
+def test_the_microphone_is_a_query(page: Any) -> None:
+    page.click("#tab-search")
+    page.click("#search-record")  # Chromium's own device: a beep each second
+    page.wait_for_timeout(1500)
+    page.click("#search-record")
+    page.locator("#search-query .chip", has_text="like recording").wait_for(timeout=60_000)
+    page.wait_for_selector("#search-results .card")
+    assert page.inner_text("#search-record") == "Record"
 
 
 def test_labels_stay(page: Any, address: tuple[str, Path]) -> None:

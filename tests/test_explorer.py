@@ -204,6 +204,26 @@ def test_a_slice_is_the_sound_of_its_span(client: Any, collection: Collection) -
             assert client.get(f"/api/{asked}/{clip}?{span}").status_code == 422
 
 
+def test_a_long_clip_is_told_by_stretches(
+    client: Any, collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sound, "LONGEST_S", 1.0)
+    clip = collection.clips.index("b/5.wav")  # 3.5 s
+    rate = sound.RATE
+    whole = np.abs(np.concatenate(list(decode(collection.path(clip), rate))))
+    rows = collection.rows_of(clip)
+    for start_s, end_s in ((0.0, 1.0), (1.0, 2.0), (3.0, 3.5)):
+        facts = client.get(f"/api/clip/{clip}?start_s={start_s}").json()
+        assert (facts["start_s"], facts["end_s"]) == (start_s, pytest.approx(end_s, abs=1e-3))
+        assert facts["duration_s"] == pytest.approx(3.5, abs=1e-3)
+        samples = whole[round(start_s * rate) : round(end_s * rate)]
+        expected = [part.max() for part in np.array_split(samples, sound.PEAKS)]
+        np.testing.assert_allclose(facts["peaks"], expected, atol=1e-3)
+        inside = (collection.end_s[rows] > start_s) & (collection.start_s[rows] < end_s)
+        assert [card["row"] for card in facts["segments"]] == rows[inside].tolist()
+    assert client.get(f"/api/clip/{clip}?start_s=9").json()["segments"] == []
+
+
 @pytest.mark.parametrize(
     ("asked", "status", "span"),
     [
@@ -281,6 +301,7 @@ def test_filters_leave_what_fits(client: Any, collection: Collection) -> None:
 
     every = set(collection.clips)
     assert names() == every
+    assert names(elsewhere=True) == every - {collection.clips[collection.clip[0]]}
     assert names(folder="b") == {name for name in every if name.startswith("b/")}
     assert names(folder="none") == set()
     assert names(shortest_s=3.4, longest_s=4.1) == {"b/5.wav", "a/6.wav"}

@@ -55,6 +55,7 @@ class Asked(BaseModel):
     label: str = Field(default="", max_length=100)
     shortest_s: float = Field(default=0.0, ge=0)
     longest_s: float | None = None
+    elsewhere: bool = False  # in no clip of a segment that it is to be like
 
 
 class Answer(BaseModel):
@@ -107,6 +108,8 @@ class Explorer:
         query = collection.search.contrast(like, unlike, size)
         among = self.allowed(asked)
         among[[*asked.like, *asked.unlike]] = False
+        if asked.elsewhere:
+            among &= ~np.isin(collection.clip, collection.clip[asked.like])
         values, rows = collection.search.search(query, asked.top, size=size, among=among)
         return [self.card(int(row), float(value)) for value, row in zip(values, rows, strict=True)]
 
@@ -161,9 +164,33 @@ class Explorer:
         ]  # fmt: skip
         return {**asdict(proposal), "proposed": proposed, "clips": len(clips)}
 
-    def scores(self, clip: int) -> dict[str, Any]:
-        """Of a clip's segments, by the classifier that the labels led to, if any."""
-        rows = self.collection.rows_of(clip)
+    def stretch(self, clip: int, start_s: float) -> dict[str, Any]:
+        """Two minutes of a clip: its peaks, its segments, and their scores."""
+        path, collection = self.path(clip), self.collection
+
+        def measure() -> bytes:
+            samples = sound.read_span(path, start_s, start_s + sound.LONGEST_S)
+            length = np.float32(len(samples) / sound.RATE)
+            return np.append(length, sound.peaks(samples)).tobytes()
+
+        kept = self.cache.get(("peaks", clip, start_s), measure)
+        length, *peaks = np.frombuffer(kept, np.float32).round(4).tolist()
+        end_s = start_s + length
+        rows = collection.rows_of(clip)
+        rows = rows[(collection.end_s[rows] > start_s) & (collection.start_s[rows] < end_s)]
+        return {
+            "clip": clip,
+            "name": collection.clips[clip],
+            "duration_s": max(end_s, float(self.seconds[clip])),
+            "start_s": start_s,
+            "end_s": end_s,
+            "peaks": peaks,
+            "segments": [self.card(int(row)) for row in rows],
+            **self.scores(rows),
+        }
+
+    def scores(self, rows: NDArray[np.int64]) -> dict[str, Any]:
+        """Of segments, by the classifier that the labels led to, if any."""
         if self.classifier is None:
             return {"labels": [], "scores": []}
         scores = self.classifier.scores(self.collection.search.vectors[rows])
@@ -240,19 +267,8 @@ def create_app(
             return {"upload": await run_in_threadpool(uploads.add, content)}
 
     @app.get("/api/clip/{clip}")
-    def clip_facts(clip: Number) -> dict[str, Any]:
-        path = explorer.path(clip)
-        kept = explorer.cache.get(("peaks", clip), lambda: sound.peaks(path).tobytes())
-        duration, *found = np.frombuffer(kept, np.float32).round(4).tolist()
-        rows = collection.rows_of(clip)
-        return {
-            "clip": clip,
-            "name": collection.clips[clip],
-            "duration_s": duration,
-            "peaks": found,
-            "segments": [explorer.card(int(row)) for row in rows[:5000]],
-            **explorer.scores(clip),
-        }
+    def clip_facts(clip: Number, start_s: Second = 0.0) -> dict[str, Any]:
+        return explorer.stretch(clip, start_s)
 
     @app.get("/api/audio/{clip}")
     def audio(

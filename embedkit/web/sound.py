@@ -19,7 +19,7 @@ from embedkit.errors import AudioError
 
 RATE = 32000  # of what is heard
 LONGEST_S = 120.0  # of a slice
-PEAKS = 800  # of a clip
+PEAKS = 800  # of a slice
 CACHED_BYTES = 128 * 2**20
 SPEC = FeatureSpec(sample_rate=RATE, n_fft=2048, bands=96)
 
@@ -79,29 +79,13 @@ def wav(samples: Samples) -> bytes:
     return stream.getvalue()
 
 
-def peaks(path: Path) -> NDArray[np.float32]:
-    """The length of a file in seconds, then the largest magnitude in each of 800 parts of it.
-
-    Raises:
-        AudioError: nothing of it can be decoded.
-    """
-    width = RATE // 50
-    highest: list[NDArray[np.float32]] = []
-    held, total = np.zeros(0, np.float32), 0
-    try:
-        for block in decode(path, RATE):
-            total += len(block)
-            held = np.concatenate([held, np.abs(block)])
-            whole = len(held) // width * width
-            highest.append(held[:whole].reshape(-1, width).max(axis=1))
-            held = held[whole:]
-    except AudioError:
-        if not total:
-            raise
-    fine = np.concatenate([*highest, held.max(keepdims=True) if len(held) else held])
-    bounds = np.linspace(0, len(fine), min(PEAKS, len(fine)) + 1).astype(int)[:-1]
-    found = np.maximum.reduceat(fine, bounds) if len(fine) else fine
-    return np.concatenate([[total / RATE], found]).astype(np.float32)
+def peaks(samples: Samples) -> NDArray[np.float32]:
+    """The largest magnitude in each of 800 parts, or of every sample of fewer."""
+    if not len(samples):
+        return samples
+    bounds = np.linspace(0, len(samples), min(PEAKS, len(samples)) + 1).astype(int)[:-1]
+    found: NDArray[np.float32] = np.maximum.reduceat(np.abs(samples), bounds)
+    return found
 
 
 _front_end = LogMel(SPEC)

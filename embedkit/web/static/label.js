@@ -11,6 +11,7 @@ let queue = [];
 let skipped = new Set();
 let given = [];  // clips, for undo
 let active = false;
+let giving = false;
 
 export function start() {
   byId("form").addEventListener("submit", (event) => {
@@ -56,11 +57,16 @@ async function refill() {
 
 async function give(label) {
   const [card] = queue;
-  if (!card || !label) return;
-  if (await trying(async () => { await setLabel(card.clip, label); return true; })) {
-    given.push(card);
-    text.value = "";
-    next();
+  if (!card || !label || giving) return;  // one stroke at a time: each is for the sound that is shown
+  giving = true;
+  try {
+    if (await trying(async () => { await setLabel(card.clip, label); return true; })) {
+      given.push(card);
+      text.value = "";
+      await next();
+    }
+  } finally {
+    giving = false;
   }
 }
 

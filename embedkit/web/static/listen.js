@@ -11,25 +11,37 @@ const SVG = "http://www.w3.org/2000/svg";
 const byId = (name) => document.getElementById(`listen-${name}`);
 
 let wave;
+let shown;  // the stretch of a clip that is open
+let asked = 0;
+let searched = 0;
+
+// The stretch before or after the one that is open.
+const turned = (step) => ({ clip: shown.clip, start_s: shown.start_s + step * LONGEST_S });
 
 export function start() {
   byId("play").addEventListener("click", () => wave?.playPause());
+  byId("earlier").addEventListener("click", () => show(turned(-1)));
+  byId("later").addEventListener("click", () => show(turned(1)));
 }
 
 export async function show(card) {
   if (!card) return;
-  const found = await trying(() => get(`/api/clip/${card.clip}`));
-  if (!found) return;
+  const mine = ++asked;
+  const from = Math.floor(card.start_s / LONGEST_S) * LONGEST_S;
+  const found = await trying(() => get(`/api/clip/${card.clip}?start_s=${from}`));
+  if (!found || mine !== asked) return;  // another was opened meanwhile
+  shown = found;
   byId("title").textContent = found.name;
   byId("clip").hidden = false;
-  const shown = { clip: found.clip, start_s: 0, end_s: Math.min(found.duration_s, LONGEST_S) };
-  const heard = found.duration_s > LONGEST_S ? `, the first ${LONGEST_S} s of it here` : "";
-  byId("time").textContent = `${time(found.duration_s)}${heard}`;
+  const part = found.duration_s > LONGEST_S ? `${time(found.start_s)} to ${time(found.end_s)} of ` : "";
+  byId("time").textContent = `${part}${time(found.duration_s)}`;
+  byId("earlier").hidden = byId("later").hidden = !part;
+  byId("earlier").disabled = found.start_s === 0;
+  byId("later").disabled = found.end_s >= found.duration_s;
   wave?.destroy();
-  const part = Math.ceil(found.peaks.length * (shown.end_s / Math.max(found.duration_s, 1e-9)));
   wave = WaveSurfer.create({
-    container: byId("wave"), height: 96, url: audioOf(shown), duration: shown.end_s,
-    peaks: [found.peaks.slice(0, part)], waveColor: "#4a9cc0", progressColor: "#0b6e99",
+    container: byId("wave"), height: 96, url: audioOf(shown), peaks: [found.peaks],
+    duration: found.end_s - found.start_s, waveColor: "#4a9cc0", progressColor: "#0b6e99",
     normalize: true,
   });
   wave.on("play", () => { byId("play").textContent = "Pause"; });
@@ -37,14 +49,17 @@ export async function show(card) {
   byId("spectrogram").src = pictureOf(shown);
   byId("spectrogram").alt = `Spectrogram of ${found.name}`;
   const near = async (segment) => {
-    const cards = await trying(() => post("/api/search", { like: [segment.row], top: 60 }));
-    if (cards) showCards(byId("near"), cards.filter((each) => each.clip !== found.clip).slice(0, 12));
+    const number = ++searched;
+    const query = { like: [segment.row], top: 12, elsewhere: true };
+    const cards = await trying(() => post("/api/search", query));
+    if (cards && number === searched) showCards(byId("near"), cards);
   };
-  byId("segments").replaceChildren(...found.segments.slice(0, 240).map((segment, index) =>
-    button(`${index}`, () => { play(segment); near(segment); },
+  byId("segments").replaceChildren(...found.segments.map((segment) =>
+    button(`${Number(segment.start_s.toFixed(2))}`, () => { play(segment); near(segment); },
       `${time(segment.start_s)} to ${time(segment.end_s)}: play, and find its neighbours`)));
   drawScores(found);
-  await near(found.segments.find((segment) => segment.row === card.row) ?? found.segments[0]);
+  const [first] = found.segments;
+  if (first) await near(found.segments.find((segment) => segment.row === card.row) ?? first);
 }
 
 // A line for each of the labels that score highest somewhere.

@@ -19,6 +19,7 @@ let like = [];
 let unlike = [];
 let uploads = [];
 let shown = new Set();
+let asked = 0;
 
 export function start() {
   const { sizes } = state.facts;
@@ -99,6 +100,7 @@ const more = (card) => { like.push(card); run(); };
 const less = (card) => { unlike.push(card); run(); };
 
 async function run() {
+  const mine = ++asked;
   listQuery();
   if (!like.length && !uploads.length) {
     results.replaceChildren();
@@ -116,7 +118,7 @@ async function run() {
     shortest_s: Number(shortest) || 0,
     longest_s: Number(longest) || null,
   }));
-  if (!found) return;
+  if (!found || mine !== asked) return;  // another search was asked for meanwhile
   const rows = new Set(found.map((card) => card.row));
   const fresh = found.filter((card) => !shown.has(card.row));
   const changed = shown.size ? `, ${fresh.length} of them new` : "";
