@@ -76,7 +76,7 @@ def run_fold(data_root: Path, out: Path, fold: str) -> dict[str, NDArray[np.floa
     split = hold_out_fold(data, fold)
     network = evaluate(Extractor.load(model), manifest.fold(fold))
     own = network.figures
-    retrieval = metrics.retrieval(data.vectors[split[1]], data.classes[split[1]])
+    retrieval = metrics.retrieval(data.vectors[split[1]], data.targets[split[1]])
     mfcc = Labelled(**{**vars(data), "vectors": mfcc_vectors(data, data_root)})
     return {
         "network's own scores": np.repeat(

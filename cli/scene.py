@@ -89,8 +89,6 @@ def scene(
 def _by_vectors(
     emb_dir: Path, manifest: "Manifest", place: Path, method: str, folds: bool
 ) -> tuple[str, "dict[Decision, Evaluation]"]:
-    from dataclasses import replace
-
     from embedkit.backends import splits
     from embedkit.backends.classifier import find_method
     from embedkit.backends.labels import Unit, join_manifest
@@ -99,9 +97,7 @@ def _by_vectors(
 
     table = EmbeddingTable.open(emb_dir)
     clips, segments = (join_manifest(table, manifest, place, unit) for unit in Unit)
-    if folds:
-        clips = replace(clips, splits=None)
-    how, held = splits.choose(clips)
+    how, held = splits.in_turn(clips) if folds else splits.choose(clips)
     found = compare_decisions(clips, segments, held, find_method(method))
     return f"{how}, {method}", found
 

@@ -98,7 +98,7 @@ def run_demo(
     fingerprint = table.provenance.fingerprint
     fitted = Classifier.fit(data, split[0], METHOD, fingerprint=fingerprint)
     fitted.save(out / "classifier")
-    retrieval = metrics.retrieval(data.vectors[split[1]], data.classes[split[1]])
+    retrieval = metrics.retrieval(data.vectors[split[1]], data.targets[split[1]])
     now = step("classify", now)
 
     query = evaluation.clips[0]

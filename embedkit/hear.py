@@ -17,6 +17,7 @@ from embedkit.frames import frame_vectors
 from embedkit.models.extractor import Extractor
 
 HOP_S = 0.05  # between two timestamps: what HEAR advises
+RATES = (16000, 22050, 32000, 44100, 48000)  # at which it has audio
 
 
 class HearModel(nn.Module):
@@ -44,8 +45,15 @@ def load_model(path: str = "", **options: Any) -> HearModel:
 
     Raises:
         ModelFolderError: it is not one.
+        UsageError: its rate is none of HEAR's.
     """
-    return HearModel(Extractor.load(path or DEFAULT_MODEL, **options))
+    model = HearModel(Extractor.load(path or DEFAULT_MODEL, **options))
+    if model.sample_rate not in RATES:
+        raise UsageError(
+            f"{path or DEFAULT_MODEL}: hears {model.sample_rate} Hz; HEAR has audio at"
+            f" {', '.join(map(str, RATES))}"
+        )
+    return model
 
 
 def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Tensor, Tensor]:

@@ -155,7 +155,7 @@ def test_the_answers_are_labels_to_fit_on(table: EmbeddingTable, tmp_path: Path)
 
 
 def brute_force(clips: list[str], vectors: Vectors, least: float) -> list[tuple[str, str]]:
-    centred = vectors - vectors.mean(axis=0)
+    centred = vectors - vectors.sum(axis=0) / (len(vectors) + 1)
     centred /= np.linalg.norm(centred, axis=1, keepdims=True)
     cosine = centred @ centred.T
     return sorted(
@@ -183,6 +183,17 @@ def test_duplicates_are_the_pairs_of_brute_force(tmp_path: Path, least: float) -
     }
     values = [pair.similarity for pair in pairs]
     assert values == sorted(values, reverse=True)
+
+
+@pytest.mark.parametrize("count", [2, 3, 40])
+def test_copies_alone_are_duplicates_and_two_unlike_clips_are_not(
+    tmp_path: Path, count: int
+) -> None:
+    vector = np.random.default_rng(0).standard_normal(8).astype(np.float32)
+    copies = write(tmp_path / "copies", {f"{n}.wav": vector for n in range(count)})
+    assert len(find_duplicates(copies, 0.999)) == count * (count - 1) // 2
+    other = np.roll(vector, 1)
+    assert find_duplicates(write(tmp_path / "two", {"a": vector, "b": other}), 0.9) == []
 
 
 def test_the_command_lists_the_pairs(table: EmbeddingTable) -> None:

@@ -348,7 +348,8 @@ def test_a_group_in_two_folds_is_refused() -> None:
 
 def test_the_split_column_says_what_is_fitted_on_and_what_is_scored() -> None:
     data = labelled(2, each=3)
-    data = Labelled(**{**vars(data), "splits": ["train", "test", "val", "train", "", "eval"]})
+    parts = ["train", "test", "val", "train", "", "eval"]
+    data = replace(data, splits=parts, groups=[str(n) for n in range(6)])
     fit_on, held = splits.training_split(data)
     assert (fit_on.tolist(), held.tolist()) == ([0, 3], [1, 4, 5])
 

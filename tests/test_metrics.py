@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy.stats import binom, norm
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from embedkit import metrics
 from embedkit.metrics import (
     accuracy,
     d_prime,
@@ -118,19 +119,32 @@ def test_retrieval_is_the_loop_over_queries(k: int) -> None:
         precisions.append(np.mean(found))
         at_k.append(np.mean(hits[:k]))
     expected = (np.mean(precisions), np.mean(at_k))
-    assert retrieval(vectors, labels, k) == pytest.approx(expected, abs=1e-12)
+    assert retrieval(vectors, np.eye(4)[labels], k) == pytest.approx(expected, abs=1e-12)
 
 
 def test_retrieval_ranks_a_vector_of_zeros_between_near_and_far() -> None:
     vectors = np.array([[1.0, 0], [2, 0.1], [0, 0], [-1, 0]])
-    precision, at_1 = retrieval(vectors, np.array([0, 0, 1, 1]), k=1)
+    precision, at_1 = retrieval(vectors, np.eye(2)[[0, 0, 1, 1]], k=1)
     # The zeros tie with everything: 1 of 3 is relevant, not the first. From -1 they come first.
     assert precision == pytest.approx((1 + 1 + 1 / 3 + 1) / 4)
     assert at_1 == (1 + 1 + 0 + 1) / 4
 
 
+def test_what_shares_a_label_is_relevant_and_many_queries_are_drawn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    vectors = np.array([[1.0, 0], [1, 0.1], [1, 0.3], [0, 1]])
+    targets = np.array([[1.0, 1, 0], [0, 1, 1], [0, 0, 1], [1, 0, 0]])
+    # By hand: the first one's relevant clips come first and third, and so on.
+    expected = [(1 + 2 / 3) / 2, (1 + 1) / 2, 1, 1 / 3]
+    assert retrieval(vectors, targets)[0] == pytest.approx(np.mean(expected))
+    monkeypatch.setattr(metrics, "QUERIES", 1)
+    found = {retrieval(vectors, targets, seed=seed)[0] for seed in range(20)}
+    assert sorted(found) == pytest.approx(sorted({*expected}))
+
+
 def test_retrieval_without_a_relevant_clip_is_undefined() -> None:
-    assert np.isnan(retrieval(np.eye(3), np.arange(3))).all()
+    assert np.isnan(retrieval(np.eye(3), np.eye(3))).all()
 
 
 def test_interval_equals_a_plain_bootstrap_of_the_mean() -> None:

@@ -111,6 +111,18 @@ def test_the_published_protocols(work: Path, options: tuple[str, ...], clips: in
     assert [line.split()[0] for line in text.splitlines()[1:]] == [*SCENES, "all"]
 
 
+def test_the_folds_learn_nothing_of_the_evaluation_set(work: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "tut"
+    shutil.copytree(work, copy)
+    place = copy / "TUT-acoustic-scenes-2016-evaluation"
+    for path in (place / "meta.txt", place / "evaluation_setup" / "evaluate.txt"):
+        fields = [line.split("\t") for line in path.read_text().splitlines()]
+        wrong = ["\t".join([name, SCENES[0], *rest]) for name, _, *rest in fields]
+        path.write_text("\n".join(wrong) + "\n")
+    asked = ("scene", work / "emb", "--dataset", "tut2016", "--folds", "--json", "--root")
+    assert succeed(*asked, copy) == succeed(*asked, work)
+
+
 def test_the_mean_of_scores_is_that_of_scikit_learns(work: Path, tmp_path: Path) -> None:
     labels = tmp_path / "labels.csv"
     table = EmbeddingTable.open(work / "emb")

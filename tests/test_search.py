@@ -12,6 +12,7 @@ from command import run, succeed
 from numpy.typing import NDArray
 
 from embedkit.backends import index as index_module
+from embedkit.backends import search as search_module
 from embedkit.backends.exact import ExactSearch
 from embedkit.backends.index import Kind, Metric
 from embedkit.backends.search import SearchIndex
@@ -107,6 +108,23 @@ def test_search_finds_what_brute_force_does(
                 (hit.similarity for hit in hits), reverse=True
             )
     assert right / 400 >= {Kind.FLAT: 1.0, Kind.HNSW: 0.98, Kind.IVF_PQ: 0.9}[kind]
+
+
+@pytest.mark.parametrize("few", [0, search_module.FEW], ids=["by effort", "one by one"])
+@pytest.mark.parametrize("kind", list(Kind))
+def test_the_few_that_a_filter_leaves_are_all_found(
+    table: EmbeddingTable, kind: Kind, few: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_module, "FEW", few)
+    monkeypatch.setattr(search_module, "PROBES", 1)
+    monkeypatch.setattr(search_module, "EFFORT", 16)
+    index = SearchIndex(table, kind=kind, cache=tmp_path)
+    queries = np.random.default_rng(5).standard_normal((20, SIZE)).astype(np.float32)
+    among = np.arange(len(index.clips)) % 100 == 7
+    names = {clip for clip, kept in zip(index.clips, among, strict=True) if kept}
+    for query, hits in zip(queries, index.search(queries, 10, among=among), strict=True):
+        expected = brute_force(table, query, Metric.COSINE, 10, names.__contains__)
+        assert [hit.clip for hit in hits] == [clip for clip, _, _ in expected]
 
 
 def test_many_queries_are_answered_as_one_by_one(table: EmbeddingTable) -> None:

@@ -22,7 +22,8 @@ class Pair:
 def find_duplicates(table: EmbeddingTable, least: float) -> list[Pair]:
     """Pairs of clips whose vectors are at least so similar, the most similar first.
 
-    The collection's mean is taken from all vectors: what all clips share makes none alike.
+    The collection's mean is taken from all vectors: what all clips share makes none alike. One more
+    vector, of zeros, is counted in it: else two copies alone would have nothing left.
 
     Args:
         table: the collection.
@@ -31,7 +32,7 @@ def find_duplicates(table: EmbeddingTable, least: float) -> list[Pair]:
     clips, vectors = table.clip_vectors()
     if len(clips) < 2:
         return []
-    vectors = unit(vectors - vectors.mean(axis=0))
+    vectors = unit(vectors - vectors.sum(axis=0) / (len(vectors) + 1))
     index = faiss.IndexFlatIP(vectors.shape[1])
     index.add(vectors)
     pairs = []

@@ -20,6 +20,7 @@ Vectors = NDArray[np.float32]
 RERANKED = 10  # candidates of a compressed index for each segment that is asked for
 EFFORT = 128  # neighbours that HNSW keeps in mind, at least
 PROBES = 32  # lists that IVF looks into
+FEW = 20_000  # segments that are compared one by one
 PARAMETERS: dict[Kind, Any] = {
     Kind.FLAT: faiss.SearchParameters,
     Kind.HNSW: vars(faiss)["SearchParametersHNSW"],  # which its type stubs do not know
@@ -149,11 +150,17 @@ class SearchIndex:
         """Similarity and row of the nearest segments [n, depth]; -1 for none."""
         exact = self._exact
         wanted = depth if exact is None else min(len(self._clip), RERANKED * depth)
-        more: dict[str, Any] = {} if allowed is None else {"sel": faiss.IDSelectorBatch(allowed)}
+        more: dict[str, Any] = {}
+        share = 1.0
+        if allowed is not None:
+            if len(allowed) <= FEW and self.kind is not Kind.FLAT:
+                return self._among(queries, depth, allowed)
+            more["sel"] = faiss.IDSelectorBatch(allowed)
+            share = len(allowed) / len(self._clip)  # of what it comes by, the rest does not count
         if self.kind is Kind.HNSW:
-            more["efSearch"] = max(EFFORT, 2 * wanted)
+            more["efSearch"] = round(max(EFFORT, 2 * wanted) / share)
         elif self.kind is Kind.IVF_PQ:
-            more["nprobe"] = PROBES
+            more["nprobe"] = round(PROBES / share)
         values, rows = self._index.search(queries, wanted, params=PARAMETERS[self.kind](**more))
         if exact is None:
             return values, rows
@@ -165,6 +172,15 @@ class SearchIndex:
             order = np.argsort(-value, kind="stable")
             values[query], rows[query] = value[order], row[order]
         return values[:, :depth], rows[:, :depth]
+
+    def _among(
+        self, queries: Vectors, depth: int, allowed: NDArray[np.int64]
+    ) -> tuple[Vectors, NDArray[np.int64]]:
+        """The nearest of a few segments [n, depth]; an index would pass many others on the way."""
+        exact = self._exact
+        vectors = self._index.reconstruct_batch(allowed) if exact is None else exact[allowed]
+        values, places = faiss.knn(queries, vectors, depth, faiss.METRIC_INNER_PRODUCT)
+        return values, allowed[places]
 
     def _hits(
         self, values: Vectors, rows: NDArray[np.int64], own: Collection[str], by_clip: bool

@@ -88,7 +88,7 @@ def compare_sizes(
         data: labelled clips.
         splits: on what is fitted, and what is held out.
         methods: of classification; PLDA is left out where clips have several labels.
-        sizes: those below the vectors' own are made.
+        sizes: those below the vectors' own are made, by PCA those below the number of clips.
         seed: of the random projection.
         track: shows the progress.
 
@@ -99,8 +99,10 @@ def compare_sizes(
     smaller = [size for size in sizes if size < whole]
     if not smaller:
         raise DatasetError(f"vectors of {whole} numbers: no size of {sizes} is smaller")
-    asked = [(How.WHOLE, whole), *((how, size) for how in _MADE for size in smaller)]
-    asked.append((How.INT8, whole))
+    # Clips vary in no more directions than there are clips.
+    most = min(len(fitted) for fitted, _ in splits) - 1
+    made = [(how, size) for how in _MADE for size in smaller if how is not How.PCA or size <= most]
+    asked = [(How.WHOLE, whole), *made, (How.INT8, whole)]
     for how, size in track(asked, "Sizes", len(asked)):
         yield score_size(data, splits, methods, how, size, seed)
 
@@ -116,27 +118,27 @@ def score_size(
     """Score vectors made in one way, of one size; the arguments are those of compare_sizes."""
     if data.several_labels:
         methods = [name for name in methods if name != "plda"]
-    made = []
+    chosen = {
+        name: find_method(name, **({"c": 0.1} if name == "logistic" else {})) for name in methods
+    }
+    done: dict[str, list[classify.Evaluation]] = {name: [] for name in methods}
+    retrieved = []
     for fitted, held in splits:
-        vectors = _make(data.vectors, fitted, how, size, seed)
-        made.append((_with(data, vectors), (fitted, held)))
+        made = _with(data, _make(data.vectors, fitted, how, size, seed))
+        for name, method in chosen.items():
+            done[name].append(classify.evaluate(made, [(fitted, held)], method))
+        retrieved.append(metrics.retrieval(made.vectors[held], made.targets[held])[0])
     figures: dict[str, float] = {}
     correct: dict[str, NDArray[np.float64]] = {}
-    for name in methods:
-        method = find_method(name, **({"c": 0.1} if name == "logistic" else {}))
-        done = [classify.evaluate(part, [split], method) for part, split in made]
+    for name, parts in done.items():
         if data.several_labels:
-            targets = np.concatenate([each.targets for each in done])
-            scores = np.concatenate([each.scores for each in done])
+            targets = np.concatenate([part.targets for part in parts])
+            scores = np.concatenate([part.scores for part in parts])
             figures[name] = metrics.mean_average_precision(targets, scores)
         else:
-            correct[name] = np.concatenate([each.correct for each in done])
+            correct[name] = np.concatenate([part.correct for part in parts])
             figures[name] = float(correct[name].mean())
-    if not data.several_labels:
-        found = [
-            metrics.retrieval(part.vectors[held], part.classes[held])[0] for part, (_, held) in made
-        ]
-        figures["retrieval"] = float(np.nanmean(found))
+    figures["retrieval"] = float(np.nanmean(retrieved))
     numbers = 1 if how is How.INT8 else 4
     return SizeRow(
         how=how,
@@ -144,7 +146,7 @@ def score_size(
         bytes_an_hour=3600 * numbers * size,
         correct=correct,
         figures=figures,
-        search_ms=_search_ms(made[0][0].vectors),
+        search_ms=_search_ms(made.vectors, how),
     )
 
 
@@ -157,8 +159,7 @@ def _make(
 ) -> NDArray[np.float32]:
     """All vectors at a size; what is to be learned for it is learned from the training clips."""
     if how is How.PCA:
-        # Clips vary in no more directions than there are clips.
-        pca = PCA(min(size, len(fitted) - 1), random_state=seed).fit(vectors[fitted])
+        pca = PCA(size, random_state=seed).fit(vectors[fitted])
         return np.asarray(pca.transform(vectors), np.float32)
     if how is How.RANDOM:
         projection = GaussianRandomProjection(size, random_state=seed).fit(vectors[:1])
@@ -176,11 +177,13 @@ def _make(
 _MADE = (How.PREFIX, How.PCA, How.RANDOM, How.INT8)
 
 
-def _search_ms(vectors: NDArray[np.float32]) -> float:
+def _search_ms(vectors: NDArray[np.float32], how: How) -> float:
     """Median milliseconds of one query among 100,000 segments like these."""
     rng = np.random.default_rng(0)
     rows = unit(vectors)[rng.integers(len(vectors), size=ROWS)]
-    index = faiss.IndexFlatIP(rows.shape[1])
+    kind = "SQ8" if how is How.INT8 else "Flat"
+    index = faiss.index_factory(rows.shape[1], kind, faiss.METRIC_INNER_PRODUCT)
+    index.train(rows)
     index.add(rows)
     seconds = []
     for query in rows[:QUERIES]:

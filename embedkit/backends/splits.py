@@ -47,16 +47,40 @@ def choose(
     if folds is not None:
         return f"{folds} random folds", list(random_folds(data, folds, seed))
     if share is None and data.splits is not None:
-        return "fitted on split train", [training_split(data)]
+        fitted, scored = training_split(data)
+        if not len(scored):
+            raise DatasetError("nothing to score: all splits are train or validation")
+        return "fitted on split train", [(fitted, scored)]
     if share is None and data.folds is not None:
-        held = list(published_folds(data))
-        return f"each of {len(held)} folds held out in turn", held
+        return in_turn(data)
     share = 0.25 if share is None else share
     return f"{share:.0%} held out at random", [random_split(data, share, seed)]
 
 
+def in_turn(data: Labelled) -> tuple[str, list[tuple[Indices, Indices]]]:
+    """The way in words, and the published folds.
+
+    Raises:
+        DatasetError: as published_folds.
+    """
+    held = published_folds(data)
+    return f"each of {len(held)} folds held out in turn", held
+
+
+def published_folds(data: Labelled) -> list[tuple[Indices, Indices]]:
+    """Each fold of the fold column held out in turn.
+
+    Raises:
+        DatasetError: there are no folds, or as hold_out_fold.
+    """
+    held = [hold_out_fold(data, fold) for fold in sorted(set(data.folds or ()) - {""})]
+    if not held:
+        raise DatasetError("the labels have no folds")
+    return held
+
+
 def hold_out_fold(data: Labelled, fold: str) -> tuple[Indices, Indices]:
-    """Fit on all other folds, score this one.
+    """Fit on all other folds, score this one; where there are splits, fit on train alone.
 
     Raises:
         DatasetError: there is no such fold, nothing beside it, or a group on both sides.
@@ -67,18 +91,21 @@ def hold_out_fold(data: Labelled, fold: str) -> tuple[Indices, Indices]:
     if not held.any() or held.all():
         there = ", ".join(sorted(set(data.folds)))
         raise DatasetError(f"cannot hold out fold {fold!r}; there are: {there}")
-    groups = np.array(data.groups)
-    both = set(groups[held]) & set(groups[~held])
-    if both:
-        raise DatasetError(f"group {str(min(both))!r} is in fold {fold!r} and in others")
-    return np.flatnonzero(~held), np.flatnonzero(held)
+    fitted = ~held
+    if data.splits is not None:
+        fitted &= np.array([split == "train" for split in data.splits])
+        if not fitted.any():
+            raise DatasetError(f"no clip of split 'train' beside fold {fold!r}")
+    _refuse_shared(data, fitted, held, f"in fold {fold!r} and in others")
+    return np.flatnonzero(fitted), np.flatnonzero(held)
 
 
 def training_split(data: Labelled) -> tuple[Indices, Indices]:
     """Fit on the clips whose split is train; score all others but those for validation.
 
     Raises:
-        DatasetError: there is no split column, or no clip with the split train.
+        DatasetError: there is no split column, no clip with the split train, or a group on both
+            sides.
     """
     if data.splits is None:
         raise DatasetError("the labels have no split column")
@@ -86,13 +113,18 @@ def training_split(data: Labelled) -> tuple[Indices, Indices]:
     validation = np.array([split in VALIDATION_SPLITS for split in data.splits])
     if not training.any():
         raise DatasetError(f"no clip of split 'train'; there are: {', '.join(set(data.splits))}")
-    return np.flatnonzero(training), np.flatnonzero(~training & ~validation)
+    scored = ~training & ~validation
+    _refuse_shared(data, training, scored, "in split 'train' and in one that is scored")
+    return np.flatnonzero(training), np.flatnonzero(scored)
 
 
-def published_folds(data: Labelled) -> Iterator[tuple[Indices, Indices]]:
-    """Each fold of the fold column held out in turn."""
-    for fold in sorted(set(data.folds or ()) - {""}):
-        yield hold_out_fold(data, fold)
+def _refuse_shared(
+    data: Labelled, fitted: NDArray[np.bool_], scored: NDArray[np.bool_], where: str
+) -> None:
+    groups = np.array(data.groups)
+    both = set(groups[fitted]) & set(groups[scored])
+    if both:
+        raise DatasetError(f"group {str(min(both))!r} is {where}")
 
 
 def random_folds(data: Labelled, k: int, seed: int) -> Iterator[tuple[Indices, Indices]]:

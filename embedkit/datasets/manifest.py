@@ -70,11 +70,8 @@ class Manifest:
         Raises:
             DatasetError: there is no such fold, or one of its groups stands in others too.
         """
-        held = {clip.group for clip in self.fold(fold).clips} - {None}
         rest = self._where(lambda clip: clip.fold != fold, "fold other than", fold)
-        both = held & {clip.group for clip in rest.clips}
-        if both:
-            raise DatasetError(f"group {min(map(str, both))!r} is in fold {fold!r} and in others")
+        _refuse_shared(self.fold(fold).clips, rest.clips, f"in fold {fold!r} and in others")
         return rest
 
     def split(self, split: str) -> "Manifest":
@@ -118,12 +115,14 @@ def split_validation(manifest: Manifest, share: float, seed: int) -> tuple[Manif
         training and validation clips.
 
     Raises:
-        DatasetError: too few clips or groups to split.
+        DatasetError: too few clips or groups to split, or a group in the split train and another.
     """
     clips = manifest.clips
     if any(clip.split for clip in clips):
         training = [clip for clip in clips if clip.split == "train"]
         validation = [clip for clip in clips if clip.split in VALIDATION_SPLITS]
+        others = [clip for clip in clips if clip.split not in (None, "", "train")]
+        _refuse_shared(training, others, "in split 'train' and in another")
         if not training:
             found = ", ".join(sorted({str(clip.split) for clip in clips}))
             raise DatasetError(f"the split column has no `train`; it has: {found}")
@@ -150,6 +149,12 @@ def split_validation(manifest: Manifest, share: float, seed: int) -> tuple[Manif
     splitter = GroupShuffleSplit(n_splits=1, test_size=held, random_state=seed)
     first, second = next(splitter.split(clips, groups=groups))
     return _take(manifest, clips, first), _take(manifest, clips, second)
+
+
+def _refuse_shared(some: Sequence[Clip], others: Sequence[Clip], where: str) -> None:
+    both = {clip.group for clip in some} & {clip.group for clip in others} - {None}
+    if both:
+        raise DatasetError(f"group {min(map(str, both))!r} is {where}")
 
 
 def _take(manifest: Manifest, clips: Sequence[Clip], numbers: NDArray[np.int64]) -> Manifest:
