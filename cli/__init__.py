@@ -73,8 +73,12 @@ def main() -> None:
     log.handlers = [logging.StreamHandler(sys.stderr)]
     warnings.simplefilter("once")
     warnings.showwarning = lambda text, *_: typer.echo(f"warning: {text}", err=True)
+    command = typer.main.get_command(app)
+    for option in command.params:
+        # What acts at once is no setting: an image may well have EMBEDKIT_VERSION.
+        option.allow_from_autoenv = option.callback is None  # type: ignore[attr-defined]
     try:
-        app()
+        command()
     except UsageError as error:
         _fail(error, 2)
     except EmbedkitError as error:

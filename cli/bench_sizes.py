@@ -1,11 +1,10 @@
 """embedkit bench sizes: which size of vector to choose."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from embedkit.backends.sizes import SizeRow
 from embedkit.config import Schedule, TrainSpec
 from embedkit.errors import UsageError
 
@@ -14,6 +13,9 @@ from ._output import Device, Json, message, print_json, print_table, track
 from ._training import FeatureWorkers
 from ._training import sizes as parse_sizes
 from .bench import bench
+
+if TYPE_CHECKING:
+    from embedkit.backends.sizes import SizeRow
 
 RECIPE = TrainSpec()
 CURVES = {
@@ -140,7 +142,7 @@ def _of_vectors(
     split: tuple[str | None, int | None, float | None],
     seed: int,
     wanted: tuple[int, ...],
-) -> tuple[str, list[SizeRow]]:
+) -> tuple[str, "list[SizeRow]"]:
     from embedkit.backends.labels import join_labels
     from embedkit.backends.sizes import compare_sizes
     from embedkit.backends.splits import choose
@@ -162,7 +164,7 @@ def _of_networks(
     wanted: tuple[int, ...],
     workers: int,
     device: str,
-) -> tuple[str, list[SizeRow]]:
+) -> tuple[str, "list[SizeRow]"]:
     from embedkit.bench.sizes import train_sizes
 
     manifest = read(data, dataset, root)
@@ -180,7 +182,7 @@ def _of_networks(
     return f"{held} held out; {spec.epochs} epochs each", list(rows)
 
 
-def _curves(rows: list[SizeRow]) -> dict[str, list[tuple[float, float]]]:
+def _curves(rows: "list[SizeRow]") -> dict[str, list[tuple[float, float]]]:
     """Quality over megabytes an hour, for each way in which vectors are made."""
     curves = {}
     networks = list(dict.fromkeys(row.network for row in rows))
@@ -198,11 +200,11 @@ def _curves(rows: list[SizeRow]) -> dict[str, list[tuple[float, float]]]:
     return curves
 
 
-def _quality(rows: list[SizeRow]) -> str:
+def _quality(rows: "list[SizeRow]") -> str:
     return "accuracy" if rows[0].correct else "mAP"
 
 
-def _print(rows: list[SizeRow]) -> None:
+def _print(rows: "list[SizeRow]") -> None:
     names = list(rows[0].figures)
     header = ["vectors", "numbers", "MB an hour", *names, "search, ms"]
     trained = bool(rows[0].network)

@@ -177,7 +177,10 @@ def predict(
         Path | None, typer.Option(help="Folder to write a selection table for each clip to.")
     ] = None,
     least: Annotated[
-        float, typer.Option(help="Of tracks: leave out labels with a lower score.")
+        float,
+        typer.Option(
+            help="Leave out labels of a lower score: of tracks, and where a clip may have several."
+        ),
     ] = 0.5,
     json: Json = False,
 ) -> None:
@@ -189,7 +192,7 @@ def predict(
     """
     from embedkit.backends import classify as backend
     from embedkit.backends.classifier import Classifier
-    from embedkit.backends.predictions import Track, best, write_table, write_tracks
+    from embedkit.backends.predictions import Track, above, best, write_table, write_tracks
     from embedkit.store import EmbeddingTable
 
     tracks = [(folder, form) for form, folder in zip(Track, (audacity, raven), strict=True)]
@@ -199,12 +202,14 @@ def predict(
     batches = backend.predict(table, fitted, _unit(segments))
     if out is not None:
         batches = write_table(out, fitted.labels, batches)
-    spans, answers, rows = [], [], 0
+    spans: list[Span] = []
+    answers, rows = [], 0
     for batch in batches:
         rows += len(batch.clips)
         if out is None or json or any(folder for folder, _ in tracks):
             found = list(best(batch, fitted.labels))
-            spans += found
+            several = fitted.several_labels
+            spans += above(batch, fitted.labels, least) if several else found
             if json:
                 answers += [
                     {

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from embedkit.checkpoint import CONFIG, WEIGHTS, load_config
+from embedkit.checkpoint import CALIBRATION, CONFIG, WEIGHTS, load_config
 from embedkit.errors import ModelFolderError, require
 
-CARD = "README.md"
+TRAVELS = [CONFIG, WEIGHTS, CALIBRATION, "README.md"]
 
 
 def download(repo: str, revision: str | None = None) -> Path:
@@ -24,9 +24,7 @@ def download(repo: str, revision: str | None = None) -> Path:
     """
     hub = require("huggingface_hub", "hub")
     try:
-        return Path(
-            hub.snapshot_download(repo, revision=revision, allow_patterns=[CONFIG, WEIGHTS, CARD])
-        )
+        return Path(hub.snapshot_download(repo, revision=revision, allow_patterns=TRAVELS))
     except (OSError, ValueError, hub.errors.HfHubHTTPError) as error:
         reason = str(error).strip().splitlines()[0]
         place = f"{repo} at {revision}" if revision else repo
@@ -50,7 +48,7 @@ def push_to_hub(folder: str | Path, repo: str, *, private: bool = False) -> str:
     done = api.upload_folder(
         repo_id=repo,
         folder_path=folder,
-        allow_patterns=[CONFIG, WEIGHTS, CARD, "calibration.safetensors"],
+        allow_patterns=TRAVELS,
         commit_message="Publish an embedkit model",
     )
     return str(done.commit_url)

@@ -10,7 +10,7 @@ from mteb.models.abs_encoder import AbsEncoder
 from mteb.models.model_meta import ScoringFunction
 from numpy.typing import NDArray
 
-from embedkit import __version__
+from embedkit.checkpoint import fingerprint
 from embedkit.clip import embed_clip
 from embedkit.config import DEFAULT_MODEL
 from embedkit.errors import UsageError
@@ -33,7 +33,8 @@ class EmbedkitEncoder(AbsEncoder):
 
         Args:
             model_name: a model folder.
-            revision: the name under which MTEB files the results; embedkit's version by default.
+            revision: the name under which MTEB files the results, and finds them again; by default
+                the beginning of the weights' fingerprint.
             device: where torch computes.
             dim: size of the embedding, where the model was trained for several.
 
@@ -46,7 +47,7 @@ class EmbedkitEncoder(AbsEncoder):
         self.mteb_model_meta = ModelMeta(
             loader=None,
             name=f"embedkit/{'default' if own else Path(model_name).resolve().name}-{size}",
-            revision=revision or __version__,
+            revision=revision or fingerprint(Path(model_name))[:12],
             release_date=None,
             languages=None,
             n_parameters=count_parameters(self.model.network),

@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from embedkit.backends.active import propose, sheet
+from embedkit.backends.active import propose, sheet, suggest
 from embedkit.backends.duplicates import find_duplicates
 from embedkit.errors import DatasetError
 from embedkit.store import EmbeddingTable, EmbeddingWriter, FileRecord, Provenance
@@ -123,6 +123,35 @@ def test_answers_and_other_columns_are_kept_and_a_skipped_clip_stays_away(
     assert {clip for clip, _, _ in after.proposed} == set(names) - {names[0], skipped, cat}
     again = propose(table, path, 99)  # what was skipped is remembered
     assert skipped not in {clip for clip, _, _ in again.proposed}
+
+
+def test_blank_answers_are_none_and_a_clip_stands_in_them_once(
+    table: EmbeddingTable, tmp_path: Path
+) -> None:
+    path = tmp_path / "labels.csv"
+    names, _ = table.clip_vectors()
+    dog, cat, blank, skipped = names[:4]
+    path.write_text(f"path,label,fold\n{dog},dog,1\n{cat},cat,2\n{blank},,3\n{skipped},skip,4\n")
+    # As a crash between the two files leaves it: answered there, and still on the sheet.
+    sheet(path).write_text(f"path,label\n{dog},wolf\n{cat},cat\n")
+    found = propose(table, path, 99)
+    assert found.labels == {"cat": 1, "wolf": 1}
+    assert {clip for clip, _, _ in found.proposed} == set(names) - {dog, cat, skipped}
+    assert [(row["path"], row["label"], row["fold"]) for row in read(path)] == [
+        (dog, "wolf", "1"), (cat, "cat", "2"), (blank, "", "3"), (skipped, "skip", "4"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("rare", [2, 3, 4])
+def test_a_rare_label_is_never_held_out_whole(table: EmbeddingTable, rare: int) -> None:
+    names, vectors = table.clip_vectors()
+    for start in range(0, 40, 4):
+        some = names[start : start + 10]
+        known = dict.fromkeys(some, "noise") | dict.fromkeys(some[:rare], "call")
+        found, _ = suggest(names, vectors, known, (), 3)
+        assert found.accuracy is not None
+    alone, _ = suggest(names, vectors, {**dict.fromkeys(names[:5], "a"), names[6]: "b"}, (), 3)
+    assert alone.accuracy is None
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,15 @@ from embedkit.backends import labels as labels_module
 from embedkit.backends.classifier import ARRAYS, SETTINGS, Classifier, find_method
 from embedkit.backends.labels import Labelled, Unit, join_labels
 from embedkit.backends.logistic import Logistic
-from embedkit.backends.predictions import Span, Track, best, merge, write_table, write_tracks
+from embedkit.backends.predictions import (
+    Span,
+    Track,
+    above,
+    best,
+    merge,
+    write_table,
+    write_tracks,
+)
 from embedkit.backends.projection import project
 from embedkit.backends.search import SearchIndex
 from embedkit.errors import DatasetError, EmbeddingFolderError, EmbedkitError, UsageError
@@ -621,6 +629,19 @@ def test_neighbours_of_one_label_become_one_span() -> None:
         ("a", 3, 4, "x", 0.9),
         ("a", 4, 5, "y", 0.9),
         ("b", 0, 1, "x", 0.5),
+    ]
+
+
+def test_labels_at_once_are_spans_side_by_side() -> None:
+    scores = np.array([[0.9, 0.8, 0.1], [0.7, 0.2, 0.5], [0.1, 0.3, 0.9]])
+    rows = classify.Predictions(
+        clips=["a"] * 3, scores=scores, start_s=np.arange(3.0), end_s=np.arange(3.0) + 1
+    )
+    found = merge(above(rows, ("dog", "rain", "wind"), 0.5))
+    assert found == [
+        ("a", 0, 1, "rain", 0.8),
+        ("a", 0, 2, "dog", pytest.approx(0.8)),
+        ("a", 1, 3, "wind", pytest.approx(0.7)),
     ]
 
 

@@ -58,8 +58,8 @@ def test_pca_is_that_of_numpy() -> None:
     np.testing.assert_allclose(points * signs, expected, atol=1e-3)
 
 
-@pytest.mark.parametrize("count", [1, 2, 3])
-@pytest.mark.parametrize("how", [Projection.PCA, Projection.TSNE])
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("how", list(Projection))
 def test_a_few_vectors_have_places_too(count: int, how: Projection) -> None:
     points = project(np.random.default_rng(0).standard_normal((count, 4)).astype(np.float32), how)
     assert points.shape == (count, 2)

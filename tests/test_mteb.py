@@ -1,6 +1,9 @@
 """An audio task of MTEB, run by MTEB itself on embedkit's encoder."""
 
+import hashlib
 import warnings
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -67,6 +70,14 @@ def test_mteb_runs_a_task_on_it(encoder: EmbedkitEncoder) -> None:
     [scores] = found.task_results[0].scores["test"]
     assert scores["accuracy"] == 1.0
     assert found.model_name == "embedkit/default-64"
+
+
+def test_other_weights_are_another_revision(save_model: Callable[[int], Path]) -> None:
+    folders = [save_model(seed) for seed in (0, 1)]
+    first, second = (EmbedkitEncoder(str(folder)).mteb_model_meta.revision for folder in folders)
+    assert first != second
+    weights = (folders[0] / "model.safetensors").read_bytes()
+    assert first == hashlib.sha256(weights).hexdigest()[:12]
 
 
 def test_vectors_are_the_mean_of_the_segments_at_the_models_rate(encoder: EmbedkitEncoder) -> None:

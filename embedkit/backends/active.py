@@ -2,6 +2,7 @@
 
 import csv
 import io
+import warnings
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,12 +11,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.cluster import kmeans_plusplus
+from sklearn.model_selection import StratifiedKFold
 
 from embedkit.backends import classify
 from embedkit.backends.classifier import Classifier
 from embedkit.backends.labels import Labelled
 from embedkit.backends.logistic import Logistic
-from embedkit.backends.splits import random_folds
+from embedkit.backends.splits import Indices
 from embedkit.backends.vectors import unit
 from embedkit.datasets.table import read_rows
 from embedkit.errors import DatasetError
@@ -35,7 +37,8 @@ class Proposal:
     Attributes:
         labelled: clips with a label.
         labels: how many clips each has.
-        accuracy: of clips held out by turns in five folds; None while a label has less than two.
+        accuracy: of clips held out by turns in up to five folds; None while a label has less than
+            two.
         proposed: clips to label next, with the label they are thought to have and by how much its
             score is above the second one's; before there are two labels without these.
     """
@@ -67,14 +70,18 @@ def propose(table: EmbeddingTable, answers: Path, count: int) -> Proposal:
         DatasetError: a CSV cannot be read, or names clips that are not there.
     """
     clips, vectors = table.clip_vectors()
-    rows, filled = _read(answers, clips), _read(sheet(answers), clips)
-    skipped = [row["path"] for row in filled if row["label"] == SKIP]
-    rows += [row for row in filled if row["label"] not in {"", SKIP}]
-    known = {row["path"]: row["label"] for row in rows}  # the last answer counts
+    rows = {row["path"]: row for row in _read(answers, clips)}
+    filled = _read(sheet(answers), clips)
+    for row in filled:
+        if row["label"] not in {"", SKIP}:  # the last answer counts
+            rows[row["path"]] = {**rows.get(row["path"], {}), **row}
+    known = {clip: row["label"] for clip, row in rows.items() if row["label"] not in {"", SKIP}}
+    skipped = [row["path"] for row in [*rows.values(), *filled] if row["label"] == SKIP]
+    skipped = [clip for clip in dict.fromkeys(skipped) if clip not in known]
     found, _ = suggest(clips, vectors, known, skipped, count)
     if known:
-        columns = dict.fromkeys(["path", "label", *(name for row in rows for name in row)])
-        _write(answers, [name for name in columns if name not in NOTES], rows)
+        columns = dict.fromkeys(["path", "label", *(name for row in rows.values() for name in row)])
+        _write(answers, [name for name in columns if name not in NOTES], list(rows.values()))
     asked = [
         {"path": clip, "guess": guess, "margin": "" if margin is None else f"{margin:.3f}"}
         for clip, guess, margin in found.proposed
@@ -122,9 +129,17 @@ def suggest(
     ]
     accuracy = None
     if min(counts.values()) > 1 and len(known) >= FOLDS:
-        done = classify.evaluate(data, random_folds(data, FOLDS, seed=0), METHOD)
+        done = classify.evaluate(data, _folds(data, min(FOLDS, max(counts.values()))), METHOD)
         accuracy = float(done.correct.mean())
     return Proposal(len(known), counts, accuracy, proposed), classifier
+
+
+def _folds(data: Labelled, k: int) -> list[tuple[Indices, Indices]]:
+    """Folds over which each label is spread: a rare one is never held out whole."""
+    splitter = StratifiedKFold(k, shuffle=True, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a label with fewer clips than there are folds
+        return list(splitter.split(data.clips, data.classes))
 
 
 def _spread(

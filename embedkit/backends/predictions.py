@@ -7,6 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
@@ -42,15 +43,25 @@ class Span(NamedTuple):
 
 def best(predictions: Predictions, labels: tuple[str, ...]) -> Iterator[Span]:
     """The label of the highest score of each row; whole clips go from 0 s to 0 s."""
-    start_s, end_s = predictions.start_s, predictions.end_s
     for row, index in enumerate(predictions.scores.argmax(axis=1)):
-        yield Span(
-            clip=predictions.clips[row],
-            start_s=0.0 if start_s is None else float(start_s[row]),
-            end_s=0.0 if end_s is None else float(end_s[row]),
-            label=labels[index],
-            score=float(predictions.scores[row, index]),
-        )
+        yield _span(predictions, row, int(index), labels)
+
+
+def above(predictions: Predictions, labels: tuple[str, ...], least: float) -> Iterator[Span]:
+    """Of each row every label whose score is at least so high: where it may have several."""
+    for row, index in np.argwhere(predictions.scores >= least):
+        yield _span(predictions, int(row), int(index), labels)
+
+
+def _span(predictions: Predictions, row: int, index: int, labels: tuple[str, ...]) -> Span:
+    start_s, end_s = predictions.start_s, predictions.end_s
+    return Span(
+        clip=predictions.clips[row],
+        start_s=0.0 if start_s is None else float(start_s[row]),
+        end_s=0.0 if end_s is None else float(end_s[row]),
+        label=labels[index],
+        score=float(predictions.scores[row, index]),
+    )
 
 
 def write_table(
@@ -98,17 +109,17 @@ def _columns(batch: Predictions, labels: tuple[str, ...]) -> pa.Table:
 def merge(spans: Iterable[Span]) -> list[Span]:
     """Neighbouring spans of one label as one, with their mean score; sorted by clip and time."""
     merged: list[list[Span]] = []
-    for span in sorted(spans):
+    for span in sorted(spans, key=lambda span: (span.clip, span.label, span.start_s)):
         if merged and _follows(merged[-1][-1], span):
             merged[-1].append(span)
         else:
             merged.append([span])
-    return [
+    return sorted(
         run[0]._replace(
             end_s=max(span.end_s for span in run), score=sum(span.score for span in run) / len(run)
         )
         for run in merged
-    ]
+    )
 
 
 def _follows(last: Span, span: Span) -> bool:

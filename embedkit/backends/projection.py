@@ -45,7 +45,12 @@ def project(
             require("umap", "umap")
             from umap import UMAP
 
-        neighbours = min(15, len(vectors) - 1)
-        umap = UMAP(n_neighbors=neighbours, metric="cosine", random_state=seed, n_jobs=1)
+        umap = UMAP(
+            n_neighbors=min(15, len(vectors) - 1),
+            metric="cosine",
+            init="spectral" if len(vectors) > 4 else "random",  # of fewer it has no eigenvectors
+            random_state=seed,
+            n_jobs=1,
+        )
         points = umap.fit_transform(directions)
     return points
