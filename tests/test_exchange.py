@@ -236,6 +236,58 @@ def test_a_file_for_each_clip_as_openl3_writes_them(tmp_path: Path) -> None:
         import_vectors(tmp_path / "l3", "npy", Foreign(name="OpenL3"), tmp_path / "none")
 
 
+def test_clips_are_named_as_their_sounds_below_the_folder_of_audio(
+    tmp_path: Path, write_audio: Callable[..., Path]
+) -> None:
+    sounds = [f"{label}/{n}.WAV" for label in ("dog", "cat") for n in range(4)]
+    for sound in sounds:
+        write_audio(tmp_path / "audio" / sound, np.zeros(100))
+    write_audio(tmp_path / "audio" / "dog" / "0.flac", np.zeros(100))  # two of one stem
+    manifest = tmp_path / "audio" / "labels.csv"
+    lines = [f"{sound},{sound[:3]},{sound[4]}" for sound in sounds]
+    manifest.write_text("\n".join(["path,label,fold", *lines]) + "\n")
+    vectors = {sound: np.full((1, 2), float(sound[0] == "d")) for sound in sounds}
+    for sound in sounds:
+        path = (tmp_path / "l3" / sound).with_suffix(".npy")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, vectors[sound])
+    save(
+        tmp_path / "paths.parquet", file=[str(tmp_path / "audio" / sound) for sound in sounds],
+        start=[0.0] * 8, vector=[vectors[sound][0].tolist() for sound in sounds],
+    )  # fmt: skip
+    known = {"name": "x", "window_s": 1.0, "hop_s": 1.0, "audio": tmp_path / "audio"}
+    for form, source, clips in (("npy", "l3", 7), ("parquet", "paths.parquet", 8)):
+        out = tmp_path / form
+        import_vectors(tmp_path / source, form, Foreign(**known), out)
+        there = {record.clip for record in EmbeddingTable.open(out).journal}
+        assert there == {sounds[0] if clips == 8 else "dog/0", *sounds[1:]}
+        found = json.loads(
+            succeed("classify", "evaluate", out, "--labels", manifest, "--method", "knn", "--json")
+        )
+        assert (found["clips"], found["accuracy"]) == (clips, 1.0)
+
+
+def test_a_failed_import_leaves_nothing_and_can_be_made_again(tmp_path: Path) -> None:
+    (tmp_path / "l3").mkdir()
+    foreign = Foreign(name="OpenL3", window_s=1.0, hop_s=1.0)
+    np.save(tmp_path / "l3" / "a.npy", np.ones((2, 3)))
+    np.save(tmp_path / "l3" / "b.npy", np.full((2, 3), np.nan))
+    with pytest.raises(DatasetError, match="the vectors of b hold NaN"):
+        import_vectors(tmp_path / "l3", "npy", foreign, tmp_path / "emb")
+    assert [path.name for path in tmp_path.iterdir()] == ["l3"]
+    (tmp_path / "l3" / "b.npy").unlink()
+    np.savez(tmp_path / "l3" / "a.npz", embedding=np.ones((2, 3)))
+    with pytest.raises(DatasetError, match="clip a is there twice"):
+        import_vectors(tmp_path / "l3", "npy", foreign, tmp_path / "emb")
+    (tmp_path / "l3" / "a.npy").unlink()
+    np.savez(tmp_path / "l3" / "a.npz", embedding=np.ones((2, 3)), timestamps=[0.0])
+    with pytest.raises(DatasetError, match="1 timestamps of 2 vectors"):
+        import_vectors(tmp_path / "l3", "npy", foreign, tmp_path / "emb")
+    np.savez(tmp_path / "l3" / "a.npz", embedding=np.ones((2, 3)))
+    (tmp_path / "emb").mkdir()
+    assert import_vectors(tmp_path / "l3", "npy", foreign, tmp_path / "emb") == (1, 2)
+
+
 def save(path: Path, **columns: object) -> Path:
     pq.write_table(pa.table(columns), path)
     return path

@@ -1,9 +1,11 @@
 """Vectors of any other extractor into an embedding folder, so that every back-end serves them."""
 
 import hashlib
+import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,9 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from embedkit.audio.files import AUDIO_SUFFIXES
 from embedkit.errors import DatasetError, UsageError
+from embedkit.files import temporary_name
 from embedkit.store import EmbeddingWriter, FileRecord, Provenance, clip_path
 
 BATCH = 8192  # rows read at once
@@ -74,7 +78,7 @@ def import_vectors(source: Path, form: str, foreign: Foreign, out: Path) -> tupl
 
     Raises:
         DatasetError: the source cannot be read, its vectors are not of one size or not finite, or
-            their places are not known.
+            their places are not known, or a clip is there twice.
         EmbeddingFolderError: the name of a clip leads out of its folder.
         UsageError: no such format, or the folder is there already.
     """
@@ -102,26 +106,57 @@ def import_vectors(source: Path, form: str, foreign: Foreign, out: Path) -> tupl
         channel="mix",
         runtime="imported",
     )
-    count = rows = 0
+    partial = temporary_name(out)
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        found = _write(partial, provenance, chain([first], clips), foreign.audio, source)
+        if out.exists():
+            out.rmdir()  # it is empty
+        partial.rename(out)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return found
+
+
+def _write(
+    out: Path, provenance: Provenance, clips: Iterable[Clip], audio: Path | None, source: Path
+) -> tuple[int, int]:
+    names: set[str] = set()
+    rows = 0
     with EmbeddingWriter(out, provenance) as writer:
-        clip: Clip | None = first
-        while clip is not None:
-            clip_path(foreign.audio or source, clip.name)  # refuses a name that leads elsewhere
-            _check(clip, size, source)
-            number = len(clip.vectors)
-            segments = np.arange(number, dtype=np.int32)
-            writer.add_rows(clip.name, segments, clip.start_s, clip.end_s, clip.vectors)
-            writer.finish_file(_record(clip, foreign.audio))
-            count, rows = count + 1, rows + number
-            clip = next(clips, None)
-    return count, rows
+        for clip in clips:
+            name = clip.name if audio is None else _name_below(audio.absolute(), clip.name)
+            clip_path(audio or source, name)  # refuses a name that leads elsewhere
+            if name in names:
+                raise DatasetError(f"{source}: clip {name} is there twice")
+            _check(clip, provenance.embedding_size, source)
+            segments = np.arange(len(clip.vectors), dtype=np.int32)
+            writer.add_rows(name, segments, clip.start_s, clip.end_s, clip.vectors)
+            writer.finish_file(_record(name, clip, audio))
+            names.add(name)
+            rows += len(clip.vectors)
+    return len(names), rows
 
 
-def _record(clip: Clip, audio: Path | None) -> FileRecord:
-    path = audio / clip.name if audio else None
+def _name_below(audio: Path, name: str) -> str:
+    """The name of a clip's file below the folder of audio, as embedkit itself would call it.
+
+    Other tools write whole paths, or name a file of vectors after the sound without its suffix.
+    """
+    path = audio / name
+    if path.is_relative_to(audio):
+        name = path.relative_to(audio).as_posix()
+    endings = [ending for suffix in AUDIO_SUFFIXES for ending in (suffix, suffix.upper())]
+    there = [name + ending for ending in endings if (audio / (name + ending)).is_file()]
+    return there[0] if len(there) == 1 and not path.is_file() else name
+
+
+def _record(name: str, clip: Clip, audio: Path | None) -> FileRecord:
+    path = clip_path(audio, name) if audio else None
     status = path.stat() if path is not None and path.is_file() else None
     return FileRecord(
-        clip=clip.name,
+        clip=name,
         size=status.st_size if status else 0,
         mtime_ns=status.st_mtime_ns if status else 0,
         duration_s=float(clip.end_s.max()),
@@ -199,6 +234,8 @@ def _npy_by_clip(source: Path, foreign: Foreign) -> Iterator[Clip]:
         name = path.relative_to(source).with_suffix("").as_posix()
         vectors = _load(path)
         start = _timestamps(path, len(vectors), foreign.hop_s)
+        if len(start) != len(vectors):
+            raise DatasetError(f"{path}: {len(start)} timestamps of {len(vectors)} vectors")
         length = foreign.window_s or foreign.hop_s
         if length is None:
             raise UsageError(f"{path}: does not tell how long its segments are: say --window")
