@@ -1,12 +1,10 @@
 """Options from a TOML file, checked against the commands that there are."""
 
-import difflib
 import tomllib
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from embedkit.errors import UsageError
+from embedkit.errors import UsageError, choices
 
 
 def read_settings(path: Path, command: Any) -> dict[str, Any]:
@@ -48,14 +46,6 @@ def _defaults(values: dict[str, Any], command: Any, place: str) -> dict[str, Any
             found[options[name]] = value if isinstance(value, list | bool) else str(value)
         else:
             there = commands or options
-            raise UsageError(f"{place}: no {_kind(commands)} {name!r}{_hint(name, there)}")
+            kind = "command" if commands else "option"
+            raise UsageError(f"{place}: no {kind} {name!r}{choices(name, sorted(there))}")
     return found
-
-
-def _kind(commands: Any) -> str:
-    return "command" if commands else "option"
-
-
-def _hint(name: str, there: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(there), n=1)
-    return f"; did you mean {near[0]}?" if near else f"; there are: {', '.join(sorted(there))}"

@@ -1,7 +1,7 @@
 """embedkit classify: a classifier on the clips, or the segments, of an embedding folder."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
@@ -12,9 +12,10 @@ from ._app import app
 from ._output import Json, message, print_figures, print_json, print_table
 
 if TYPE_CHECKING:
+    from embedkit.backends.classify import Predictions
     from embedkit.backends.labels import Unit
     from embedkit.backends.method import Method
-    from embedkit.backends.predictions import Span
+    from embedkit.backends.predictions import Span, Track
 
 classify = typer.Typer(
     help="Fit, evaluate and apply a classifier on embeddings.", no_args_is_help=True
@@ -43,6 +44,14 @@ C = Annotated[
 Neighbours = Annotated[
     int | None, typer.Option(help="Of knn: how many vote.", min=1, show_default="20")
 ]
+Lda = Annotated[
+    bool | None,
+    typer.Option(
+        "--lda/--no-lda",
+        help="Of plda: project by linear discriminant analysis first.",
+        show_default="--lda",
+    ),
+]
 Segments = Annotated[bool, typer.Option("--segments", help="Work on segments, not on whole clips.")]
 HoldOut = Annotated[str | None, typer.Option(help="A fold to leave out.")]
 
@@ -55,6 +64,7 @@ def fit(
     method: MethodName = "logistic",
     c: C = None,
     neighbours: Neighbours = None,
+    lda: Lda = None,
     segments: Segments = False,
     hold_out_fold: HoldOut = None,
     json: Json = False,
@@ -70,7 +80,7 @@ def fit(
     from embedkit.backends.labels import join_labels
     from embedkit.store import EmbeddingTable
 
-    chosen = _method(method, c, neighbours)
+    chosen = _method(method, c, neighbours, lda)
     table = EmbeddingTable.open(emb_dir)
     data = join_labels(table, labels, _unit(segments))
     if hold_out_fold is not None:
@@ -95,6 +105,7 @@ def evaluate(
     method: MethodName = "logistic",
     c: C = None,
     neighbours: Neighbours = None,
+    lda: Lda = None,
     segments: Segments = False,
     hold_out_fold: Annotated[
         str | None, typer.Option(help="Fit on all other folds, score this one.")
@@ -125,7 +136,7 @@ def evaluate(
     from embedkit.plots import confusion_matrix, save_png
     from embedkit.store import EmbeddingTable
 
-    chosen = _method(method, c, neighbours)
+    chosen = _method(method, c, neighbours, lda)
     data = join_labels(EmbeddingTable.open(emb_dir), labels, _unit(segments))
     if picture is not None and data.several_labels:
         raise UsageError("--picture: clips with several labels have no confusion matrix")
@@ -192,45 +203,67 @@ def predict(
     """
     from embedkit.backends import classify as backend
     from embedkit.backends.classifier import Classifier
-    from embedkit.backends.predictions import Track, above, best, write_table, write_tracks
+    from embedkit.backends.predictions import Track, above, best, write_table
     from embedkit.store import EmbeddingTable
 
-    tracks = [(folder, form) for form, folder in zip(Track, (audacity, raven), strict=True)]
-    segments = segments or any(folder for folder, _ in tracks)
+    places = zip((audacity, raven), Track, strict=True)
+    tracks = [(folder, form) for folder, form in places if folder is not None]
+    segments = segments or bool(tracks)
     fitted = Classifier.load(classifier)
     table = EmbeddingTable.open(emb_dir)
     batches = backend.predict(table, fitted, _unit(segments))
     if out is not None:
-        batches = write_table(out, fitted.labels, batches)
+        batches = write_table(out, fitted.labels, batches, _unit(segments))
+    rate = table.provenance.sample_rate
+    answers: list[dict[str, Any]] = []
     spans: list[Span] = []
-    answers, rows = [], 0
+    rows = clips = 0
     for batch in batches:
         rows += len(batch.clips)
-        if out is None or json or any(folder for folder, _ in tracks):
-            found = list(best(batch, fitted.labels))
-            several = fitted.several_labels
-            spans += above(batch, fitted.labels, least) if several else found
-            if json:
-                answers += [
-                    {
-                        "clip": span.clip,
-                        **({"start_s": span.start_s, "end_s": span.end_s} if segments else {}),
-                        "label": span.label,
-                        "scores": dict(zip(fitted.labels, map(float, scores), strict=True)),
-                    }
-                    for span, scores in zip(found, batch.scores, strict=True)
-                ]
+        several = fitted.several_labels
+        named = above(batch, fitted.labels, least) if several else best(batch, fitted.labels)
+        if tracks:
+            spans += (span for span in named if span.score >= least)
+            # The rows of a clip follow one another: more may come of the last one alone.
+            whole = [span for span in spans if span.clip != batch.clips[-1]]
+            spans = spans[len(whole) :]
+            clips += _write(tracks, whole, rate)
+        elif out is None and not json:
+            spans += named
+        if json:
+            answers += _answers(batch, fitted.labels)
     if out is not None:
         message(f"{out}: {rows} rows")
-    for folder, form in tracks:
-        if folder is not None:
-            sure = [span for span in spans if span.score >= least]
-            rate = table.provenance.sample_rate
-            message(f"{folder}: tracks of {write_tracks(folder, form, sure, rate)} clips")
+    if tracks:
+        clips += _write(tracks, spans, rate)
+    for folder, _ in tracks:
+        message(f"{folder}: tracks of {clips} clips")
     if json:
         print_json(sorted(answers, key=lambda answer: (answer["clip"], answer.get("start_s", 0))))
-    elif out is None and not any(folder for folder, _ in tracks):
+    elif out is None and not tracks:
         _print(sorted(spans), segments)
+
+
+def _answers(batch: "Predictions", labels: tuple[str, ...]) -> list[dict[str, Any]]:
+    from embedkit.backends.predictions import best
+
+    whole = batch.start_s is None
+    return [
+        {
+            "clip": span.clip,
+            **({} if whole else {"start_s": span.start_s, "end_s": span.end_s}),
+            "label": span.label,
+            "scores": dict(zip(labels, map(float, scores), strict=True)),
+        }
+        for span, scores in zip(best(batch, labels), batch.scores, strict=True)
+    ]
+
+
+def _write(tracks: list[tuple[Path, "Track"]], spans: list["Span"], rate: int) -> int:
+    """Write the tracks of some clips in every form; how many clips they are of."""
+    from embedkit.backends.predictions import write_tracks
+
+    return max(write_tracks(folder, form, spans, rate) for folder, form in tracks)
 
 
 def _print(spans: list["Span"], segments: bool) -> None:
@@ -254,8 +287,8 @@ def _unit(segments: bool) -> "Unit":
     return Unit.SEGMENT if segments else Unit.CLIP
 
 
-def _method(name: str, c: float | None, neighbours: int | None) -> "Method":
+def _method(name: str, c: float | None, neighbours: int | None, lda: bool | None) -> "Method":
     from embedkit.backends.classifier import find_method
 
-    given = {"c": c, "neighbours": neighbours}
+    given = {"c": c, "neighbours": neighbours, "lda": lda}
     return find_method(name, **{key: value for key, value in given.items() if value is not None})

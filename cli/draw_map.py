@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from embedkit.errors import UsageError
+from embedkit.errors import UsageError, choices
 
 from ._app import app
 from ._output import message, report_failures, track
@@ -43,7 +43,7 @@ def draw_map(
     from embedkit.store import EmbeddingTable
 
     if how not in set(Projection):
-        raise UsageError(f"{how!r}: one of {', '.join(Projection)}")
+        raise UsageError(f"no projection {how!r}{choices(how, Projection)}")
     table = EmbeddingTable.open(emb_dir)
     named: list[tuple[str, str]] = []
     if labels is not None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from embedkit.errors import UsageError, require
+from embedkit.errors import UsageError, choices, require
 
 from ._app import app
 from ._output import message
@@ -63,7 +63,7 @@ def explore(
     from embedkit.web.uploads import Uploads
 
     if projection not in set(Projection):
-        raise UsageError(f"{projection!r}: one of {', '.join(Projection)}")
+        raise UsageError(f"no projection {projection!r}{choices(projection, Projection)}")
     table = EmbeddingTable.open(emb_dir)
     collection = Collection(table, audio, Projection(projection))
     place = emb_dir.absolute()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from embedkit.errors import AudioError, UsageError
+from embedkit.errors import AudioError, UsageError, choices
 
 from ._app import app
 from ._output import Device, Json, message, print_json, print_table, report_failures, track
@@ -189,4 +189,4 @@ def _parse(names: Any, name: str) -> Any:
     try:
         return names(name)
     except ValueError as error:
-        raise UsageError(f"{name!r}: one of {', '.join(names)}") from error
+        raise UsageError(f"no {names.__name__.lower()} {name!r}{choices(name, names)}") from error

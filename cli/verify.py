@@ -49,6 +49,7 @@ def verify(
     """
     from embedkit import metrics
     from embedkit.backends.classifier import Classifier
+    from embedkit.backends.index import Kind
     from embedkit.backends.search import SearchIndex
     from embedkit.backends.verify import plda_of, read_trials, score_trials
     from embedkit.files import atomic_write
@@ -62,7 +63,7 @@ def verify(
     fitted.check(table)
     plda = plda_of(fitted)
     if sounds:
-        queries = Queries(table, SearchIndex(table), model, device)
+        queries = Queries(table, SearchIndex(table, kind=Kind.FLAT), model, device)
         first, second = (queries.vector(sound)[None] for sound in sounds)
         [ratio] = plda.log_likelihood_ratio(first, second)
         if json:

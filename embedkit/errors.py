@@ -8,6 +8,8 @@ EmbedkitError                  a message for a person: what was found, expected,
 └── AudioError                 one audio file; `kind` says what is wrong with it
 """
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from enum import StrEnum
 from importlib import import_module
 from types import ModuleType
@@ -57,6 +59,13 @@ class AudioError(EmbedkitError):
     def __init__(self, kind: Kind, message: str) -> None:
         super().__init__(message)
         self.kind = kind
+
+
+def choices(name: str, known: Iterable[str]) -> str:
+    """What to add to the words that a name is none of some: the nearest of them, else all."""
+    there = list(map(str, known))
+    near = get_close_matches(name, there, n=1)
+    return f"; did you mean {near[0]}?" if near else f"; there are: {', '.join(there)}"
 
 
 def require(module: str, extra: str) -> ModuleType:

@@ -130,15 +130,19 @@ def test_blank_answers_are_none_and_a_clip_stands_in_them_once(
 ) -> None:
     path = tmp_path / "labels.csv"
     names, _ = table.clip_vectors()
-    dog, cat, blank, skipped = names[:4]
-    path.write_text(f"path,label,fold\n{dog},dog,1\n{cat},cat,2\n{blank},,3\n{skipped},skip,4\n")
+    dog, cat, blank, skipped, cow = names[:5]
+    path.write_text(
+        f"path,label,fold\n{dog},dog,1\n{cat},cat,2\n{blank},,3\n{skipped},skip,4\n"
+        f"{cow},ox,5\n{cow},cow,5\n{cow},,5\n"
+    )
     # As a crash between the two files leaves it: answered there, and still on the sheet.
     sheet(path).write_text(f"path,label\n{dog},wolf\n{cat},cat\n")
     found = propose(table, path, 99)
-    assert found.labels == {"cat": 1, "wolf": 1}
-    assert {clip for clip, _, _ in found.proposed} == set(names) - {dog, cat, skipped}
+    assert found.labels == {"cat": 1, "cow": 1, "wolf": 1}
+    assert {clip for clip, _, _ in found.proposed} == set(names) - {dog, cat, skipped, cow}
     assert [(row["path"], row["label"], row["fold"]) for row in read(path)] == [
         (dog, "wolf", "1"), (cat, "cat", "2"), (blank, "", "3"), (skipped, "skip", "4"),
+        (cow, "cow", "5"),
     ]  # fmt: skip
 
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet
 import pytest
+from command import run, succeed
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 from sklearn.linear_model import LogisticRegression
@@ -21,9 +23,11 @@ from threadpoolctl import threadpool_limits
 from embedkit import metrics
 from embedkit.backends import classify, splits
 from embedkit.backends import labels as labels_module
+from embedkit.backends import predictions as predictions_module
 from embedkit.backends.classifier import ARRAYS, SETTINGS, Classifier, find_method
 from embedkit.backends.labels import Labelled, Unit, join_labels
 from embedkit.backends.logistic import Logistic
+from embedkit.backends.plda import Plda
 from embedkit.backends.predictions import (
     Span,
     Track,
@@ -37,16 +41,22 @@ from embedkit.backends.projection import project
 from embedkit.backends.search import SearchIndex
 from embedkit.errors import DatasetError, EmbeddingFolderError, EmbedkitError, UsageError
 from embedkit.store import EmbeddingTable, EmbeddingWriter, FileRecord, Provenance
+from embedkit.store import writer as writer_module
 
 FINGERPRINT = "f" * 64
 Vectors = NDArray[np.float32]
 
 
 def write_table_of(
-    folder: Path, clips: Mapping[str, Vectors], *, root: Path = Path("/audio"), last_s: float = 0.5
+    folder: Path,
+    clips: Mapping[str, Vectors],
+    *,
+    root: Path = Path("/audio"),
+    last_s: float = 0.5,
+    size: int = 4,
 ) -> EmbeddingTable:
-    """Clips whose segments [n, D] last 1 s, the last one of each `last_s`."""
-    size = next(iter(clips.values())).shape[1] if clips else 4
+    """Clips whose segments [n, D] last 1 s, the last one of each `last_s`; of none D is `size`."""
+    size = next(iter(clips.values())).shape[1] if clips else size
     provenance = Provenance(
         audio_root=str(root), model="model", fingerprint=FINGERPRINT, embedding_size=size,
         features={"sample_rate": 16000}, segment_s=1.0, hop_s=1.0, channel="mix", runtime="torch",
@@ -493,6 +503,29 @@ def test_a_class_that_was_not_held_out_has_undefined_figures() -> None:
         assert np.isfinite(done.figures()["macro_auc"])
 
 
+@pytest.mark.parametrize(("options", "lda"), [([], True), (["--lda"], True), (["--no-lda"], False)])
+def test_the_commands_fit_plda_with_or_without_lda(
+    tmp_path: Path, options: list[str], lda: bool
+) -> None:
+    data = labelled(4)
+    clips = {
+        f"{data.labels[label]}/{number}.wav": data.vectors[[number]]
+        for number, label in enumerate(data.classes)
+    }
+    table = write_table_of(tmp_path / "emb", clips)
+    command = (table.folder, "--labels", "folders", "--method", "plda", *options)
+    succeed("classify", "fit", *command, "--out", tmp_path / "classifier")
+    data, method = join_labels(table, "folders"), Plda(lda=lda)
+    expected = Classifier.fit(data, np.arange(48), method, fingerprint=FINGERPRINT)
+    scores = Classifier.load(tmp_path / "classifier").scores(data.vectors)
+    np.testing.assert_array_equal(scores, expected.scores(data.vectors))
+    other = Classifier.fit(data, np.arange(48), Plda(lda=not lda), fingerprint=FINGERPRINT)
+    assert np.abs(scores - other.scores(data.vectors)).max() > 0.01
+    figures = json.loads(succeed("classify", "evaluate", *command, "--k-folds", 3, "--json"))
+    done = classify.evaluate(data, splits.random_folds(data, 3, seed=0), method)
+    assert figures["macro_auc"] == done.figures()["macro_auc"]
+
+
 # Search
 
 
@@ -589,7 +622,7 @@ def test_predictions_read_back_equal_from_csv_and_parquet(tmp_path: Path, unit: 
         for part in (slice(0, 4), slice(4, 6))
     ]
     for name in ("p.csv", "p.parquet"):
-        assert list(write_table(tmp_path / name, labels, batches)) == batches
+        assert list(write_table(tmp_path / name, labels, batches, unit)) == batches
     text = {"clip": str, "label": str}
     frames = [
         pd.read_csv(tmp_path / "p.csv", dtype=text, keep_default_na=False),
@@ -607,7 +640,27 @@ def test_predictions_read_back_equal_from_csv_and_parquet(tmp_path: Path, unit: 
         if start is not None:
             np.testing.assert_allclose(frame["start_s"], start, rtol=1e-15)
     with pytest.raises(UsageError, match=r"name a file that ends in \.csv or \.parquet"):
-        list(write_table(tmp_path / "p.txt", labels, batches))
+        list(write_table(tmp_path / "p.txt", labels, batches, unit))
+
+
+@pytest.mark.parametrize("unit", list(Unit))
+def test_a_folder_without_rows_is_a_table_without_rows(tmp_path: Path, unit: Unit) -> None:
+    fitted = fit(labelled(3))
+    fitted.save(tmp_path / "classifier")
+    for name, clips in (("some", {"a.wav": draw(2, 6)}), ("none", {})):
+        write_table_of(tmp_path / name, clips, size=6)
+        for suffix in ("csv", "parquet"):
+            succeed(
+                *("classify", "predict", tmp_path / name, "--classifier", tmp_path / "classifier"),
+                *("--out", tmp_path / f"{name}.{suffix}"),
+                *(["--segments"] if unit is Unit.SEGMENT else []),
+            )
+    none = pyarrow.parquet.read_table(tmp_path / "none.parquet")
+    assert len(none) == 0
+    assert none.schema == pyarrow.parquet.read_schema(tmp_path / "some.parquet")
+    lines = (tmp_path / "none.csv").read_text().splitlines()
+    assert lines == (tmp_path / "some.csv").read_text().splitlines()[:1]
+    assert lines == [",".join(f'"{name}"' for name in none.schema.names)]
 
 
 def test_neighbours_of_one_label_become_one_span() -> None:
@@ -643,6 +696,70 @@ def test_labels_at_once_are_spans_side_by_side() -> None:
         ("a", 0, 2, "dog", pytest.approx(0.8)),
         ("a", 1, 3, "wind", pytest.approx(0.7)),
     ]
+
+
+def test_labels_at_once_stand_in_both_tracks_and_in_what_is_printed(tmp_path: Path) -> None:
+    # A label for each number: logistic regression on these is sure of its sign.
+    targets = np.array([[1, 1], [1, 0], [0, 1], [0, 0]] * 5, np.float32)
+    vectors = 8 * targets - 4
+    data = replace(labelled(2, 10), vectors=vectors, labels=("dog", "rain"))
+    fitted = fit(data, targets=targets, several_labels=True)
+    fitted.save(tmp_path / "classifier")
+    write_table_of(tmp_path / "emb", {"a.wav": vectors[[0, 1, 3]], "b.wav": vectors[[3]]}, last_s=1)
+    predict = ("classify", "predict", tmp_path / "emb", "--classifier", tmp_path / "classifier")
+    succeed(*predict, "--audacity", tmp_path / "audacity", "--raven", tmp_path / "raven")
+    assert [path.name for path in (tmp_path / "audacity").iterdir()] == ["a.wav.txt"]
+    text = (tmp_path / "audacity" / "a.wav.txt").read_text()
+    assert text == "0.000000\t1.000000\train\n0.000000\t2.000000\tdog\n"
+    frame = pd.read_csv(tmp_path / "raven" / "a.wav.txt", sep="\t")
+    assert frame["Label"].tolist() == ["rain", "dog"]
+    assert frame["End Time (s)"].tolist() == [1, 2]
+    scores = fitted.scores(vectors[:2])
+    np.testing.assert_allclose(frame["Score"], [scores[0, 1], scores[:, 0].mean()], atol=1e-4)
+    lines = [line.split() for line in succeed(*predict, "--segments").splitlines()]
+    assert [line[:4] for line in lines[1:]] == [
+        ["a.wav", "0.00", "1.00", "dog"],
+        ["a.wav", "0.00", "1.00", "rain"],
+        ["a.wav", "1.00", "2.00", "dog"],
+    ]
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_tracks_written_as_they_come_are_those_of_all_spans_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, several: bool
+) -> None:
+    monkeypatch.setattr(writer_module, "ROW_GROUP_BYTES", 5 * (4 * 6 + 24))  # 5 rows
+    clips = {f"{n}.wav": draw(n % 9 + 1, 6, n) for n in range(40)}  # some in three groups
+    table = write_table_of(tmp_path / "emb", clips)
+    fitted = fit(labelled(3), several_labels=several)
+    fitted.save(tmp_path / "classifier")
+    spans = [
+        span
+        for batch in classify.predict(table, fitted, Unit.SEGMENT)
+        for span in (above(batch, fitted.labels, 0.4) if several else best(batch, fitted.labels))
+        if span.score >= 0.4
+    ]
+    held = []
+
+    def spy(folder: Path, form: Track, spans: list[Span], sample_rate: int) -> int:
+        held.append(len(spans))
+        return write_tracks(folder, form, spans, sample_rate)
+
+    monkeypatch.setattr(predictions_module, "write_tracks", spy)
+    done = run(
+        *("classify", "predict", tmp_path / "emb", "--classifier", tmp_path / "classifier"),
+        *("--audacity", tmp_path / "audacity", "--raven", tmp_path / "raven", "--least", "0.4"),
+    )
+    for form in Track:
+        count = write_tracks(tmp_path / "whole" / form, form, spans, 16000)
+        assert f"{form}: tracks of {count} clips" in done.stderr
+        found, expected = (
+            {path.name: path.read_text() for path in folder.iterdir()}
+            for folder in (tmp_path / form, tmp_path / "whole" / form)
+        )
+        assert found == expected
+    assert sum(held) == 2 * len(spans)
+    assert max(held) <= 3 * 15  # of a few clips, and of none twice
 
 
 def test_tracks_are_what_audacity_and_raven_read(tmp_path: Path) -> None:

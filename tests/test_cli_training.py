@@ -138,7 +138,7 @@ def test_one_training_gives_several_sizes(tmp_path: Path, sounds: list[Path]) ->
     [
         (["--dataset", "audioset"], "name a folder or manifest, or --dataset NAME with --root DIR"),
         (["x", "--dataset", "esc50", "--root", "y"], "name a folder or manifest, or --dataset"),
-        (["--dataset", "esc", "--root", "."], "'esc': no such data set; there are: audioset,"),
+        (["--dataset", "esc", "--root", "."], "no data set 'esc'; did you mean esc50?"),
         ([".", "--dims", "64,many"], "--dims 64,many: expected sizes such as 64,128,256"),
     ],
 )

@@ -466,7 +466,7 @@ def test_the_collection_is_told_as_it_is(client: Any, collection: Collection) ->
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--projection", "mds"), "'mds': one of pca"),
+        (("--projection", "mds"), "no projection 'mds'; there are: pca"),
         (("--audio", "nowhere"), "nowhere: no such folder; say where the sounds are"),
         (("--host", "192.0.2.1", "--port", "1"), "192.0.2.1, port 1: "),
     ],

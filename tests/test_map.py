@@ -144,7 +144,10 @@ def test_a_picture_is_drawn_the_same_again(
     ("arguments", "message"),
     [
         (("--out", "map.pdf"), "name a .png or an .html file"),
-        (("--out", "map.png", "--projection", "lda"), "'lda': one of pca, tsne, umap"),
+        (
+            ("--out", "map.png", "--projection", "lda"),
+            "no projection 'lda'; there are: pca, ",
+        ),
     ],
 )
 def test_usage_errors(work: Path, arguments: tuple[str, ...], message: str) -> None:

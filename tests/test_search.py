@@ -371,8 +371,8 @@ def test_a_filter_and_segments(work: Path) -> None:
         (("a/0.wav", "--like", "b/1.wav"), "name sounds to search for, or --like"),
         (("a/0.wav", "--unlike", "b/1.wav"), "name sounds to search for, or --like"),
         (("a/0.wav", "--where", "dog"), "--labels and --where go together"),
-        (("a/0.wav", "--index", "tree"), "'tree': one of flat, hnsw, ivf-pq"),
-        (("a/0.wav", "--metric", "l1"), "'l1': one of cosine, dot"),
+        (("a/0.wav", "--index", "tree"), "no kind 'tree'; there are: flat, hnsw, ivf-pq"),
+        (("a/0.wav", "--metric", "l1"), "no metric 'l1'; there are: cosine, dot"),
     ],
 )
 def test_usage_errors(work: Path, arguments: tuple[str, ...], message: str) -> None:

@@ -82,10 +82,23 @@ def test_what_a_file_says_wrongly_is_refused(tmp_path: Path, text: str, message:
 
 @pytest.mark.parametrize(
     ("wrong", "right"),
-    [(("modles",), "models"), (("models", "--clases", "3"), "--classes")],
-)
-def test_the_nearest_spelling_is_named(wrong: tuple[str, ...], right: str) -> None:
-    done = run(*wrong)
+    [
+        (("modles",), "models"),
+        (("models", "--clases", "3"), "--classes"),
+        (("classify", "evaluate", "EMB", "--labels", "folders", "--method", "logstic"), "logistic"),
+        (("search", "EMB", "0.wav", "--index", "hsnw"), "hnsw"),
+        (("search", "EMB", "0.wav", "--metric", "cosin"), "cosine"),
+        (("map", "EMB", "--out", "m.png", "--projection", "umpa"), "umap"),
+        (("convert", "EMB", "--to", "tensorbord", "--out", "x"), "tensorboard"),
+        (("convert", "EMB", "--from", "parket", "--name", "x", "--out", "x"), "parquet"),
+        (("train", "--dataset", "audioste", "--root", ".", "--model", "gap", "--out", "x"),
+         "audioset"),
+        (("train", "EMB", "--model", "gap-lit", "--out", "x"), "gap-lite"),
+        (("extract", "EMB", "--out", "x", "--runtime", "onxx"), "onnx"),
+    ],
+)  # fmt: skip
+def test_the_nearest_spelling_is_named(wrong: tuple[str, ...], right: str, emb: Path) -> None:
+    done = run(*(emb if word == "EMB" else word for word in wrong))
     assert (done.returncode, right in done.stderr) == (2, True), done.stderr
 
 

@@ -25,6 +25,7 @@ from embedkit.files import atomic_write
 from embedkit.store import EmbeddingTable
 
 SKIP = "skip"
+NONE = {"", SKIP}  # no labels
 NOTES = ["guess", "margin"]  # columns of the sheet alone
 METHOD = Logistic(c=0.1)  # with few labels there is nothing to choose a strength by
 FOLDS = 5
@@ -70,12 +71,13 @@ def propose(table: EmbeddingTable, answers: Path, count: int) -> Proposal:
         DatasetError: a CSV cannot be read, or names clips that are not there.
     """
     clips, vectors = table.clip_vectors()
-    rows = {row["path"]: row for row in _read(answers, clips)}
     filled = _read(sheet(answers), clips)
-    for row in filled:
-        if row["label"] not in {"", SKIP}:  # the last answer counts
+    answered = [row for row in filled if row["label"] not in NONE]
+    rows: dict[str, dict[str, str]] = {}
+    for row in [*_read(answers, clips), *answered]:
+        if row["path"] not in rows or row["label"] not in NONE:  # the last answer counts
             rows[row["path"]] = {**rows.get(row["path"], {}), **row}
-    known = {clip: row["label"] for clip, row in rows.items() if row["label"] not in {"", SKIP}}
+    known = {clip: row["label"] for clip, row in rows.items() if row["label"] not in NONE}
     skipped = [row["path"] for row in [*rows.values(), *filled] if row["label"] == SKIP]
     skipped = [clip for clip in dict.fromkeys(skipped) if clip not in known]
     found, _ = suggest(clips, vectors, known, skipped, count)

@@ -18,7 +18,7 @@ from embedkit.backends.logistic import Logistic, LogisticModel
 from embedkit.backends.method import Floats, Method, Model, Training, Vectors
 from embedkit.backends.mlp import Perceptron, PerceptronModel
 from embedkit.backends.plda import Plda, PldaModel
-from embedkit.errors import DatasetError, EmbedkitError, UsageError
+from embedkit.errors import DatasetError, EmbedkitError, UsageError, choices
 from embedkit.files import atomic_write
 from embedkit.store import EmbeddingTable
 
@@ -48,7 +48,7 @@ def find_method(name: str, **settings: Any) -> Method:
         UsageError: there is none, or it has no such setting.
     """
     if name not in METHODS:
-        raise UsageError(f"no method {name!r}; there are: {', '.join(METHODS)}")
+        raise UsageError(f"no method {name!r}{choices(name, METHODS)}")
     try:
         return METHODS[name](**settings)
     except TypeError as error:

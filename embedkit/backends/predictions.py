@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +12,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from embedkit.backends.classify import Predictions
+from embedkit.backends.labels import Unit
 from embedkit.errors import UsageError
 from embedkit.files import atomic_write
 from embedkit.store import clip_path
@@ -65,7 +65,7 @@ def _span(predictions: Predictions, row: int, index: int, labels: tuple[str, ...
 
 
 def write_table(
-    path: Path, labels: tuple[str, ...], batches: Iterable[Predictions]
+    path: Path, labels: tuple[str, ...], batches: Iterable[Predictions], unit: Unit
 ) -> Iterator[Predictions]:
     """Write clip, label, score and a column `score:<label>` for each, and pass the batches on.
 
@@ -74,7 +74,8 @@ def write_table(
     Args:
         path: a .csv or .parquet file.
         labels: the classes.
-        batches: in their order.
+        batches: in their order; of none the file has its columns alone.
+        unit: what they are of.
 
     Raises:
         UsageError: another suffix.
@@ -82,28 +83,20 @@ def write_table(
     kinds = {".csv": pa.csv.CSVWriter, ".parquet": pa.parquet.ParquetWriter}
     if path.suffix not in kinds:
         raise UsageError(f"{path}: name a file that ends in {' or '.join(kinds)}")
-    with atomic_write(path) as file, ExitStack() as stack:
-        writer: Any = None
+    text, number = pa.string(), pa.float64()
+    spans = [] if unit is Unit.CLIP else [("start_s", number), ("end_s", number)]
+    scores = [("score", number), *((f"score:{label}", number) for label in labels)]
+    schema = pa.schema([("clip", text), *spans, ("label", text), *scores])
+    with atomic_write(path) as file, kinds[path.suffix](file, schema) as writer:
         for batch in batches:
-            table = _columns(batch, labels)
-            if writer is None:
-                writer = stack.enter_context(kinds[path.suffix](file, table.schema))
-            writer.write_table(table)
+            writer.write_table(pa.table(_columns(batch, labels), schema=schema))
             yield batch
 
 
-def _columns(batch: Predictions, labels: tuple[str, ...]) -> pa.Table:
-    order = batch.scores.argmax(axis=1)
-    spans = {} if batch.start_s is None else {"start_s": batch.start_s, "end_s": batch.end_s}
-    return pa.table(
-        {
-            "clip": pa.array(batch.clips, pa.string()),
-            **spans,
-            "label": pa.array([labels[index] for index in order], pa.string()),
-            "score": batch.scores.max(axis=1),
-            **{f"score:{label}": batch.scores[:, index] for index, label in enumerate(labels)},
-        }
-    )
+def _columns(batch: Predictions, labels: tuple[str, ...]) -> list[Any]:
+    names = [labels[index] for index in batch.scores.argmax(axis=1)]
+    spans = [] if batch.start_s is None else [batch.start_s, batch.end_s]
+    return [batch.clips, *spans, names, batch.scores.max(axis=1), *batch.scores.T]
 
 
 def merge(spans: Iterable[Span]) -> list[Span]:

@@ -20,7 +20,7 @@ from embedkit.checkpoint import load_config
 from embedkit.config import FeatureSpec, FrontEnd, SegmentSpec, TrainSpec
 from embedkit.datasets import Manifest
 from embedkit.datasets.manifest import targets
-from embedkit.errors import DatasetError, UsageError
+from embedkit.errors import DatasetError, UsageError, choices
 from embedkit.evaluation import evaluate, held_out
 from embedkit.files import atomic_write
 from embedkit.models import FAMILIES, MODELS, count_macs, count_parameters, resolve
@@ -85,7 +85,7 @@ def systems(
     """
     unknown = sorted(set(front_ends) - set(FrontEnd))
     if unknown:
-        raise UsageError(f"no front-end {unknown[0]!r}; there are: {', '.join(FrontEnd)}")
+        raise UsageError(f"no front-end {unknown[0]!r}{choices(unknown[0], FrontEnd)}")
     compared = set(map(FrontEnd, front_ends or FrontEnd))
     if compared - {FrontEnd.LOG_MEL}:
         compared.add(FrontEnd.LOG_MEL)  # what the others are compared with

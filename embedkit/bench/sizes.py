@@ -13,7 +13,7 @@ from embedkit.bench.vectors import clip_vectors
 from embedkit.config import FeatureSpec, ModelSpec, SegmentSpec, TrainSpec
 from embedkit.datasets import Clip, Manifest
 from embedkit.datasets.manifest import targets
-from embedkit.errors import UsageError
+from embedkit.errors import UsageError, choices
 from embedkit.evaluation import held_out
 from embedkit.models import FAMILIES, build_model, count_macs, count_parameters, resolve
 from embedkit.models.extractor import Extractor
@@ -59,8 +59,8 @@ def train_sizes(
     """
     for family in families:
         if family not in FAMILIES or not FAMILIES[family].sizes:
-            able = ", ".join(name for name, entry in FAMILIES.items() if entry.sizes)
-            raise UsageError(f"no family {family!r} of networks of any size; there are: {able}")
+            able = [name for name, entry in FAMILIES.items() if entry.sizes]
+            raise UsageError(f"no family {family!r} of networks of any size{choices(family, able)}")
     held = held_out(manifest, spec)
     check_budget(folder, spec, manifest)
     clips = (trained_on(manifest, spec), held.clips)

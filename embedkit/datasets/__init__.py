@@ -10,7 +10,7 @@ from embedkit.datasets.folders import read_folders
 from embedkit.datasets.manifest import Clip, Manifest, split_validation
 from embedkit.datasets.table import read_table
 from embedkit.datasets.tut2016 import read_tut2016
-from embedkit.errors import DatasetError, UsageError
+from embedkit.errors import DatasetError, UsageError, choices
 
 __all__ = [
     "DATASETS",
@@ -53,7 +53,7 @@ def read_published(name: str, root: Path) -> Manifest:
             audio.
     """
     if name not in DATASETS:
-        raise UsageError(f"{name!r}: no such data set; there are: {', '.join(DATASETS)}")
+        raise UsageError(f"no data set {name!r}{choices(name, DATASETS)}")
     if not root.is_dir():
         raise DatasetError(f"{root}: no such folder; expected the root of {name}")
     return DATASETS[name](root)

@@ -12,7 +12,7 @@ import pyarrow.csv as pc
 from numpy.typing import NDArray
 
 from embedkit.backends.predictions import Span, Track, write_tracks
-from embedkit.errors import UsageError, require
+from embedkit.errors import UsageError, choices, require
 from embedkit.files import atomic_write, publish, temporary_name
 from embedkit.store import EmbeddingTable
 from embedkit.store.contract import ROWS, rows_schema
@@ -34,7 +34,7 @@ def export(table: EmbeddingTable, form: str, out: Path) -> None:
         UsageError: no such format, its library is not installed, or `out` is there already.
     """
     if form not in EXPORTS:
-        raise UsageError(f"no format {form!r}; there are: {', '.join(EXPORTS)}")
+        raise UsageError(f"no format {form!r}{choices(form, EXPORTS)}")
     if out.exists() and (out.is_file() or any(out.iterdir())):
         raise UsageError(f"{out}: is there already; name another place")
     EXPORTS[form](table, out)

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from embedkit.audio.files import AUDIO_SUFFIXES
-from embedkit.errors import DatasetError, UsageError
+from embedkit.errors import DatasetError, UsageError, choices
 from embedkit.files import temporary_name
 from embedkit.store import EmbeddingWriter, FileRecord, Provenance, clip_path
 
@@ -83,7 +83,7 @@ def import_vectors(source: Path, form: str, foreign: Foreign, out: Path) -> tupl
         UsageError: no such format, or the folder is there already.
     """
     if form not in FOREIGN:
-        raise UsageError(f"no format {form!r}; there are: {', '.join(FOREIGN)}")
+        raise UsageError(f"no format {form!r}{choices(form, FOREIGN)}")
     if out.exists() and any(out.iterdir()):
         raise UsageError(f"{out}: is there already; name another place")
     if not source.exists():

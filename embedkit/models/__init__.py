@@ -1,6 +1,5 @@
 """The table of models: name -> how to build it."""
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -8,7 +7,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from embedkit.config import ModelSpec
-from embedkit.errors import UsageError
+from embedkit.errors import UsageError, choices
 from embedkit.models import alexnet, compact, mlp, recurrent, resnet
 from embedkit.models.network import Build, Network, count_parameters
 
@@ -118,9 +117,7 @@ def resolve(
         UsageError: no such name, a size that is missing, not free, or out of range, or two sizes.
     """
     if name not in MODELS and name not in FAMILIES:
-        near = difflib.get_close_matches(name, [*MODELS, *FAMILIES], n=1)
-        hint = f"; did you mean {near[0]}?" if near else "."
-        raise UsageError(f"no model {name!r}{hint} There are: {', '.join(MODELS)}")
+        raise UsageError(f"no model {name!r}{choices(name, [*MODELS, *FAMILIES])}")
     spec = MODELS.get(name, ModelSpec(name=name, classes=classes))
     dims = tuple(sorted(set(dims)))
     if dims and dim is None:
@@ -172,7 +169,7 @@ def count_macs(spec: ModelSpec, shape: tuple[int, int] = (FRAMES, BANDS)) -> int
 def _check(spec: ModelSpec) -> None:
     """Refuse a family that there is not, or a size of the embedding that it cannot have."""
     if spec.name not in FAMILIES:
-        raise UsageError(f"no model {spec.name!r}; there are: {', '.join(FAMILIES)}")
+        raise UsageError(f"no model {spec.name!r}{choices(spec.name, FAMILIES)}")
     family = FAMILIES[spec.name]
     if spec.dims and not family.matryoshka:
         able = ", ".join(name for name, entry in FAMILIES.items() if entry.matryoshka)

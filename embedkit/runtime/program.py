@@ -16,7 +16,7 @@ from embedkit.audio.decode import Samples
 from embedkit.checkpoint import fingerprint as weights_fingerprint
 from embedkit.checkpoint import load_config
 from embedkit.config import FeatureSpec
-from embedkit.errors import ModelFolderError, UsageError
+from embedkit.errors import ModelFolderError, UsageError, choices
 from embedkit.models import build_model
 from embedkit.models.extractor import Extractor, check_device
 from embedkit.runtime.exported import FLOAT32, int8_path, read_network
@@ -45,7 +45,7 @@ class Runtime(StrEnum):
         try:
             return cls(name)
         except ValueError as error:
-            raise UsageError(f"no runtime {name!r}; there are: {', '.join(cls)}") from error
+            raise UsageError(f"no runtime {name!r}{choices(name, cls)}") from error
 
 
 class Embedder(Protocol):
