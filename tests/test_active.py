@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Callable
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -146,12 +147,10 @@ def test_blank_answers_are_none_and_a_clip_stands_in_them_once(
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("rare", [2, 3, 4])
-def test_a_rare_label_is_never_held_out_whole(table: EmbeddingTable, rare: int) -> None:
+def test_a_rare_label_is_never_held_out_whole(table: EmbeddingTable) -> None:
     names, vectors = table.clip_vectors()
-    for start in range(0, 40, 4):
-        some = names[start : start + 10]
-        known = dict.fromkeys(some, "noise") | dict.fromkeys(some[:rare], "call")
+    for pair in combinations(names[:10], 2):  # wherever among the folds they come to stand
+        known = dict.fromkeys(names[:10], "noise") | dict.fromkeys(pair, "call")
         found, _ = suggest(names, vectors, known, (), 3)
         assert found.accuracy is not None
     alone, _ = suggest(names, vectors, {**dict.fromkeys(names[:5], "a"), names[6]: "b"}, (), 3)
