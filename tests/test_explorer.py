@@ -19,6 +19,7 @@ from command import run, succeed
 
 from embedkit.audio.decode import decode
 from embedkit.backends.active import suggest
+from embedkit.backends.duplicates import find_duplicates
 from embedkit.errors import DatasetError
 from embedkit.query import QueryEmbedder
 from embedkit.store import EmbeddingTable
@@ -459,7 +460,13 @@ def test_the_collection_is_told_as_it_is(client: Any, collection: Collection) ->
     assert client.get("/api/clips").json()["names"] == collection.clips
     clusters = np.frombuffer(client.get("/api/clusters").content, np.int32)
     assert len(clusters) == len(points)
-    assert client.get("/api/duplicates").json() == []
+    pairs = [
+        (pair["one"]["name"], pair["other"]["name"], pair["similarity"])
+        for pair in client.get("/api/duplicates").json()
+    ]
+    assert pairs == [
+        (pair.clip, pair.other, pair.similarity) for pair in find_duplicates(collection.table, 0.98)
+    ]
     assert "no-referrer" in client.get("/").headers["Referrer-Policy"]
 
 
