@@ -118,7 +118,7 @@ def test_paths_are_relative_to_the_table_or_absolute_and_empty_cells_are_nothing
 ) -> None:
     table = write_csv(
         tmp_path / "m.csv",
-        [["path", "label", "fold", "group"], ["../a.wav", "x", "", ""], ["/b/c.wav", "y", "1"]],
+        [["path", "label", "fold", "group"], ["../a.wav", "x", "", ""], ["/b/c.wav", "y", "1", ""]],
     )
     first, second = read_dataset(table).clips
     assert (first.path, first.fold, first.group) == (tmp_path / "../a.wav", None, None)
@@ -143,14 +143,13 @@ def test_a_semicolon_in_a_single_label_is_part_of_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([], "found: no rows"),
+        ([], "it has: no rows"),
         ([["path", "label"]], "found: no rows"),
-        ([["file", "label"], ["a", "x"]], r"expected the columns path and label .*: file, label"),
-        ([["path", "class"], ["a", "x"]], r"found: class, path"),
-        ([["path", "label"], ["a", "x"], ["b", ""]], r"m\.csv, row 3: no label"),
+        ([["sound", "label"], ["a", "x"]], r"no column path \(or clip, file, .*: sound, label"),
+        ([["path", "mood"], ["a", "x"]], r"no column label \(or labels, .*: path, mood"),
         ([["path", "label"], ["", "x"]], r"m\.csv, row 2: no path"),
-        ([["path", "labels"], ["a", " ; "]], r"m\.csv, row 2: no label"),
-        ([["path", "label"], ["a"]], r"m\.csv, row 2: no label"),
+        ([["path", "labels"], ["a", " ; "]], r"found: 1 no label"),
+        ([["path", "label"], ["a"]], r"m\.csv, row 2: has 1 cells, and the header has 2"),
     ],
 )
 def test_a_table_that_lacks_something_is_told_what(
@@ -162,11 +161,11 @@ def test_a_table_that_lacks_something_is_told_what(
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("m.csv", "path,label\nä,x\n".encode("latin-1")), ("m.parquet", b"path,label\na,x\n")],
+    [("m.csv", b"path,label\n\x81,x\n"), ("m.parquet", b"path,label\na,x\n")],
 )
 def test_an_unreadable_table_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(DatasetError, match="not a readable CSV or Parquet file"):
+    with pytest.raises(DatasetError, match=r"is not text, or damaged|not a readable CSV or Par"):
         read_dataset(tmp_path / name)
 
 

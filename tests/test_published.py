@@ -236,7 +236,7 @@ FOLD1 = f"{DEV}/evaluation_setup/fold1"
         ("audioset", "eval_segments.csv", ("/m/05zppz", "/m/x"), "line 4: '/m/x' is no mid of"),
         ("audioset", "eval_segments.csv", ("-0RWZT-miFs", "../../etc/x"), "line 4: expected"),
         ("audioset", "class_labels_indices.csv", ("3,", "x,"), "number of a class is none: .*'x'"),
-        ("audioset", "class_labels_indices.csv", ("mid", "id"), "row 2: expected index, mid, d"),
+        ("audioset", "class_labels_indices.csv", ("mid", "id"), "expected index, mid, d"),
         ("tut2016", f"{FOLD1}_test.txt", ("\n", "\naudio/a108_0_30.wav\n"), "list of fold 1 alr"),
         ("tut2016", f"{FOLD1}_test.txt", ("\n", "\naudio/new.wav\n"), "new.wav is in a test list"),
         ("tut2016", f"{FOLD1}_test.txt", (".wav", ".mp3"), "b020_90_120.wav is in .*meta.txt, and"),
@@ -249,7 +249,7 @@ FOLD1 = f"{DEV}/evaluation_setup/fold1"
         ("esc10", "meta/esc50.csv", ("1-100032-A-0.wav", "/etc/x"), "found '/etc/x'"),
         ("esc50", "meta/esc50.csv", ("1-100032-A-0.wav", ".."), r"found '\.\.'"),
         ("esc50", "meta/esc50.csv", ("1-100032-A-0.wav", r"..\x"), r"found '\.\."),
-        ("esc50", "meta/esc50.csv", ("esc10", "esc"), "row 2: expected filename, fold, .*github"),
+        ("esc50", "meta/esc50.csv", ("esc10", "esc"), "expected filename, fold, .*github"),
         ("esc50", "meta/esc50.csv", (",5,cat", ",five,cat"), "number of a class is none: .*five"),
     ],
 )

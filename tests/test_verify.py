@@ -106,7 +106,7 @@ def test_the_command_prints_the_equal_error_rate_and_writes_the_ratios(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a,b\n1,2\n", "expected the columns first, second and same, found: a, b"),
+        ("a,b\n1,2\n", "has no column first; it has: a, b"),
         ("first,second,same\nx,y,maybe\n", "row 2: expected two clips, and 1 or 0"),
         ("first,second,same\nx,,1\n", "row 2: expected two clips, and 1 or 0"),
         ("first,second,same\nx,y,1\n", "expected trials of both kinds"),

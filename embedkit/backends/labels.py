@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from embedkit.datasets import Clip, read_dataset
 from embedkit.datasets.manifest import Manifest, targets
+from embedkit.datasets.names import match, nearest, spell
 from embedkit.errors import DatasetError
 from embedkit.store import EmbeddingTable
 
@@ -74,7 +75,7 @@ def join_labels(table: EmbeddingTable, source: str, unit: Unit = Unit.CLIP) -> L
     Raises:
         DatasetError: the source cannot be read, or no clip has a label.
     """
-    known, manifest = find_labels(_clips(table), table, source)
+    known, manifest = find_labels(clip_names(table), table, source)
     return _join(table, known, manifest, unit)
 
 
@@ -92,15 +93,15 @@ def join_manifest(
     Raises:
         DatasetError: no clip has a label.
     """
-    names = _clips(table)
+    names = clip_names(table)
     known = _join_by_path(names, manifest, root, Path(table.provenance.audio_root))
     if not known:
         raise DatasetError(f"no label of {root} joins a clip, as {', '.join(names[:3]) or 'none'}")
-    _warn_of_the_rest(names, known, manifest)
+    _warn_of_the_rest(names, known, manifest, root)
     return _join(table, known, manifest, unit)
 
 
-def _clips(table: EmbeddingTable) -> list[str]:
+def clip_names(table: EmbeddingTable) -> list[str]:
     """Names of the clips that have rows, sorted."""
     journal = table.journal_table()
     return sorted(
@@ -158,22 +159,35 @@ def find_labels(
         )
     if not known:
         root = Path(source).parent
-        paths = ", ".join(os.path.relpath(clip.path, root) for clip in manifest.clips[:3])
+        paths = [os.path.relpath(clip.path, root) for clip in manifest.clips[:3]]
         raise DatasetError(
-            f"no label joins a clip. Paths of {source}: {paths or 'none'}; clips there:"
+            f"no label joins a clip. Paths of {source}: {', '.join(paths) or 'none'}; clips there:"
             f" {', '.join(names[:3]) or 'none'}. Paths are relative to the manifest's folder, clips"
-            " to the extracted folder"
+            f" to the extracted folder{''.join(_meant(path, names) for path in paths[:1])}"
         )
-    _warn_of_the_rest(names, known, manifest)
+    _warn_of_the_rest(names, known, manifest, Path(source).parent)
     return known, manifest
 
 
-def _warn_of_the_rest(names: list[str], known: Mapping[str, Clip], manifest: Manifest) -> None:
+def _warn_of_the_rest(
+    names: list[str], known: Mapping[str, Clip], manifest: Manifest, root: Path
+) -> None:
     if len(known) < len(names):
         log.warning("%d of %d clips have no label: left out", len(names) - len(known), len(names))
     if len(known) < len(manifest.clips):
-        missing = len(manifest.clips) - len(known)
-        log.warning("%d of %d labels have no clip with vectors", missing, len(manifest.clips))
+        joined = {id(clip) for clip in known.values()}
+        rest = [clip for clip in manifest.clips if id(clip) not in joined]
+        path = os.path.relpath(rest[0].path, root)
+        log.warning(
+            "%d of %d labels have no clip with vectors, as that of %s%s",
+            len(rest), len(manifest.clips), path, _meant(path, names),
+        )  # fmt: skip
+
+
+def _meant(path: str, names: list[str]) -> str:
+    """What to add to the words that a path is that of no clip."""
+    near = nearest(path, names)
+    return f"; did you mean {near}?" if near else ""
 
 
 def _read_clips(
@@ -229,7 +243,16 @@ def _join_by_path(
         clip = by_place.get(_place(audio_root / name)) or by_text.get(name)
         if clip is not None:
             known[name] = clip
-    return known
+    # What is spelled in another way joins where nothing joins as it is written.
+    joined = {id(clip) for clip in known.values()}
+    below = spell(str(audio_root)) + "/"  # of Windows too, which makes it no absolute path here
+    rest = {
+        spell(text).removeprefix(below) if spell(text).startswith(below) else text: clip
+        for text, clip in by_text.items()
+        if id(clip) not in joined
+    }
+    found = match(rest, [name for name in names if name not in known])
+    return known | {name: rest[text] for text, name in found.items()}
 
 
 def _place(path: Path) -> str:

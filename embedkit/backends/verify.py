@@ -7,11 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.backends.classifier import Classifier
+from embedkit.backends.labels import clip_names
 from embedkit.backends.plda import PldaModel
-from embedkit.datasets.table import read_rows
+from embedkit.datasets.columns import require
+from embedkit.datasets.names import match, nearest
+from embedkit.datasets.table import read_table, refuse_times
 from embedkit.errors import DatasetError, UsageError
 from embedkit.store import EmbeddingTable
 
+COLUMNS = ("first", "second", "same")
 SAME = {"1": True, "true": True, "same": True, "0": False, "false": False, "different": False}
 
 
@@ -35,18 +39,16 @@ def read_trials(path: Path) -> Trials:
     Raises:
         DatasetError: it is none, or has no trial of the one or the other kind.
     """
-    rows = read_rows(path)
+    table = read_table(path)
+    refuse_times(table)
+    columns = [table.texts(require(name, table.headings, path)) for name in COLUMNS]
     first, second, same = [], [], []
-    for number, row in enumerate(rows, start=2):
-        if not {"first", "second", "same"} <= set(row):
-            raise DatasetError(
-                f"{path}: expected the columns first, second and same, found: {', '.join(row)}"
-            )
-        verdict = SAME.get((row["same"] or "").lower())
-        if not row["first"] or not row["second"] or verdict is None:
+    for number, one, other, text in zip(table.rows, *columns, strict=True):
+        verdict = SAME.get((text or "").strip().lower())
+        if not one or not other or verdict is None:
             raise DatasetError(f"{path}, row {number}: expected two clips, and 1 or 0 for same")
-        first.append(row["first"])
-        second.append(row["second"])
+        first.append(one)
+        second.append(other)
         same.append(verdict)
     if len(set(same)) < 2:
         raise DatasetError(f"{path}: expected trials of both kinds, same 1 and 0")
@@ -70,12 +72,17 @@ def score_trials(table: EmbeddingTable, model: PldaModel, trials: Trials) -> NDA
     Raises:
         DatasetError: the collection lacks a clip.
     """
-    clips, vectors = table.clip_vectors({*trials.first, *trials.second})
+    asked = dict.fromkeys((*trials.first, *trials.second))
+    there = clip_names(table)
+    found = match(asked, there)
+    for clip in asked:
+        if clip not in found:
+            near = nearest(clip, there)
+            hint = f"; did you mean {near}?" if near else ""
+            raise DatasetError(f"{table.folder}: has no clip {clip}{hint}")
+    clips, vectors = table.clip_vectors({*found.values()})
     number = {clip: index for index, clip in enumerate(clips)}
-    for clip in (*trials.first, *trials.second):
-        if clip not in number:
-            raise DatasetError(f"{table.folder}: has no clip {clip}")
     first, second = (
-        vectors[[number[clip] for clip in side]] for side in (trials.first, trials.second)
+        vectors[[number[found[clip]] for clip in side]] for side in (trials.first, trials.second)
     )
     return model.log_likelihood_ratio(first, second)

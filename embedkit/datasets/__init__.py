@@ -7,8 +7,8 @@ from pathlib import Path
 from embedkit.datasets.audioset import read_audioset, read_audioset_unbalanced
 from embedkit.datasets.esc import read_esc10, read_esc50
 from embedkit.datasets.folders import read_folders
+from embedkit.datasets.listed import read_listed
 from embedkit.datasets.manifest import Clip, Manifest, split_validation
-from embedkit.datasets.table import read_table
 from embedkit.datasets.tut2016 import read_tut2016
 from embedkit.errors import DatasetError, UsageError, choices
 
@@ -41,7 +41,7 @@ def read_dataset(data: Path) -> Manifest:
     place = data.absolute()
     if data.is_dir():
         return replace(read_folders(data), source=place.name)
-    return replace(read_table(data), source=f"{place.parent.name}/{place.name}")
+    return replace(read_listed(data), source=f"{place.parent.name}/{place.name}")
 
 
 def read_published(name: str, root: Path) -> Manifest:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from embedkit.datasets.manifest import Clip, Manifest
-from embedkit.datasets.table import read_rows
+from embedkit.datasets.table import read_table
 from embedkit.errors import DatasetError
 
 MISSING = "missing"
@@ -21,16 +21,23 @@ def read_columns(path: Path, columns: tuple[str, ...], origin: str) -> list[tupl
     """
     if not path.is_file():
         raise DatasetError(f"{path}: no such file; it comes with {origin}")
-    table = []
-    for number, row in enumerate(read_rows(path), start=2):  # line 1 of the file is the header
-        cells = tuple(row.get(column) or "" for column in columns)
+    table = read_table(path)
+    if not set(columns) <= set(table.headings):
+        raise DatasetError(
+            f"{path}: expected {', '.join(columns)}, found {', '.join(table.headings)};"
+            f" the file as published comes with {origin}"
+        )
+    rows = zip(*(table.texts(column) for column in columns), strict=True)
+    whole = []
+    for number, row in zip(table.rows, rows, strict=True):
+        cells = tuple(cell or "" for cell in row)
         if not all(cells):
             raise DatasetError(
-                f"{path}, row {number}: expected {', '.join(columns)}, found {row};"
+                f"{path}, row {number}: expected {', '.join(columns)}, found {cells};"
                 f" the file as published comes with {origin}"
             )
-        table.append(cells)
-    return table
+        whole.append(cells)
+    return whole
 
 
 def in_order(classes: Iterable[tuple[str, str]], path: Path) -> tuple[str, ...]:

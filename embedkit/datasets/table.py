@@ -1,78 +1,237 @@
-"""A CSV or Parquet manifest: path and label, or labels; optional fold, split, group."""
+"""A table that a person brings, CSV or Parquet, by columns of text."""
 
 import csv
+import io
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.parquet
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
-from embedkit.datasets.manifest import Clip, Manifest
+from embedkit.datasets.columns import KNOWN, LABEL, PATH, find, normal, tells_times
+from embedkit.datasets.text import read_text
 from embedkit.errors import DatasetError
+
+DELIMITERS = (",", ";", "\t", "|")
+SEPARATOR = re.compile(r'\A"?sep=(.)"?[;,\t]*(?:\r\n|\r|\n)', re.IGNORECASE)  # Excel's own line
+HEAD = 100_000  # characters in which a header ends
+NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
+LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+VALUES = (
+    *(pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null),
+    *(pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal),
+    pa.types.is_temporal,
+)
+
+Cell = str | tuple[str, ...] | None  # the tuple of a list in Parquet; None if nothing is there
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Columns of a CSV or Parquet file.
+
+    Attributes:
+        path: of the file.
+        headings: of its columns, in their order, without spaces around them.
+        rows: the number of each row [n] as a spreadsheet counts them: the header is row 1, and
+            blank rows, which are left out, count.
+        decimal: what stands between a number's whole and its parts, a dot or a comma.
+        cells: reads a column [n] by its heading; raises DatasetError if it holds no text,
+            numbers or lists of them.
+    """
+
+    path: Path
+    headings: tuple[str, ...]
+    rows: Sequence[int]
+    decimal: str
+    cells: Callable[[str], Sequence[Cell]]
+
+    def texts(self, heading: str) -> list[str | None]:
+        """A column of single values [n].
+
+        Raises:
+            DatasetError: it cannot be read, or holds lists.
+        """
+        texts: list[str | None] = []
+        for cell in self.cells(heading):
+            if isinstance(cell, tuple):
+                raise DatasetError(f"{self.path}: the column {heading} holds lists, expected text")
+            texts.append(cell)
+        return texts
+
+    def numbers(self, heading: str) -> NDArray[np.float64]:
+        """A column of numbers [n].
+
+        Raises:
+            DatasetError: it cannot be read, or a cell holds none; names the row.
+        """
+        values = []
+        for row, text in zip(self.rows, self.texts(heading), strict=True):
+            plain = (text or "").strip().replace(self.decimal, ".")
+            if not NUMBER.fullmatch(plain):
+                raise DatasetError(
+                    f"{self.path}, row {row}: expected a number for {heading}, found {text or ''!r}"
+                )
+            values.append(float(plain))
+        return np.array(values, np.float64)
+
+
+def read_table(path: Path) -> Table:
+    """Read a Parquet file, known by its suffix or its content, or a CSV file.
+
+    Cells of a CSV are separated by commas, semicolons, tabs or bars, whichever give the header the
+    most columns that are known; see `datasets.text` for its encoding.
+
+    Raises:
+        DatasetError: it is neither, two columns have one name, or a row of the CSV has not as many
+            cells as its header.
+    """
+    try:
+        with path.open("rb") as file:
+            parquet = file.read(4) == b"PAR1"
+        read = _parquet if parquet or path.suffix.lower() == ".parquet" else _csv
+        table = read(path)
+    except (OSError, pa.ArrowException) as error:
+        raise DatasetError(f"{path}: not a readable CSV or Parquet file: {error}") from error
+    seen: dict[str, str] = {}
+    for heading in table.headings:
+        name = normal(heading) or heading
+        if name in seen:
+            raise DatasetError(
+                f"{path}: the columns {seen[name]!r} and {heading!r} have one name; rename one"
+            )
+        seen[name] = heading
+    return table
+
+
+def refuse_times(table: Table) -> None:
+    """Refuse a table whose labels are of stretches of clips.
+
+    Raises:
+        DatasetError: a column says where something begins or ends.
+    """
+    for heading in table.headings:
+        if tells_times(heading) and any(table.cells(heading)):
+            raise DatasetError(
+                f"{table.path}: the column {heading!r} gives times within clips, and labels of"
+                " parts of a clip cannot be read yet. Cut the clips at these times and label the"
+                " pieces; or, if the labels are of whole clips, take the column out"
+            )
 
 
 def read_rows(path: Path) -> list[dict[str, str | None]]:
-    """The rows of a CSV or Parquet file, every value as text, empty ones as None.
+    """The rows of a table, by the headings of its columns; path and label by these names.
 
     Raises:
-        DatasetError: it cannot be read as what its suffix says.
+        DatasetError: as `read_table` and `refuse_times`, or it has lists or two columns for one of
+            them.
     """
-    try:
-        if path.suffix.lower() == ".parquet":
-            rows = pa.parquet.read_table(path).to_pylist()
-            return [{name: _text(value) for name, value in row.items()} for row in rows]
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return [
-                {name: _text(value) for name, value in row.items() if name is not None}
-                for row in csv.DictReader(file)
-            ]
-    except (OSError, UnicodeDecodeError, csv.Error, pa.ArrowException) as error:
-        raise DatasetError(f"{path}: not a readable CSV or Parquet file: {error}") from error
+    table = read_table(path)
+    refuse_times(table)
+    ours = {find(meaning, table.headings, path): meaning for meaning in (PATH, LABEL)}
+    columns = {ours.get(heading, heading): table.texts(heading) for heading in table.headings}
+    return [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
 
 
-def read_table(path: Path) -> Manifest:
-    """Read a manifest; its paths are relative to the folder it stands in, or absolute.
-
-    A column `labels` holds several labels, separated by `;`.
-
-    Raises:
-        DatasetError: unreadable, without rows or the columns needed, or a row without a label.
-    """
-    rows = read_rows(path)
-    columns = set(rows[0]) if rows else set()
-    label = next((name for name in ("label", "labels") if name in columns), None)
-    if "path" not in columns or label is None:
-        found = ", ".join(sorted(columns)) or "no rows"
-        raise DatasetError(
-            f"{path}: expected the columns path and label (or labels, separated by `;`),"
-            f" found: {found}"
-        )
-    several = label == "labels"
-    clips: dict[str, Clip] = {}
-    for number, row in enumerate(rows, start=2):  # line 1 of the file is the header
-        name, value = row["path"], row[label]
-        text = value or ""
-        names = [part.strip() for part in (text.split(";") if several else [text])]
-        if not name or not any(names):
-            raise DatasetError(f"{path}, row {number}: no {'label' if name else 'path'}")
-        if name in clips:
+def _csv(path: Path) -> Table:
+    text = read_text(path)
+    stated = SEPARATOR.match(text)
+    if stated is not None:
+        text, delimiter = text[stated.end() :], stated[1]
+    else:
+        delimiter = max(DELIMITERS, key=lambda one: _fit(text, one))
+    records = _records(text, delimiter, path)
+    _, header = next(records, (1, []))
+    headings = [heading.strip().strip("\ufeff") for heading in header]
+    needed = max((number for number, heading in enumerate(headings, 1) if heading), default=0)
+    rows: list[int] = []
+    columns: list[list[str | None]] = [[] for _ in headings]
+    for number, cells in records:
+        if len(cells) < needed or any(cells[len(headings) :]):
             raise DatasetError(
-                f"{path}, row {number}: {name} stands there twice; expected one row a clip,"
-                " with several labels in a column `labels`, separated by `;`"
+                f"{path}, row {number}: has {len(cells)} cells, and the header has {len(headings)};"
+                f" a cell that holds {delimiter!r} has to stand in quotes"
             )
-        clips[name] = Clip(
-            path=path.parent / name,
-            labels=tuple(dict.fromkeys(part for part in names if part)),
-            fold=row.get("fold"),
-            split=row.get("split"),
-            group=row.get("group"),
-        )
-    return Manifest(tuple(clips.values()), several_labels=several)
+        rows.append(number)
+        for column, cell in zip(columns, cells, strict=False):
+            column.append(cell or None)
+    return Table(
+        path=path,
+        # One without a heading is the numbering of a data frame, or the margin of a sheet.
+        headings=tuple(heading for heading in headings if heading),
+        rows=rows,
+        decimal="." if delimiter == "," else ",",
+        cells=dict(zip(headings, columns, strict=True)).__getitem__,
+    )
 
 
-def _text(value: Any) -> str | None:
-    if isinstance(value, list):  # of labels
-        value = ";".join(map(str, value))
-    if isinstance(value, float) and value.is_integer():  # a fold, in a column with gaps
-        value = int(value)
-    return None if value is None or value == "" else str(value)
+def _fit(text: str, delimiter: str) -> tuple[int, int]:
+    """How well a delimiter parts the header: into how many known columns, and how many in all."""
+    header = next(filter(_filled, csv.reader(io.StringIO(text[:HEAD]), delimiter=delimiter)), [])
+    return sum(normal(heading) in KNOWN for heading in header), len(header)
+
+
+def _records(text: str, delimiter: str, path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The number and the cells of each row that is not blank."""
+    # Strict: else a quote that is never closed takes all that follows into its cell.
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    number = 0
+    try:
+        for number, cells in enumerate(reader, start=1):
+            if _filled(cells):
+                yield number, cells
+    except csv.Error as error:
+        raise DatasetError(
+            f"{path}, row {number + 1}: not readable as CSV: {error}; a cell that begins with a"
+            " quote ends with one, and a quote within it is doubled"
+        ) from error
+
+
+def _filled(cells: list[str]) -> bool:
+    return any(cell.strip(" \xa0" + "".join(DELIMITERS)) for cell in cells)
+
+
+def _parquet(path: Path) -> Table:
+    with pq.ParquetFile(path) as file:
+        headings = file.schema_arrow.names
+        count = file.metadata.num_rows
+
+    def cells(heading: str) -> Sequence[Cell]:
+        try:
+            with pq.ParquetFile(path) as file:
+                return _cells(file.read([heading]).column(0))
+        except (OSError, pa.ArrowException, TypeError, ValueError) as error:
+            raise DatasetError(f"{path}: the column {heading} cannot be read: {error}") from error
+
+    return Table(
+        path=path, headings=tuple(headings), rows=range(2, count + 2), decimal=".", cells=cells
+    )
+
+
+def _cells(column: pa.ChunkedArray) -> Sequence[Cell]:
+    if not any(known(column.type) for known in LISTS):
+        return _texts(column)
+    items = iter(_texts(pc.list_flatten(column)))
+    lengths = pc.list_value_length(column).to_pylist()
+    return [
+        None if length is None else tuple(item for item in islice(items, length) if item)
+        for length in lengths
+    ]
+
+
+def _texts(column: pa.ChunkedArray) -> list[str | None]:
+    """Values as text: a whole number without a dot, and what is not there (null, NaN) as None."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    kind = column.type
+    if not any(known(kind) for known in VALUES):
+        raise TypeError(f"it holds {kind}, expected text or numbers")
+    if pa.types.is_floating(kind):
+        column = pc.if_else(pc.is_nan(column), None, column).cast(pa.string())
+    return [None if value in (None, "") else str(value) for value in column.to_pylist()]

@@ -1,0 +1,115 @@
+"""What the columns of people's tables are called: one list for every command that reads a table."""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from embedkit.errors import DatasetError
+
+
+@dataclass(frozen=True)
+class Names:
+    """Headings of one meaning.
+
+    Attributes:
+        ours: those that embedkit writes and documents; the first that is there counts.
+        others: those of other tools; one of them counts where none of ours is there.
+    """
+
+    ours: tuple[str, ...]
+    others: tuple[str, ...] = ()
+
+
+PATH, LABEL, START, END, VECTOR = "path", "label", "start_s", "end_s", "embedding"
+NAMES = {
+    PATH: Names(
+        ("path", "clip"),
+        ("file", "filename", "filepath", "file_name", "file_path", "fname", "clip_name", "audio",
+         "audio_file", "audio_filename", "audio_filepath", "audio_path", "wav", "wav_path"),
+    ),
+    LABEL: Names(
+        ("label", "labels"),
+        ("category", "categories", "class", "classes", "class_name", "class_label", "tag", "tags"),
+    ),
+    START: Names(("start_s",), ("start", "start_time", "begin_time", "begin_time_s", "timestamp")),
+    END: Names(("end_s",), ("end", "end_time", "end_time_s")),
+    VECTOR: Names(("embedding",), ("embeddings", "vector")),
+    "fold": Names(("fold",)),
+    "split": Names(("split",)),
+    "group": Names(("group",)),
+    "first": Names(("first",)),
+    "second": Names(("second",)),
+    "same": Names(("same",)),
+}  # fmt: skip
+KNOWN = frozenset(name for names in NAMES.values() for name in (*names.ours, *names.others))
+SEVERAL = frozenset({"labels", "categories", "classes", "tags"})  # several labels in a cell
+
+# A heading of these words alone, one of the first among them, tells where something begins or ends.
+EDGES = frozenset(
+    ("start", "starts", "begin", "begins", "beginning", "end", "ends", "stop", "stops", "onset",
+     "onsets", "offset", "offsets", "starttime", "begintime", "endtime", "stoptime", "tstart",
+     "tend", "tmin", "tmax")
+)  # fmt: skip
+AROUND_EDGES = frozenset(
+    ("time", "times", "at", "of", "in", "s", "sec", "secs", "second", "seconds", "ms", "msec",
+     "millisecond", "milliseconds", "min", "mins", "minute", "minutes", "sample", "samples",
+     "frame", "frames", "file", "clip", "audio", "segment", "event", "label", "position", "pos")
+)  # fmt: skip
+
+
+def normal(heading: str) -> str:
+    """A heading without capitals, spaces and signs: `Begin Time (s)` is `begin_time_s`."""
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", unicodedata.normalize("NFC", heading))
+    return re.sub(r"[\W_]+", "_", words.casefold()).strip("_")
+
+
+def find(meaning: str, headings: Iterable[str], path: Path) -> str | None:
+    """The column of a meaning; None if there is none.
+
+    Args:
+        meaning: a key of NAMES.
+        headings: of all columns of a table.
+        path: of the table.
+
+    Raises:
+        DatasetError: two columns claim to be it.
+    """
+    names = NAMES[meaning]
+    there = [heading for heading in headings if normal(heading) in names.ours + names.others]
+    for name in names.ours:
+        same = [heading for heading in there if normal(heading) == name]
+        if same:
+            there = same
+            break
+    if len(there) > 1:
+        raise DatasetError(
+            f"{path}: the columns {' and '.join(map(repr, there))} all claim to be the"
+            f" {names.ours[0]}; rename the right one to `{names.ours[0]}`"
+            + ", and the other ones too"
+            * (len({*map(normal, there)}) == 1)
+        )
+    return there[0] if there else None
+
+
+def require(meaning: str, headings: Iterable[str], path: Path, hint: str = "") -> str:
+    """The column of a meaning; `hint` is added to the words that there is none.
+
+    Raises:
+        DatasetError: there is none, or two columns claim to be it.
+    """
+    found = find(meaning, headings, path)
+    if found is None:
+        first, *others = (*NAMES[meaning].ours, *NAMES[meaning].others)
+        also = f" (or {', '.join(others)})" if others else ""
+        raise DatasetError(
+            f"{path}: has no column {first}{also}; it has: {', '.join(headings) or 'no rows'}{hint}"
+        )
+    return found
+
+
+def tells_times(heading: str) -> bool:
+    """Whether a column says where in a clip something begins or ends: `onset`, `End Time (s)`."""
+    words = set(normal(heading).split("_"))
+    return bool(words & EDGES) and words <= EDGES | AROUND_EDGES

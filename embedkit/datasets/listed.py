@@ -1,0 +1,85 @@
+"""A manifest: a CSV or Parquet with path and label, or labels; optional fold, split and group."""
+
+import logging
+import os
+from collections import Counter
+from pathlib import Path
+
+from embedkit.datasets.columns import LABEL, PATH, SEVERAL, find, normal, require
+from embedkit.datasets.manifest import Clip, Manifest
+from embedkit.datasets.names import Folder
+from embedkit.datasets.table import Cell, Table, read_table, refuse_times
+from embedkit.errors import DatasetError
+
+log = logging.getLogger(__name__)
+
+SKIP = "skip"  # in place of a label: whoever labelled left this clip out
+NOTHING, SKIPPED = "no label", f"labelled `{SKIP}`"
+
+
+def read_listed(path: Path) -> Manifest:
+    """Read a manifest; its paths are relative to the folder it stands in, or absolute.
+
+    A column `labels` holds several labels, separated by `;`, or in Parquet a list. Rows without a
+    label, or with the label `skip`, are left out, and counted in a warning.
+
+    Raises:
+        DatasetError: it is unreadable, has no column needed or two for one meaning, tells times
+            within clips, names a clip twice, or has no labelled row.
+    """
+    table = read_table(path)
+    refuse_times(table)
+    headings = table.headings
+    name_heading = require(PATH, headings, path)
+    label_heading = require(LABEL, headings, path)
+    facts = [_fact(table, key) for key in ("fold", "split", "group")]
+    cells = table.cells(label_heading)
+    several = normal(label_heading) in SEVERAL or any(isinstance(cell, tuple) for cell in cells)
+    folder = Folder(path.parent)
+    clips: dict[str, Clip] = {}
+    rows: dict[str, int] = {}
+    left_out: list[tuple[str, str]] = []
+    for row, name, cell, fold, split, group in zip(
+        table.rows, table.texts(name_heading), cells, *facts, strict=True
+    ):
+        if name is None:
+            raise DatasetError(f"{path}, row {row}: no path")
+        labels = _labels(cell, several)
+        if labels in {(), (SKIP,)}:
+            left_out.append((name, SKIPPED if labels else NOTHING))
+            continue
+        file = folder.file(name)
+        place = os.path.normpath(file)
+        if place in clips:
+            raise DatasetError(
+                f"{path}, row {row}: {name} stands there twice, first in row {rows[place]};"
+                " expected one row a clip, with several labels in a column `labels`, separated"
+                " by `;`"
+            )
+        rows[place] = row
+        clips[place] = Clip(path=file, labels=labels, fold=fold, split=split, group=group)
+    if not clips:
+        raise DatasetError(
+            f"{path}: expected rows with a path and a label; found:"
+            f" {_counts(left_out) if left_out else 'no rows'}"
+        )
+    if left_out:
+        log.warning("%s: %d rows left out: %s", path, len(left_out), _counts(left_out))
+    return Manifest(tuple(clips.values()), several_labels=several, left_out=tuple(left_out))
+
+
+def _fact(table: Table, meaning: str) -> list[str | None]:
+    heading = find(meaning, table.headings, table.path)
+    if heading is None:
+        return [None] * len(table.rows)
+    return [(text and text.strip()) or None for text in table.texts(heading)]
+
+
+def _labels(cell: Cell, several: bool) -> tuple[str, ...]:
+    if not isinstance(cell, tuple):
+        cell = tuple((cell or "").split(";")) if several else (cell or "",)
+    return tuple(dict.fromkeys(label.strip() for label in cell if label.strip()))
+
+
+def _counts(left_out: list[tuple[str, str]]) -> str:
+    return ", ".join(f"{count} {why}" for why, count in Counter(w for _, w in left_out).items())
