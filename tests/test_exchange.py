@@ -299,7 +299,7 @@ ONE = {"clip": ["a"], "start_s": [0.0], "end_s": [1.0], "embedding": [[1.0, 2.0]
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"embedding": None}, r"has no column embedding \(embeddings or vector\); it has: clip"),
+        ({"embedding": None}, r"has no column embedding \(or embeddings, vector\); it has: clip"),
         ({"end_s": None}, "has no column end_s .* --window gives the length of all"),
         ({"embedding": [[1.0, float("nan")]]}, "the vectors of a hold NaN or infinity"),
         ({"embedding": ["x"]}, "not lists"),

@@ -64,7 +64,7 @@ def read_listed(path: Path) -> Manifest:
             f" {_counts(left_out) if left_out else 'no rows'}"
         )
     if left_out:
-        log.warning("%s: %d rows left out: %s", path, len(left_out), _counts(left_out))
+        log.warning("%s: rows left out: %s", path, _counts(left_out))
     return Manifest(tuple(clips.values()), several_labels=several, left_out=tuple(left_out))
 
 

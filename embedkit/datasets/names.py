@@ -57,16 +57,16 @@ class Folder:
 
     def __init__(self, root: Path) -> None:
         """Names that are not absolute are relative to `root`."""
-        self._root = root
+        self.root = root
         self._listings: dict[Path, dict[str, list[str]]] = {}
 
     def file(self, name: str) -> Path:
         """The file that a name means, or its plain path where there is none."""
-        path = self._root / name
+        path = self.root / name
         spellings = (name, name.replace("\\", "/"), name.strip(), name.replace("\\", "/").strip())
         if len({*spellings}) == 1 and name.isascii():
             return path  # there is no other spelling of it: no need to look
-        found = (self._find(self._root / spelling) for spelling in dict.fromkeys(spellings))
+        found = (self._find(self.root / spelling) for spelling in dict.fromkeys(spellings))
         return next((place for place in found if place is not None), path)
 
     def _find(self, path: Path) -> Path | None:

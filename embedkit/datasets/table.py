@@ -19,6 +19,7 @@ from embedkit.datasets.text import read_text
 from embedkit.errors import DatasetError
 
 DELIMITERS = (",", ";", "\t", "|")
+BLANK = " \xa0" + "".join(DELIMITERS)
 SEPARATOR = re.compile(r'\A"?sep=(.)"?[;,\t]*(?:\r\n|\r|\n)', re.IGNORECASE)  # Excel's own line
 HEAD = 100_000  # characters in which a header ends
 NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
@@ -155,8 +156,8 @@ def _csv(path: Path) -> Table:
     for number, cells in records:
         if len(cells) < needed or any(cells[len(headings) :]):
             raise DatasetError(
-                f"{path}, row {number}: has {len(cells)} cells, and the header has {len(headings)};"
-                f" a cell that holds {delimiter!r} has to stand in quotes"
+                f"{path}, row {number}: its cells number {len(cells)}, those of the header"
+                f" {len(headings)}; a cell that holds {delimiter!r} has to stand in quotes"
             )
         rows.append(number)
         for column, cell in zip(columns, cells, strict=False):
@@ -173,7 +174,8 @@ def _csv(path: Path) -> Table:
 
 def _fit(text: str, delimiter: str) -> tuple[int, int]:
     """How well a delimiter parts the header: into how many known columns, and how many in all."""
-    header = next(filter(_filled, csv.reader(io.StringIO(text[:HEAD]), delimiter=delimiter)), [])
+    rows = csv.reader(io.StringIO(text[:HEAD], newline=""), delimiter=delimiter)
+    header = next(filter(_filled, rows), [])
     return sum(normal(heading) in KNOWN for heading in header), len(header)
 
 
@@ -194,7 +196,7 @@ def _records(text: str, delimiter: str, path: Path) -> Iterator[tuple[int, list[
 
 
 def _filled(cells: list[str]) -> bool:
-    return any(cell.strip(" \xa0" + "".join(DELIMITERS)) for cell in cells)
+    return any(cell.strip(BLANK) for cell in cells)
 
 
 def _parquet(path: Path) -> Table:

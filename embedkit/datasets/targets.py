@@ -10,11 +10,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from embedkit.datasets.columns import PATH, START, VECTOR, require
+from embedkit.datasets.names import match
+from embedkit.datasets.table import LISTS
 from embedkit.errors import DatasetError
 from embedkit.store.contract import MANIFEST, ROWS, list_parts
-
-LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
-COLUMNS = ["clip", "start_s", "embedding"]
 
 
 @dataclass(frozen=True)
@@ -90,17 +90,24 @@ Part = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.floating]]
 
 
 def _read(file: Path, clips: Sequence[str]) -> Iterator[Part]:
-    names = pa.array(clips, pa.string())
     try:
         with pq.ParquetFile(file) as parquet:
-            missing = set(COLUMNS) - set(parquet.schema_arrow.names)
-            if missing:
-                raise DatasetError(f"{file}: has no column {', '.join(sorted(missing))}")
-            for batch in parquet.iter_batches(columns=COLUMNS):
-                index = pc.index_in(batch["clip"].cast(pa.string()), names)
+            headings = parquet.schema_arrow.names
+            columns = [require(meaning, headings, file) for meaning in (PATH, START, VECTOR)]
+            path, start, vector = columns
+            there: set[str] = set()
+            for batch in parquet.iter_batches(columns=[path]):
+                there.update(pc.unique(batch[path].cast(pa.string())).drop_null().to_pylist())
+            called = match(clips, there)  # by our names, theirs
+            asked = [index for index, clip in enumerate(clips) if clip in called]
+            names = pa.array([called[clips[index]] for index in asked], pa.string())
+            number = np.array(asked, np.int64)
+            for batch in parquet.iter_batches(columns=columns):
+                index = pc.index_in(batch[path].cast(pa.string()), names)
                 known = batch.filter(index.is_valid())
-                start_s = np.asarray(known["start_s"].cast(pa.float64()))
-                yield np.asarray(index.drop_null(), np.int64), start_s, _vectors(known["embedding"])
+                start_s = np.asarray(known[start].cast(pa.float64()))
+                clip = number[np.asarray(index.drop_null(), np.int64)]
+                yield clip, start_s, _vectors(known[vector])
     except DatasetError as error:
         raise DatasetError(f"{file}: {error}" if str(file) not in str(error) else error) from error
     except (OSError, pa.ArrowException, ValueError, TypeError) as error:
@@ -109,9 +116,7 @@ def _read(file: Path, clips: Sequence[str]) -> Iterator[Part]:
 
 def _vectors(column: pa.Array) -> NDArray[np.floating]:
     kind = column.type
-    if not (
-        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    ):
+    if not any(known(kind) for known in LISTS):
         raise DatasetError(f"its embedding column holds {kind}, not lists of numbers")
     if not pa.types.is_floating(kind.value_type):
         raise DatasetError(f"its embeddings are of {kind.value_type}, not floating point")

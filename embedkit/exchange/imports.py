@@ -3,7 +3,7 @@
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -11,25 +11,18 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from embedkit.audio.files import AUDIO_SUFFIXES
+from embedkit.datasets.columns import END, PATH, START, VECTOR, find, require
+from embedkit.datasets.names import Folder
+from embedkit.datasets.table import read_table
 from embedkit.errors import DatasetError, UsageError, choices
 from embedkit.files import temporary_name
 from embedkit.store import EmbeddingWriter, FileRecord, Provenance, clip_path
 
 BATCH = 8192  # rows read at once
-
-# What tools call the columns, in order of preference.
-NAMES = {
-    "clip": ("clip", "path", "file", "filename", "filepath"),
-    "start_s": ("start_s", "start", "start_time", "timestamp"),
-    "end_s": ("end_s", "end", "end_time"),
-    "embedding": ("embedding", "embeddings", "vector"),
-}
-PLACES = frozenset(name for ours in ("clip", "start_s", "end_s") for name in NAMES[ours])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,9 +117,10 @@ def _write(
 ) -> tuple[int, int]:
     names: set[str] = set()
     rows = 0
+    sounds = None if audio is None else Folder(audio.absolute())
     with EmbeddingWriter(out, provenance) as writer:
         for clip in clips:
-            name = clip.name if audio is None else _name_below(audio.absolute(), clip.name)
+            name = clip.name if sounds is None else _name_below(sounds, clip.name)
             clip_path(audio or source, name)  # refuses a name that leads elsewhere
             if name in names:
                 raise DatasetError(f"{source}: clip {name} is there twice")
@@ -139,12 +133,12 @@ def _write(
     return len(names), rows
 
 
-def _name_below(audio: Path, name: str) -> str:
+def _name_below(sounds: Folder, name: str) -> str:
     """The name of a clip's file below the folder of audio, as embedkit itself would call it.
 
     Other tools write whole paths, or name a file of vectors after the sound without its suffix.
     """
-    path = audio / name
+    audio, path = sounds.root, sounds.file(name)
     if path.is_relative_to(audio):
         name = path.relative_to(audio).as_posix()
     endings = [ending for suffix in AUDIO_SUFFIXES for ending in (suffix, suffix.upper())]
@@ -188,9 +182,11 @@ def _parquet(source: Path, foreign: Foreign) -> Iterator[Clip]:
             try:
                 with pq.ParquetFile(file) as parquet:
                     names = parquet.schema_arrow.names
-                    vector = _column("embedding", names, file)
-                    rest = [name for name in names if name != vector and name in PLACES]
-                    tables.append(_places(parquet.read(rest), names, foreign, file))
+                    vector = require(VECTOR, names, file)
+                    columns = _columns(names, foreign, file)
+                    rest = parquet.read([*columns.values()])
+                    found = {ours: rest[theirs] for ours, theirs in columns.items()}
+                    tables.append(_places(found, foreign))
                     for batch in parquet.iter_batches(BATCH, columns=[vector]):
                         values = _vectors(batch.column(0), file)
                         sizes.add(values.shape[1])
@@ -218,15 +214,15 @@ def _npy(source: Path, foreign: Foreign) -> Iterator[Clip]:
             " vector: path, start, end"
         )
     vectors = _load(path)
-    read = pq.read_table if rows.suffix == ".parquet" else pyarrow.csv.read_csv
-    try:
-        table = read(rows)
-        table = _places(table, table.column_names, foreign, rows)
-    except (OSError, pa.ArrowException) as error:
-        raise DatasetError(f"{rows}: cannot be read: {error}") from error
-    if len(table) != len(vectors):
-        raise DatasetError(f"{rows}: {len(table)} rows; {path} has {len(vectors)} vectors")
-    yield from _clips(table, vectors)
+    listed = read_table(rows)
+    if len(listed.rows) != len(vectors):
+        raise DatasetError(f"{rows}: {len(listed.rows)} rows; {path} has {len(vectors)} vectors")
+    columns = _columns(listed.headings, foreign, rows)
+    found = {
+        ours: pa.array(listed.texts(theirs) if ours == PATH else listed.numbers(theirs))
+        for ours, theirs in columns.items()
+    }
+    yield from _clips(_places(found, foreign), vectors)
 
 
 def _npy_by_clip(source: Path, foreign: Foreign) -> Iterator[Clip]:
@@ -268,31 +264,19 @@ def _timestamps(path: Path, count: int, hop_s: float | None) -> NDArray[np.float
     return hop_s * np.arange(count, dtype=np.float64)
 
 
-def _column(ours: str, names: list[str], path: Path, hint: str = "") -> str:
-    """The one of the columns that is ours, by any of its names."""
-    found = next((name for name in NAMES[ours] if name in names), None)
-    if found is None:
-        first, *others = NAMES[ours]
-        raise DatasetError(
-            f"{path}: has no column {first} ({' or '.join(others)}); it has:"
-            f" {', '.join(names)}{hint}"
-        )
-    return found
+def _columns(headings: Sequence[str], foreign: Foreign, path: Path) -> dict[str, str]:
+    """What the columns of clip, start and end are called; end only if the window is not known."""
+    columns = {meaning: require(meaning, headings, path) for meaning in (PATH, START)}
+    if foreign.window_s is None or find(END, headings, path) is not None:
+        columns[END] = require(END, headings, path, "; --window gives the length of all")
+    return columns
 
 
-def _places(table: pa.Table, names: list[str], foreign: Foreign, path: Path) -> pa.Table:
-    """Clip, start and end of each row, by our names; the end by the window where there is none.
-
-    `names` are the columns that the file has, of which the table may hold some.
-    """
-    clip = table[_column("clip", names, path)].cast(pa.string())
-    start = table[_column("start_s", names, path)].cast(pa.float64())
-    if foreign.window_s is not None and not set(names) & set(NAMES["end_s"]):
-        end = pc.add(start, foreign.window_s)
-    else:
-        hint = "; --window gives the length of all"
-        end = table[_column("end_s", names, path, hint)].cast(pa.float64())
-    return pa.table({"clip": clip, "start_s": start, "end_s": end})
+def _places(columns: Mapping[str, pa.ChunkedArray], foreign: Foreign) -> pa.Table:
+    """Clip, start and end of each row; the end by the window where there is none."""
+    start = columns[START].cast(pa.float64())
+    end = columns[END].cast(pa.float64()) if END in columns else pc.add(start, foreign.window_s)
+    return pa.table({"clip": columns[PATH].cast(pa.string()), "start_s": start, "end_s": end})
 
 
 def _vectors(column: pa.Array, source: Path) -> NDArray[np.float32]:
