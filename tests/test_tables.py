@@ -6,6 +6,7 @@ import io
 import itertools
 import os
 import random
+import threading
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
@@ -202,6 +203,7 @@ def test_rows_without_a_label_or_with_skip_are_left_out_and_counted(
         ('path,label\na,x\n"b,y\nc,z\nd,z\n', "row 3: not readable as CSV"),
         ('path,label\na,x\n"b"c,y\n', "row 3: not readable as CSV"),
         ("path;label\na,1;x\n\n;y\n", "row 4: no path"),
+        ("path,label\na,x\n ,y\n", "row 3: no path"),
         ('path,label\n"a\nb",x\n./c,y\nc,z\n', "row 4: c stands there twice, first in row 3"),
         ("path,label\na,x\n\0b,y\n", "is not text, or damaged"),
         ("a.wav,dog\nb.wav,cat\n", "has no column path .* it has: a.wav, dog"),
@@ -231,6 +233,34 @@ def test_what_is_no_table_of_text_is_told_in_words(
     (tmp_path / "m.csv").write_bytes(content)
     with pytest.raises(DatasetError, match=message):
         read_dataset(tmp_path / "m.csv")
+
+
+def test_a_space_behind_every_separator_is_no_part_of_the_cells(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text('path, label, fold\n"a, b.wav", "dog, big", 1\n c.wav, x,2\n')
+    first, second = read_dataset(tmp_path / "m.csv").clips
+    assert first == Clip(path=tmp_path / "a, b.wav", labels=("dog, big",), fold="1")
+    assert second == Clip(path=tmp_path / "c.wav", labels=("x",), fold="2")
+
+
+def test_a_table_may_come_through_a_pipe(tmp_path: Path) -> None:
+    pipe = tmp_path / "m.csv"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=("path,label\na.wav,x\n",), daemon=True)
+    writer.start()
+    assert labels_of(read_dataset(pipe)) == {"a.wav": ("x",)}
+
+
+def test_labels_and_splits_that_look_the_same_are_the_same(tmp_path: Path) -> None:
+    rows = [
+        ["path", "label", "split"],
+        ["a", "Käfer", "Train"],
+        ["b", "Ka\u0308fer", " VALIDATION"],
+    ]
+    manifest = read_dataset(write(tmp_path / "m.csv", rows, encoding="utf-16"))
+    assert manifest.labels == ("Käfer",)
+    assert [clip.split for clip in manifest.clips] == ["train", "validation"]
+    touch(tmp_path / "sounds", "Käfer/a.wav", "Ka\u0308fer/b.wav")
+    assert read_dataset(tmp_path / "sounds").labels == ("Käfer",)
 
 
 def test_windows_1252_is_read_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -341,6 +371,7 @@ def test_text_of_several_labels_is_split_in_parquet_as_in_csv(tmp_path: Path) ->
         ({"label": [[{"x": 1}]]}, "the column label cannot be read: it holds struct"),
         ({"path": [["a"]]}, "the column path holds lists, expected text"),
         ({"path": [{"bytes": b"", "path": "a"}]}, "the column path cannot be read: it holds stru"),
+        ({"path": ["a\0/b"]}, "row 2: no path"),
         ({"fold": [[1]]}, "the column fold holds lists, expected text"),
     ],
 )
@@ -466,7 +497,7 @@ def test_labels_join_clips_however_they_are_spelled(
     labels = write(tmp_path / "m.csv", [["File", "Category"], *rows, ["", ""]], **options)
     data = join_labels(table, str(labels))
     found = {clip: data.labels[label] for clip, label in zip(data.clips, data.classes, strict=True)}
-    assert found == {clip: f"label of {clip}" for clip in clips}
+    assert found == {clip: unicodedata.normalize("NFC", f"label of {clip}") for clip in clips}
 
 
 def test_capitals_are_not_folded_and_the_name_that_was_meant_is_said(

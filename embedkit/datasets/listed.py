@@ -32,7 +32,9 @@ def read_listed(path: Path) -> Manifest:
     headings = table.headings
     name_heading = require(PATH, headings, path)
     label_heading = require(LABEL, headings, path)
-    facts = [_fact(table, key) for key in ("fold", "split", "group")]
+    folds, groups = _fact(table, "fold"), _fact(table, "group")
+    # `Validation` must not be scored as if it were a test.
+    splits = [split and split.casefold() for split in _fact(table, "split")]
     cells = table.cells(label_heading)
     several = normal(label_heading) in SEVERAL or any(isinstance(cell, tuple) for cell in cells)
     folder = Folder(path.parent)
@@ -40,9 +42,9 @@ def read_listed(path: Path) -> Manifest:
     rows: dict[str, int] = {}
     left_out: list[tuple[str, str]] = []
     for row, name, cell, fold, split, group in zip(
-        table.rows, table.texts(name_heading), cells, *facts, strict=True
+        table.rows, table.texts(name_heading), cells, folds, splits, groups, strict=True
     ):
-        if name is None:
+        if name is None or not name.strip() or "\0" in name:
             raise DatasetError(f"{path}, row {row}: no path")
         labels = _labels(cell, several)
         if labels in {(), (SKIP,)}:

@@ -1,5 +1,6 @@
 """A labelled collection: clips with labels and, where known, fold, split and group."""
 
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ class Clip:
 
     Attributes:
         path: of the audio file.
-        labels: one or several.
+        labels: one or several; what looks the same is the same (Unicode's NFC).
         fold: of a cross-validation.
         split: train, validation, test, or the like.
         group: what must not stand on both sides of a split: a recording, speaker or place.
@@ -30,6 +31,10 @@ class Clip:
     fold: str | None = None
     split: str | None = None
     group: str | None = None
+
+    def __post_init__(self) -> None:
+        labels = tuple(unicodedata.normalize("NFC", label) for label in self.labels)
+        object.__setattr__(self, "labels", labels)
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ class Folder:
         spellings = (name, name.replace("\\", "/"), name.strip(), name.replace("\\", "/").strip())
         if len({*spellings}) == 1 and name.isascii():
             return path  # there is no other spelling of it: no need to look
-        found = (self._find(self.root / spelling) for spelling in dict.fromkeys(spellings))
+        found = (self._find(self.root / one) for one in dict.fromkeys(filter(None, spellings)))
         return next((place for place in found if place is not None), path)
 
     def _find(self, path: Path) -> Path | None:

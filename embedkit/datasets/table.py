@@ -21,6 +21,7 @@ from embedkit.errors import DatasetError
 DELIMITERS = (",", ";", "\t", "|")
 BLANK = " \xa0" + "".join(DELIMITERS)
 SEPARATOR = re.compile(r'\A"?sep=(.)"?[;,\t]*(?:\r\n|\r|\n)', re.IGNORECASE)  # Excel's own line
+MAGIC = b"PAR1"  # with which Parquet begins
 HEAD = 100_000  # characters in which a header ends
 NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
 LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
@@ -94,10 +95,7 @@ def read_table(path: Path) -> Table:
             cells as its header.
     """
     try:
-        with path.open("rb") as file:
-            parquet = file.read(4) == b"PAR1"
-        read = _parquet if parquet or path.suffix.lower() == ".parquet" else _csv
-        table = read(path)
+        table = _parquet(path) if _is_parquet(path) else _csv(path)
     except (OSError, pa.ArrowException) as error:
         raise DatasetError(f"{path}: not a readable CSV or Parquet file: {error}") from error
     seen: dict[str, str] = {}
@@ -140,13 +138,20 @@ def read_rows(path: Path) -> list[dict[str, str | None]]:
     return [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
 
 
+def _is_parquet(path: Path) -> bool:
+    if path.suffix.lower() == ".parquet" or not path.is_file():  # a pipe is read only once
+        return path.suffix.lower() == ".parquet"
+    with path.open("rb") as file:
+        return file.read(len(MAGIC)) == MAGIC
+
+
 def _csv(path: Path) -> Table:
     text = read_text(path)
     stated = SEPARATOR.match(text)
     if stated is not None:
         text, delimiter = text[stated.end() :], stated[1]
     else:
-        delimiter = max(DELIMITERS, key=lambda one: _fit(text, one))
+        delimiter = max(DELIMITERS, key=lambda one: _fit(_header(text, one)))
     records = _records(text, delimiter, path)
     _, header = next(records, (1, []))
     headings = [heading.strip().strip("\ufeff") for heading in header]
@@ -172,17 +177,25 @@ def _csv(path: Path) -> Table:
     )
 
 
-def _fit(text: str, delimiter: str) -> tuple[int, int]:
-    """How well a delimiter parts the header: into how many known columns, and how many in all."""
-    rows = csv.reader(io.StringIO(text[:HEAD], newline=""), delimiter=delimiter)
-    header = next(filter(_filled, rows), [])
+def _fit(header: list[str]) -> tuple[int, int]:
+    """How well a header was parted: into how many known columns, and how many in all."""
     return sum(normal(heading) in KNOWN for heading in header), len(header)
+
+
+def _header(text: str, delimiter: str) -> list[str]:
+    rows = csv.reader(io.StringIO(text[:HEAD], newline=""), delimiter=delimiter)
+    return next(filter(_filled, rows), [])
 
 
 def _records(text: str, delimiter: str, path: Path) -> Iterator[tuple[int, list[str]]]:
     """The number and the cells of each row that is not blank."""
+    # Where all headings are set off by a space, so are the cells, and quotes stand behind it.
+    others = _header(text, delimiter)[1:]
+    spaced = bool(others) and all(heading.startswith(" ") for heading in others)
     # Strict: else a quote that is never closed takes all that follows into its cell.
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=spaced, strict=True
+    )
     number = 0
     try:
         for number, cells in enumerate(reader, start=1):

@@ -185,8 +185,8 @@ def _parquet(source: Path, foreign: Foreign) -> Iterator[Clip]:
                     vector = require(VECTOR, names, file)
                     columns = _columns(names, foreign, file)
                     rest = parquet.read([*columns.values()])
-                    found = {ours: rest[theirs] for ours, theirs in columns.items()}
-                    tables.append(_places(found, foreign))
+                    places = {ours: rest[theirs] for ours, theirs in columns.items()}
+                    tables.append(_places(places, foreign))
                     for batch in parquet.iter_batches(BATCH, columns=[vector]):
                         values = _vectors(batch.column(0), file)
                         sizes.add(values.shape[1])
