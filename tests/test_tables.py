@@ -392,6 +392,28 @@ def test_columns_that_say_nothing_are_not_read(tmp_path: Path) -> None:
     assert read_dataset(path).clips == (Clip(path=path.parent / "a", labels=("x",)),)
 
 
+def test_damage_anywhere_is_told_in_words(tmp_path: Path) -> None:
+    rng = random.Random(2)
+    columns = {"path": ["a", "b"], "labels": [["x"], ["y", "z"]], "fold": [1.0, None]}
+    rows = [["path", "label", "fold"], ["ä b.wav", "dog", "1"], ["c;d", "x\ny", ""]]
+    whole = [
+        save(tmp_path / "m.parquet", **columns).read_bytes(),
+        *(encode(rows, ";", encoding) for encoding in ENCODINGS),
+    ]
+    refused = 0
+    for content in whole:
+        for _ in range(100):
+            damaged = bytearray(content)
+            for _ in range(rng.choice([1, 2, 5])):
+                damaged[rng.randrange(len(damaged))] = rng.randrange(256)
+            (tmp_path / "m.csv").write_bytes(damaged[: rng.randrange(1, 2 * len(damaged))])
+            try:
+                read_dataset(tmp_path / "m.csv")
+            except DatasetError:
+                refused += 1
+    assert refused > 300
+
+
 # Names of files
 
 

@@ -96,7 +96,7 @@ def read_table(path: Path) -> Table:
     """
     try:
         table = _parquet(path) if _is_parquet(path) else _csv(path)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise DatasetError(f"{path}: not a readable CSV or Parquet file: {error}") from error
     seen: dict[str, str] = {}
     for heading in table.headings:

@@ -191,7 +191,7 @@ def _parquet(source: Path, foreign: Foreign) -> Iterator[Clip]:
                         values = _vectors(batch.column(0), file)
                         sizes.add(values.shape[1])
                         values.tofile(scratch)
-            except (OSError, pa.ArrowException) as error:
+            except (OSError, ValueError, pa.ArrowException) as error:
                 raise DatasetError(f"{file}: cannot be read as Parquet: {error}") from error
         if len(sizes) > 1:
             found = " and ".join(map(str, sorted(sizes)))
@@ -276,7 +276,9 @@ def _places(columns: Mapping[str, pa.ChunkedArray], foreign: Foreign) -> pa.Tabl
     """Clip, start and end of each row; the end by the window where there is none."""
     start = columns[START].cast(pa.float64())
     end = columns[END].cast(pa.float64()) if END in columns else pc.add(start, foreign.window_s)
-    return pa.table({"clip": columns[PATH].cast(pa.string()), "start_s": start, "end_s": end})
+    table = pa.table({"clip": columns[PATH].cast(pa.string()), "start_s": start, "end_s": end})
+    table.validate(full=True)  # names may be no UTF-8
+    return table
 
 
 def _vectors(column: pa.Array, source: Path) -> NDArray[np.float32]:
