@@ -220,7 +220,10 @@ def _parquet(path: Path) -> Table:
     def cells(heading: str) -> Sequence[Cell]:
         try:
             with pq.ParquetFile(path) as file:
-                return _cells(file.read([heading]).column(0))
+                found = _cells(file.read([heading]).column(0))
+            if len(found) != count:
+                raise ValueError(f"it has {len(found)} rows of {count}")
+            return found
         except (OSError, pa.ArrowException, TypeError, ValueError) as error:
             raise DatasetError(f"{path}: the column {heading} cannot be read: {error}") from error
 
