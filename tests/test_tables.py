@@ -149,7 +149,17 @@ def test_our_own_name_counts_more_than_those_of_others(tmp_path: Path) -> None:
 TIMES = [
     *("start", "end", "start_s", "end_s", "Begin Time (s)", "End Time (s)", "onset", "offset"),
     *("Start (s)", "startTime", "EndTime", "start-sec", "end_seconds", "start_sample", "begin"),
-    *("Stop", "event_onset", "segment start", "File Offset (s)", "tmin", "Start Frame", "end_ms"),
+    *(
+        "Stop",
+        "event_onset",
+        "segment start",
+        "File Offset (s)",
+        "tmin",
+        "t_end",
+        "xmax",
+        "call start",
+        "start_idx",
+    ),
 ]
 NO_TIMES = [
     *("start_date", "recording start", "endangered", "Gender", "weekend", "time", "duration"),

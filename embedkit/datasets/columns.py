@@ -50,12 +50,13 @@ SEVERAL = frozenset({"labels", "categories", "classes", "tags"})  # several labe
 EDGES = frozenset(
     ("start", "starts", "begin", "begins", "beginning", "end", "ends", "stop", "stops", "onset",
      "onsets", "offset", "offsets", "starttime", "begintime", "endtime", "stoptime", "tstart",
-     "tend", "tmin", "tmax")
+     "tend", "tmin", "tmax", "xmin", "xmax")
 )  # fmt: skip
 AROUND_EDGES = frozenset(
-    ("time", "times", "at", "of", "in", "s", "sec", "secs", "second", "seconds", "ms", "msec",
+    ("time", "times", "t", "at", "of", "in", "s", "sec", "secs", "second", "seconds", "ms", "msec",
      "millisecond", "milliseconds", "min", "mins", "minute", "minutes", "sample", "samples",
-     "frame", "frames", "file", "clip", "audio", "segment", "event", "label", "position", "pos")
+     "frame", "frames", "file", "clip", "audio", "segment", "event", "label", "position", "pos",
+     "annotation", "selection", "region", "interval", "window", "chunk", "call", "index", "idx")
 )  # fmt: skip
 
 
