@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from embedkit.errors import DatasetError
 log = logging.getLogger(__name__)
 
 SKIP = "skip"  # in place of a label: whoever labelled left this clip out
+PRINTED_LIST = re.compile(r"""\[\s*(['"].*['"])?\s*\]""", re.DOTALL)
 NOTHING, SKIPPED = "no label", f"labelled `{SKIP}`"
 
 
@@ -46,6 +48,11 @@ def read_listed(path: Path) -> Manifest:
     ):
         if name is None or not name.strip() or "\0" in name:
             raise DatasetError(f"{path}, row {row}: no path")
+        if several and isinstance(cell, str) and PRINTED_LIST.fullmatch(cell.strip()):
+            raise DatasetError(
+                f"{path}, row {row}: {cell} is a list as Python prints it; separate the labels by"
+                " `;`, or save the table as Parquet"
+            )
         labels = _labels(cell, several)
         if labels in {(), (SKIP,)}:
             left_out.append((name, SKIPPED if labels else NOTHING))
