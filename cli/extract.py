@@ -1,11 +1,10 @@
 """embedkit extract: a folder of audio -> an embedding folder."""
 
 from collections.abc import Callable
-from dataclasses import asdict
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -26,6 +25,7 @@ from ._output import (
 )
 
 if TYPE_CHECKING:
+    from embedkit.audio.files import Skipped
     from embedkit.extraction import Estimate, Extraction
 
 
@@ -132,7 +132,7 @@ def extract(
 
 def _show_estimate(found: "Estimate", json: bool) -> None:
     if json:
-        print_json(asdict(found))
+        print_json(vars(found) | _skipped_json(found.skipped))
         return
     print(
         f"{found.files} files, about {duration(found.audio_s)} of audio and {found.rows} rows,"
@@ -141,8 +141,28 @@ def _show_estimate(found: "Estimate", json: bool) -> None:
     message(
         f"tried on {found.sampled} files: {found.speed:.0f} times real time;"
         f" {found.already_done} files are there already, {found.changed} have changed,"
-        f" {found.vanished} are gone, {found.skipped} are not audio"
+        f" {found.vanished} are gone"
     )
+    _show_skipped(found.skipped)
+
+
+def _skipped_json(skipped: "Skipped") -> dict[str, Any]:
+    return {
+        "skipped": skipped.not_audio.total(),
+        "skipped_suffixes": dict(skipped.not_audio.most_common()),
+        "left_alone": dict(skipped.left_alone.most_common()),
+    }
+
+
+def _show_skipped(skipped: "Skipped") -> None:
+    from embedkit.audio.files import count_text
+
+    for what, counts in (
+        ("skipped, not audio", skipped.not_audio),
+        ("left alone", skipped.left_alone),
+    ):
+        if counts:
+            message(f"{what}: {counts.total()} ({count_text(counts)})")
 
 
 def _show(done: "Extraction", out: Path, json: bool) -> None:
@@ -157,7 +177,7 @@ def _show(done: "Extraction", out: Path, json: bool) -> None:
                 "failed_before": done.failed_before,
                 "changed": done.changed,
                 "vanished": done.vanished,
-                "skipped": done.skipped,
+                **_skipped_json(done.skipped),
                 "stopped": done.stopped,
                 "worker_peak_mb": done.peak_bytes / 2**20,
                 "errors": done.errors,
@@ -181,8 +201,7 @@ def _show(done: "Extraction", out: Path, json: bool) -> None:
         message(
             f"no longer there, their rows still are: {done.vanished} (--refresh takes them out)"
         )
-    if done.skipped:
-        message(f"skipped, not audio: {done.skipped}")
+    _show_skipped(done.skipped)
     if done.peak_bytes:
         message(f"a worker held at most {done.peak_bytes / 2**20:.0f} MB")
     if done.failed_before:

@@ -15,7 +15,7 @@ from embedkit.audio.files import find_audio
 from embedkit.backends.labels import find_labels
 from embedkit.backends.search import SearchIndex
 from embedkit.backends.vectors import unit
-from embedkit.errors import DatasetError, UsageError
+from embedkit.errors import DatasetError
 from embedkit.store import EmbeddingTable
 
 if TYPE_CHECKING:
@@ -52,10 +52,7 @@ class Queries:
             if self._collection.has_clip(name) or not Path(name).is_dir():
                 yield name
                 continue
-            paths = find_audio(Path(name)).paths
-            if not paths:
-                raise UsageError(f"{name}: no audio in this folder")
-            yield from map(str, paths)
+            yield from map(str, find_audio(Path(name)).paths)
 
     def vector(self, name: str) -> NDArray[np.float32]:
         """The vector [D] of a sound.

@@ -73,6 +73,34 @@ def test_extract_counts_what_the_table_holds(work: Path, model_dir: Path) -> Non
     )
 
 
+def test_extract_names_what_it_skipped_and_refuses_a_folder_without_audio(
+    work: Path, model_dir: Path, tmp_path: Path
+) -> None:
+    root, out = tmp_path / "sounds", tmp_path / "emb"
+    (root / "@eaDir").mkdir(parents=True)
+    for name in ("a.txt", "b.txt", "c.pdf", "\x1b[2J.t\x1b"):
+        (root / name).write_text("words")
+    command = ["extract", root, "--model", model_dir, "--out", out]
+    for extra in ([], ["--shard", "1/2"], ["--dry-run"]):
+        done = run(*command, *extra)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"no audio file below {root}: there are 2 .txt, 1 .pdf, 1 .t\\x1b" in done.stderr
+    assert not out.exists()  # else it would be bound to the wrong folder
+    for other in (["predict", model_dir, root], ["search", work / "emb", root]):
+        assert f"no audio file below {root}" in run(*other).stderr
+        assert run(*other).returncode == 2
+    (root / "a.wav").write_bytes((work / "audio/a/0.wav").read_bytes())
+    for extra in (["--dry-run"], []):
+        done = run(*command, *extra)
+        assert done.returncode == 0
+        assert "skipped, not audio: 4 (2 .txt, 1 .pdf, 1 .t\\x1b)\n" in done.stderr
+        assert "left alone: 1 (1 @eaDir)\n" in done.stderr
+    told = json.loads(succeed(*command, "--json"))
+    assert told["skipped"] == 4
+    assert told["skipped_suffixes"] == {".txt": 2, ".pdf": 1, ".t\\x1b": 1}
+    assert told["left_alone"] == {"@eaDir": 1}
+
+
 def test_a_damaged_file_ends_as_exit_code_3_and_all_others_as_rows(
     work: Path, model_dir: Path, tmp_path: Path
 ) -> None:

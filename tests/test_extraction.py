@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from numpy.typing import NDArray
 
 from embedkit.audio.decode import Channel, decode
+from embedkit.audio.files import Skipped
 from embedkit.errors import AudioError, EmbeddingFolderError, Kind, UsageError
 from embedkit.extraction import Extraction, Settings, extract
 from embedkit.models.extractor import Extractor
@@ -88,6 +90,9 @@ def root(tmp_path_factory: pytest.TempPathFactory, make_sound: Make, write_audio
     (root / "link-ring.wav").symlink_to("link-ring.wav")
     os.mkfifo(root / "pipe.wav")
     (root / "notes.txt").write_text("not audio")
+    (root / "sub/._short.wav").write_bytes(b"\x00\x05\x16\x07" + bytes(99))
+    (root / ".Trash-1000/files").mkdir(parents=True)
+    shutil.copy(root / "short.wav", root / ".Trash-1000/files")
     (root / "sub/back").symlink_to("..")
     return root
 
@@ -140,7 +145,10 @@ def done(root: Path, model_dir: Path, tmp_path_factory: pytest.TempPathFactory) 
     """The folder after a run that nothing disturbed."""
     folder = tmp_path_factory.mktemp("done") / "emb"
     run = extract(root, model_dir, folder, Settings(batch_size=5))
-    assert (run.files, run.already_done, run.skipped) == (len(EXPECTED), 0, 1)
+    assert (run.files, run.already_done) == (len(EXPECTED), 0)
+    assert run.skipped == Skipped(
+        not_audio=Counter({".txt": 1}), left_alone=Counter({"AppleDouble": 1, ".Trash-*": 1})
+    )
     assert sorted(record.clip for record in run.failures) == sorted(
         clip for clip, (kind, _) in EXPECTED.items() if kind
     )

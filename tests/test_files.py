@@ -1,12 +1,22 @@
 import os
 import socket
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from embedkit.audio.files import clip_name, find_audio
+from embedkit.audio.files import (
+    MOST,
+    NAMED,
+    Skipped,
+    clip_name,
+    count_text,
+    find_audio,
+    require_audio,
+    walk,
+)
 from embedkit.errors import EmbeddingFolderError, UsageError
 from embedkit.files import atomic_write
 from embedkit.store import clip_path
@@ -48,14 +58,16 @@ def test_files_that_are_neither_named_like_audio_nor_audio_are_counted(tmp_path,
     (tmp_path / "dead").symlink_to("nowhere")
     listing = find_audio(tmp_path)
     assert [path.name for path in listing.paths] == ["good.wav"]
-    assert listing.skipped == 5
+    assert listing.skipped == Skipped(
+        not_audio=Counter({".txt": 1, "without a suffix": 2, ".png": 1, ".mid": 1})
+    )
 
 
 @pytest.mark.parametrize("name", ["text.mp3", "text.MP3", "text.wave", "text.opus"])
 def test_a_text_file_named_like_audio_is_listed(tmp_path, name):
     (tmp_path / name).write_text("words " * 100)
     listing = find_audio(tmp_path)
-    assert (listing.paths, listing.skipped) == ([tmp_path / name], 0)
+    assert (listing.paths, listing.skipped) == ([tmp_path / name], Skipped())
 
 
 def test_links_that_lead_nowhere_and_links_in_a_ring_are_listed(tmp_path):
@@ -73,7 +85,7 @@ def test_pipes_and_sockets_are_listed_if_named_like_audio_and_never_waited_for(t
         server.bind(str(tmp_path / "socket.wav"))
     listing = find_audio(tmp_path)
     assert [path.name for path in listing.paths] == ["pipe.wav", "socket.wav"]
-    assert listing.skipped == 1
+    assert listing.skipped.not_audio == {"without a suffix": 1}
 
 
 @pytest.mark.parametrize("target", [".", "..", "../a", "../a/b", "../.."])
@@ -112,6 +124,96 @@ def test_one_file_as_root_is_listed_by_its_name(tmp_path, wav):
 def test_a_root_that_does_not_exist_is_refused_by_its_name(tmp_path):
     with pytest.raises(UsageError, match="nothing-here"):
         find_audio(tmp_path / "nothing-here")
+
+
+@pytest.mark.parametrize("look", [find_audio, require_audio])
+def test_a_folder_without_audio_is_refused_with_what_is_there(tmp_path, wav, look):
+    root = tmp_path / "root"
+    root.mkdir()
+    with pytest.raises(UsageError, match=r"no audio file below .*/root: it is empty"):
+        look(root)
+    for name in ("a.txt", "b.TXT", "c.pdf"):
+        (root / name).write_text("words")
+    (root / "@eaDir").mkdir()
+    with pytest.raises(
+        UsageError, match=r"no audio file below .*/root: there are 2 \.txt, 1 \.pdf; 1 @eaDir"
+    ):
+        look(root)
+    wav(root / "sub/a.wav")
+    look(root)
+
+
+def test_odd_suffixes_neither_fill_memory_nor_reach_the_terminal(tmp_path, wav):
+    wav(tmp_path / "a.wav")
+    for number in range(MOST + 50):
+        (tmp_path / f"log.{number:04}").touch()
+    for suffix in (b"\x1b[2J", b"t\xe9", b"x" * 99):
+        (tmp_path / os.fsdecode(b"!odd." + suffix)).touch()  # sorted before the others
+    counts = find_audio(tmp_path).skipped.not_audio
+    assert counts.total() == MOST + 53
+    assert len(counts) <= MOST + 1
+    assert {".\\x1b[2j", ".t\\xe9"} < counts.keys()
+    assert max(map(len, counts)) < 30
+    text = count_text(counts)
+    assert text.isprintable()
+    assert sum(int(part.split()[0]) for part in text.split(", ")) == MOST + 53
+    assert text.count(",") == NAMED
+
+
+def test_most_frequent_suffixes_are_named_first():
+    counts = Counter({f".{number}": number for number in range(1, 12)})
+    assert count_text(counts) == "11 .11, 10 .10, 9 .9, 8 .8, 7 .7, 6 .6, 5 .5, 4 .4, 6 more"
+    assert count_text(Counter({".txt": 2, ".pdf": 1})) == "2 .txt, 1 .pdf"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [".Trash-1000", ".Trash", ".Trashes", "$RECYCLE.BIN", "$Recycle.Bin", "@eaDir", "#recycle",
+     ".Spotlight-V100", ".fseventsd", "System Volume Information", "lost+found", ".AppleDouble"],
+)  # fmt: skip
+def test_the_folders_of_systems_are_left_alone_and_counted(tmp_path, wav, name):
+    wav(tmp_path / "a.wav")
+    wav(tmp_path / "sub" / name / "files/deleted.wav")
+    wav(tmp_path / f"{name}.wav")  # a file's name is the user's
+    listing = find_audio(tmp_path)
+    assert sorted(path.name for path in listing.paths) == sorted(["a.wav", f"{name}.wav"])
+    assert listing.skipped.not_audio == {}
+    assert listing.skipped.left_alone.total() == 1
+    assert list(listing.skipped.left_alone) == [name.replace("1000", "*")]
+    # Whoever names it wants it.
+    assert names(tmp_path / "sub" / name) == ["files/deleted.wav"]
+
+
+def test_apple_double_is_known_by_its_first_bytes_and_not_by_its_name(tmp_path, wav):
+    """RFC 1740: what macOS writes beside a file on disks that cannot hold its attributes."""
+    apple_double = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        " + bytes(4000)
+    for name in ("._a.wav", "._b.mp3", "._c", "sub/._d.flac"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(apple_double)
+    wav(tmp_path / "a.wav")
+    wav(tmp_path / "._real.wav")
+    wav(tmp_path / "._real")
+    (tmp_path / "._text.wav").write_text("not AppleDouble, so an error that names it")
+    listing = find_audio(tmp_path)
+    assert [path.name for path in listing.paths] == [
+        "._real", "._real.wav", "._text.wav", "a.wav"
+    ]  # fmt: skip
+    assert listing.skipped == Skipped(left_alone=Counter({"AppleDouble": 4}))
+
+
+def test_a_suffix_of_audio_alone_is_believed_without_opening_the_file(tmp_path, monkeypatch):
+    """A million of them must be listed in a moment."""
+    for name in ("a.wav", "b.FLAC", "c.dsf", "d.gsm", "e.sph", "f.voc", "g.avr", "h.8svx"):
+        (tmp_path / name).touch()
+    (tmp_path / "main.ts").write_text("export const x = 1;")
+
+    opened = []
+    real = Path.open
+    monkeypatch.setattr(
+        Path, "open", lambda path, *how: opened.append(path.name) or real(path, *how)
+    )
+    assert [found.is_audio for found in walk(tmp_path)] == [True] * 8 + [False]
+    assert opened == ["main.ts"]
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from embedkit.audio.formats import CONTAINERS, HEAD, headerless
 from embedkit.errors import AudioError, Kind, UsageError
 
 Samples = NDArray[np.float32]
@@ -33,12 +34,6 @@ RATES = range(100, 10_000_001)
 
 # Far beyond any recording, and far below where the power of a window overflows float32.
 LOUDEST = 1e9
-
-# What PyAV may take a file for. Playlists are not among them: they would open other files.
-CONTAINERS = (
-    "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dts,eac3,flac,flv,matroska,mov,mp3,mp4,mpc,mpeg,mpegts,"
-    "ogg,tta,w64,wav,webm,wv"
-)
 
 # What libsndfile takes for the number of samples that a header leaves open.
 OPEN_LENGTH = 2**63 - 1
@@ -110,7 +105,7 @@ def decode(path: Path, sample_rate: int, channel: Channel = MIX) -> Iterator[Sam
     first: Samples | None = None  # set while no sample has come out of the resampler
     with _open(path) as file:
         try:
-            for rate, block in _blocks(file):
+            for rate, block in _blocks(file, path):
                 mono = channel.of(block)
                 _check_finite(mono, seconds)
                 if seconds == 0 and len(mono):
@@ -166,7 +161,7 @@ def probe(path: Path) -> AudioInfo:
     problem = ""
     try:
         with _open(path) as file:
-            for rate, block in _blocks(file):
+            for rate, block in _blocks(file, path):
                 channels = block.shape[1]
                 _check_finite(block, samples / rate)
                 samples += len(block)
@@ -208,15 +203,17 @@ def _check_finite(block: NDArray[np.float32], seconds: float) -> None:
         raise AudioError(Kind.NON_FINITE, f"NaN or infinity after {seconds:.2f} s")
 
 
-def _blocks(file: FileIO) -> Iterator[tuple[int, NDArray[np.float32]]]:
+def _blocks(file: FileIO, path: Path) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """Blocks of (rate, float32 [samples, channels])."""
+    if (demuxer := headerless(path, file.read(HEAD))) is not None:
+        yield from _av_blocks(file, f"named {path.suffix}", demuxer)
+        return
     chained = _ogg_is_chained(file)
     file.seek(0)
     try:
         sound = soundfile.SoundFile(os.dup(file.fileno()), closefd=True)
     except soundfile.LibsndfileError as error:
         reason = error.error_string.strip().rstrip(".")
-        file.seek(0)
         yield from _av_blocks(file, reason)
         return
     with sound:
@@ -227,7 +224,6 @@ def _blocks(file: FileIO) -> Iterator[tuple[int, NDArray[np.float32]]]:
             yield from _soundfile_blocks(sound, file)
             return
         reason = f"{sound.format} that no decoder reads"
-    file.seek(0)
     yield from _av_blocks(file, reason)
 
 
@@ -319,11 +315,13 @@ def _caf_is_cut(file: FileIO) -> bool:
     return True
 
 
-def _av_blocks(file: FileIO, reason: str) -> Iterator[tuple[int, NDArray[np.float32]]]:
+def _av_blocks(
+    file: FileIO, reason: str, demuxer: str | None = None
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    file.seek(0)
+    options = {"format_whitelist": CONTAINERS}
     try:
-        container = av.open(
-            file, "r", options={"format_whitelist": CONTAINERS}, metadata_errors="replace"
-        )
+        container = av.open(file, "r", demuxer, options=options, metadata_errors="replace")
     except (av.FFmpegError, ValueError) as error:
         raise AudioError(Kind.UNREADABLE, f"no decoder reads it ({reason})") from error
     with container:

@@ -2,22 +2,72 @@
 
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
-import filetype
-
+from embedkit.audio.formats import AUDIO_SUFFIXES, HEAD, is_sound
 from embedkit.errors import UsageError
 
-AUDIO_SUFFIXES = frozenset(
-    f".{suffix}"
-    for suffix in (
-        *("aac", "ac3", "aif", "aifc", "aiff", "amr", "ape", "au", "caf", "flac", "m4a", "m4b"),
-        *("mka", "mp2", "mp3", "oga", "ogg", "opus", "rf64", "snd", "tta", "w64", "wav", "wave"),
-        *("weba", "wma", "wv"),
+# Folders in which systems keep what was deleted, what they know of the files, or old states of all
+# of them. One trash more, of freedesktop.org, ends with the user's number: `.Trash-1000`.
+LEFT_ALONE = frozenset(
+    name.casefold()
+    for name in (
+        *("$RECYCLE.BIN", "RECYCLER", "#recycle", "@Recycle", "@Recently-Snapshot", ".Trash"),
+        *(".Trashes", ".AppleDouble", ".AppleDesktop", ".Spotlight-V100", ".TemporaryItems"),
+        *(".DocumentRevisions-V100", ".fseventsd", "@eaDir", ".@__thumb", "lost+found"),
+        *("System Volume Information", "#snapshot", ".snapshot", ".snapshots", ".zfs"),
     )
 )
+
+APPLE_DOUBLE = b"\x00\x05\x16\x07"  # RFC 1740: what a file's name has before it as `._`
+
+MOST = 100  # suffixes that are counted apart
+NAMED = 8  # suffixes that a message names
+
+
+class Found(NamedTuple):
+    """A file, or a folder that is not entered.
+
+    Attributes:
+        path: where it is.
+        is_audio: whether it is named like audio or begins like it.
+        left_alone: as what it is left alone, if it is.
+    """
+
+    path: Path
+    is_audio: bool
+    left_alone: str = ""
+
+
+@dataclass(kw_only=True)
+class Skipped:
+    """What a folder holds besides audio, counted. The names are printable.
+
+    Attributes:
+        not_audio: files, by suffix.
+        left_alone: what systems leave beside files, by its name: trash, thumbnails, AppleDouble.
+    """
+
+    not_audio: Counter[str] = field(default_factory=Counter)
+    left_alone: Counter[str] = field(default_factory=Counter)
+
+    def add(self, found: Found) -> None:
+        """Count something that is not audio."""
+        if found.left_alone:
+            self.left_alone[found.left_alone] += 1
+        else:
+            self.not_audio[_suffix(found.path, self.not_audio)] += 1
+
+    def __add__(self, other: "Skipped") -> "Skipped":
+        """Both together."""
+        return Skipped(
+            not_audio=self.not_audio + other.not_audio,
+            left_alone=self.left_alone + other.left_alone,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,30 +76,51 @@ class Listing:
 
     Attributes:
         paths: files named like audio (whatever they are) or with the content of audio or video,
-            sorted by their path below the root.
-        skipped: how many other files there are.
+            sorted by their path below the root; at least one.
+        skipped: everything else.
     """
 
     paths: list[Path]
-    skipped: int
+    skipped: Skipped
 
 
 def find_audio(root: Path) -> Listing:
     """List the audio below a folder, or the one file that `root` is; see `walk`.
 
     Raises:
-        UsageError: `root` does not exist.
+        UsageError: `root` does not exist, or there is no audio below it.
     """
-    found = list(walk(root))
-    paths = [path for path, is_audio in found if is_audio]
-    return Listing(paths=paths, skipped=len(found) - len(paths))
+    paths, skipped = [], Skipped()
+    for found in walk(root):
+        if found.is_audio:
+            paths.append(found.path)
+        else:
+            skipped.add(found)
+    if not paths:
+        raise _no_audio(root, skipped)
+    return Listing(paths=paths, skipped=skipped)
 
 
-def walk(root: Path) -> Iterator[tuple[Path, bool]]:
+def require_audio(root: Path) -> None:
+    """Make sure that there is audio below a folder, as soon as the first is found.
+
+    Raises:
+        UsageError: as `find_audio`.
+    """
+    skipped = Skipped()
+    for found in walk(root):
+        if found.is_audio:
+            return
+        skipped.add(found)
+    raise _no_audio(root, skipped)
+
+
+def walk(root: Path) -> Iterator[Found]:
     """The files below a folder in the order of their paths, and whether each is audio.
 
-    Linked folders are followed once, and only where they lead out of `root`. Files named like
-    audio are audio even where they cannot be read, so that nothing is silently lost.
+    A suffix that only audio has, or else the content, makes a file audio: so files that cannot be
+    read are not silently lost. Linked folders are followed once, and only where they lead out of
+    `root`. The folders of systems are not entered.
 
     Raises:
         UsageError: `root` does not exist.
@@ -57,13 +128,20 @@ def walk(root: Path) -> Iterator[tuple[Path, bool]]:
     if not root.exists():
         raise UsageError(f"{root}: no such file or folder")
     if not root.is_dir():
-        yield root, True
+        yield Found(root, is_audio=True)
         return
     real_root = root.resolve()
     for path in _files(root, real_root, {real_root}):
-        # A folder here is one that cannot be listed: it ends as an error that names it.
-        named = path.suffix.lower() in AUDIO_SUFFIXES or path.is_dir()
-        yield path, named or _has_audio_content(path)
+        yield _look_at(path)
+
+
+def count_text(counts: Counter[str]) -> str:
+    """The most frequent of some things and how many there are, as in `2 .txt, 1 .pdf`."""
+    named = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:NAMED]
+    parts = [f"{count} {name}" for name, count in named]
+    if len(counts) > NAMED:
+        parts.append(f"{counts.total() - sum(count for _, count in named)} more")
+    return ", ".join(parts)
 
 
 def clip_name(path: Path, root: Path) -> str:
@@ -88,6 +166,9 @@ def _files(folder: Path, real_root: Path, seen: set[Path]) -> Iterator[Path]:
         if not name.endswith("/"):
             yield path
             continue
+        if _left_alone_as(name[:-1]):
+            yield path
+            continue
         target = path.resolve()
         # Folders too, not only links: a link to the parent of `root` leads back into it.
         if target in seen or (path.is_symlink() and target.is_relative_to(real_root)):
@@ -96,13 +177,45 @@ def _files(folder: Path, real_root: Path, seen: set[Path]) -> Iterator[Path]:
         yield from _files(path, real_root, seen)
 
 
-def _has_audio_content(path: Path) -> bool:
+def _left_alone_as(name: str) -> str:
+    if name.startswith(".Trash-"):
+        return ".Trash-*"
+    return name if name.casefold() in LEFT_ALONE else ""
+
+
+def _look_at(path: Path) -> Found:
+    if (name := _left_alone_as(path.name)) and path.is_dir():
+        return Found(path, is_audio=False, left_alone=name)
+    if path.name.startswith("._") and _read_head(path)[0].startswith(APPLE_DOUBLE):
+        return Found(path, is_audio=False, left_alone="AppleDouble")
+    # A folder here is one that cannot be listed: it ends as an error that names it.
+    named = path.suffix.lower() in AUDIO_SUFFIXES or path.is_dir()
+    return Found(path, is_audio=named or is_sound(*_read_head(path)))
+
+
+def _read_head(path: Path) -> tuple[bytes, int]:
+    """How a file begins and its size; nothing of what is no file or cannot be read."""
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            return False
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            return b"", 0
         with path.open("rb") as file:
-            head = file.read(8192)
+            return file.read(HEAD), status.st_size
     except OSError:
-        return False
-    guess = filetype.guess(head)
-    return guess is not None and guess.mime != "audio/midi" and guess.mime[:5] in {"audio", "video"}
+        return b"", 0
+
+
+def _suffix(path: Path, counted: Counter[str]) -> str:
+    """As what a file is counted: its suffix, unless that is odd or there are too many."""
+    raw = os.fsencode(path.suffix.lower()).decode("utf-8", "backslashreplace")
+    suffix = "".join(char if char.isprintable() else repr(char)[1:-1] for char in raw)
+    if not suffix:
+        return "without a suffix"
+    few = len(counted) < MOST and len(suffix) <= 20
+    return suffix if few or suffix in counted else "with other suffixes"
+
+
+def _no_audio(root: Path, skipped: Skipped) -> UsageError:
+    there = [count_text(counts) for counts in (skipped.not_audio, skipped.left_alone) if counts]
+    what = f"there are {'; '.join(there)}" if there else "it is empty; is the disk mounted?"
+    return UsageError(f"no audio file below {root}: {what}")

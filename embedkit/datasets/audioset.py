@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from embedkit.audio.files import AUDIO_SUFFIXES
+from embedkit.audio.formats import AUDIO_SUFFIXES
 from embedkit.datasets.manifest import Clip, Manifest
 from embedkit.datasets.published import MISSING, in_order, read_columns, require_audio
 from embedkit.errors import DatasetError

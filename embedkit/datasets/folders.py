@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from embedkit.audio.files import find_audio
+from embedkit.audio.files import walk
 from embedkit.datasets.manifest import Clip, Manifest
 from embedkit.errors import DatasetError
 
@@ -14,9 +14,9 @@ def read_folders(root: Path) -> Manifest:
         DatasetError: no audio file stands in a class folder.
     """
     clips = tuple(
-        Clip(path=path, labels=(path.relative_to(root).parts[0],))
-        for path in find_audio(root).paths
-        if path.parent != root
+        Clip(path=found.path, labels=(found.path.relative_to(root).parts[0],))
+        for found in walk(root)
+        if found.is_audio and found.path.parent != root
     )
     if not clips:
         raise DatasetError(

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from embedkit.audio.files import AUDIO_SUFFIXES
+from embedkit.audio.formats import AUDIO_SUFFIXES
 from embedkit.datasets.columns import END, PATH, START, VECTOR, find, require
 from embedkit.datasets.names import Folder
 from embedkit.datasets.table import read_table

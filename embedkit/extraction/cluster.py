@@ -1,12 +1,12 @@
 """The same runs on a Ray cluster: shards of the collection are its units of work."""
 
 import importlib
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from embedkit.audio.files import Skipped
 from embedkit.errors import EmbedkitError, UsageError, require
 from embedkit.extraction.collection import Shard
 from embedkit.extraction.local import EXAMPLES
@@ -84,7 +84,7 @@ def extract_on_ray(
         max_restarts=-1,
         max_task_retries=-1,  # of an actor that died
     )
-    total = Extraction(already_done=0, failed_before=0, changed=0, vanished=0, skipped=0)
+    total = Extraction(already_done=0, failed_before=0, changed=0, vanished=0, skipped=Skipped())
     for row in runs.iter_rows():
         if isinstance(row["result"], Exception):
             raise row["result"]
@@ -99,8 +99,6 @@ def _add(total: Extraction, run: Extraction) -> None:
             total.peak_bytes = max(total.peak_bytes, value)
         elif name == "stopped":
             total.stopped |= value
-        elif isinstance(value, Counter):
-            total.errors += value
         elif name == "failures":
             total.failures += value[: EXAMPLES - len(total.failures)]
         else:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from embedkit.audio.files import clip_name, walk
+from embedkit.audio.files import Skipped, clip_name, walk
 from embedkit.errors import UsageError
 
 
@@ -62,7 +62,7 @@ class Survey:
         new: files that are not in the journal.
         new_bytes: of them.
         known: files that are.
-        skipped: files that are not audio.
+        skipped: what is not audio.
         failed: sizes of known files whose record has a kind, by clip.
         changed: sizes of known files that are not what they were when they were embedded, by clip.
         vanished: clips whose file is not there any more.
@@ -71,7 +71,7 @@ class Survey:
     new: int = 0
     new_bytes: int = 0
     known: int = 0
-    skipped: int = 0
+    skipped: Skipped = field(default_factory=Skipped)
     failed: dict[str, int] = field(default_factory=dict)
     changed: dict[str, int] = field(default_factory=dict)
     vanished: list[str] = field(default_factory=list)
@@ -124,16 +124,16 @@ class AudioCollection:
         return (task for task in self._walk(Survey()) if task.clip not in without)
 
     def _walk(self, found: Survey) -> Iterator[Task]:
-        for path, is_audio in walk(self.root):
-            clip = clip_name(path, self.base)
+        for file in walk(self.root):
+            clip = clip_name(file.path, self.base)
             if not self.shard.owns(clip):
                 continue
-            if not is_audio:
-                found.skipped += 1
+            if not file.is_audio:
+                found.skipped.add(file)
                 continue
             try:
-                status = os.stat(path)
+                status = os.stat(file.path)
             except OSError:
-                yield Task(path, clip, 0, 0)  # decoding says why
+                yield Task(file.path, clip, 0, 0)  # decoding says why
             else:
-                yield Task(path, clip, status.st_size, status.st_mtime_ns)
+                yield Task(file.path, clip, status.st_size, status.st_mtime_ns)

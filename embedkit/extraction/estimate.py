@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from embedkit.audio.files import Skipped, require_audio
 from embedkit.extraction.collection import AudioCollection, Task
 from embedkit.extraction.local import Progress, run_local
 from embedkit.extraction.run import known_again, make_job
@@ -42,7 +43,7 @@ class Estimate:
     already_done: int
     changed: int
     vanished: int
-    skipped: int
+    skipped: Skipped
     sampled: int
     audio_s: float
     rows: int
@@ -63,6 +64,7 @@ def estimate(root: Path, model: Path, folder: Path, settings: Settings = DEFAULT
     Raises:
         UsageError, ModelFolderError, EmbeddingFolderError: as `extract`.
     """
+    require_audio(root)
     collection = AudioCollection(root, settings.shard)
     with tempfile.TemporaryDirectory(prefix="embedkit-") as name:
         job = make_job(collection, model, folder, Path(name), settings)

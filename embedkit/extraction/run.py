@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from multiprocessing import forkserver
 from pathlib import Path
 
+from embedkit.audio.files import Skipped, require_audio
 from embedkit.checkpoint import load_config
 from embedkit.errors import EmbeddingFolderError, UsageError
 from embedkit.extraction.collection import AudioCollection, Survey
@@ -34,14 +35,14 @@ class Extraction(Progress):
         failed_before: how many of them have a kind.
         changed: files that are not what they were when they were embedded; their rows are old.
         vanished: clips of the folder whose file is not there any more; their rows are still there.
-        skipped: files that are not audio.
+        skipped: what is not audio, and what systems leave beside files.
     """
 
     already_done: int
     failed_before: int
     changed: int
     vanished: int
-    skipped: int
+    skipped: Skipped
 
 
 def extract(
@@ -64,10 +65,12 @@ def extract(
         report: called with the state of the run at least twice a second.
 
     Raises:
-        UsageError: `root` does not exist, or a setting does not fit the model.
+        UsageError: `root` does not exist or has no audio below it, or a setting does not fit the
+            model.
         ModelFolderError: `model` is not a model folder, or has no quantised network.
         EmbeddingFolderError: other settings made `folder`, or another run writes to it.
     """
+    require_audio(root)  # most likely the wrong folder, to which the new one would be bound
     forkserver.ensure_running()  # it loads torch while the network is made ready
     collection = AudioCollection(root, settings.shard)
     with tempfile.TemporaryDirectory(prefix="embedkit-") as scratch:
