@@ -36,7 +36,10 @@ def convert(
         float | None, typer.Option(help="With --from: between two segments, s.", min=0.001)
     ] = None,
     audio: Annotated[
-        Path | None, typer.Option(help="With --from: the folder that the clips lie in.")
+        Path | None,
+        typer.Option(
+            "--audio-root", "--audio", help="With --from: the folder that the clips lie in."
+        ),
     ] = None,
 ) -> None:
     """Write vectors for other tools, or bring another extractor's into an embedding folder.

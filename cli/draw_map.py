@@ -27,7 +27,12 @@ def draw_map(
     ] = None,
     audio: Annotated[
         Path | None,
-        typer.Option(help="Where the sounds are.", show_default="where they were embedded"),
+        typer.Option(
+            "--audio-root",
+            "--audio",
+            help="Where the sounds are.",
+            show_default="where they were embedded",
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of what is drawn.")] = 0,
 ) -> None:

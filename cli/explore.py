@@ -17,7 +17,12 @@ def explore(
     emb_dir: Annotated[Path, typer.Argument(help="The embedding folder.")],
     audio: Annotated[
         Path | None,
-        typer.Option(help="Where the sounds are.", show_default="where they were embedded"),
+        typer.Option(
+            "--audio-root",
+            "--audio",
+            help="Where the sounds are.",
+            show_default="where they were embedded",
+        ),
     ] = None,
     labels: Annotated[
         Path | None,

@@ -77,6 +77,15 @@ def extract(
     address: Annotated[
         str | None, typer.Option(help="Of the Ray cluster.", show_default="RAY_ADDRESS, or here")
     ] = None,
+    audio_root: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where the collection is, AUDIO_DIR or a folder above it: clips are named by their"
+            " paths below it. Names a collection that has moved; sizes and times of its files must"
+            " agree.",
+            show_default="AUDIO_DIR",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Tell what there is to do and how long it takes, no more."),
@@ -114,6 +123,7 @@ def extract(
         retry_errors=retry_errors,
         timeout=timeout,
         max_errors=max_errors,
+        audio_root=audio_root,
     )
     if dry_run:
         _show_estimate(estimate(audio_dir, model, out, settings), json)

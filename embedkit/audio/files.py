@@ -3,7 +3,7 @@
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -115,12 +115,14 @@ def require_audio(root: Path) -> None:
     raise _no_audio(root, skipped)
 
 
-def walk(root: Path) -> Iterator[Found]:
+def walk(root: Path, wanted: Callable[[Path], bool] = lambda path: True) -> Iterator[Found]:
     """The files below a folder in the order of their paths, and whether each is audio.
 
     A suffix that only audio has, or else the content, makes a file audio: so files that cannot be
     read are not silently lost. Linked folders are followed once, and only where they lead out of
     `root`. The folders of systems are not entered.
+
+    No file is opened that is not `wanted`.
 
     Raises:
         UsageError: `root` does not exist.
@@ -128,11 +130,13 @@ def walk(root: Path) -> Iterator[Found]:
     if not root.exists():
         raise UsageError(f"{root}: no such file or folder")
     if not root.is_dir():
-        yield Found(root, is_audio=True)
+        if wanted(root):
+            yield Found(root, is_audio=True)
         return
     real_root = root.resolve()
     for path in _files(root, real_root, {real_root}):
-        yield _look_at(path)
+        if wanted(path):
+            yield _look_at(path)
 
 
 def count_text(counts: Counter[str]) -> str:

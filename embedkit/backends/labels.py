@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -69,7 +70,8 @@ def join_labels(table: EmbeddingTable, source: str, unit: Unit = Unit.CLIP) -> L
         table: its vectors are read.
         source: a CSV or Parquet manifest with path and label (or labels), or the word `folders`:
             the first folder of a clip's path is its label. A manifest's paths are taken relative
-            to the folder it stands in; where the audio has moved, they are compared as text.
+            to the folder it stands in; where the audio has moved, they are compared as text, and
+            last by what follows the one folder that the collection can have stood in.
         unit: what shall have a vector.
 
     Raises:
@@ -252,7 +254,41 @@ def _join_by_path(
         if id(clip) not in joined
     }
     found = match(rest, [name for name in names if name not in known])
-    return known | {name: rest[text] for text, name in found.items()}
+    known |= {name: rest[text] for text, name in found.items()}
+    return known or _join_below_another_root(names, manifest)
+
+
+def _join_below_another_root(names: list[str], manifest: Manifest) -> dict[str, Clip]:
+    """Join the labels of a collection that has stood elsewhere: by the paths below that place.
+
+    All labels stand below one folder, the one below which most of them find a clip of their path.
+
+    Raises:
+        DatasetError: two folders do equally well, so that some labels might join wrong clips.
+    """
+    wanted: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        wanted[spell(name)].append(name)
+    found: dict[str, dict[str, Clip]] = defaultdict(dict)  # by folder: clips by names below it
+    for clip in manifest.clips:
+        parts = spell(str(clip.path)).split("/")
+        for depth in range(1, len(parts)):
+            same = wanted.get("/".join(parts[depth:]), [])
+            if len(same) == 1:
+                found["/".join(parts[:depth]) or "/"][same[0]] = clip
+    ranked = sorted(found, key=lambda folder: (-len(found[folder]), folder))
+    if not ranked:
+        return {}
+    best = found[ranked[0]]
+    if len(ranked) > 1 and len(found[ranked[1]]) == len(best):
+        other = found[ranked[1]]
+        raise DatasetError(
+            f"the labels may be of a collection in {ranked[0]} or in {ranked[1]}: "
+            f"{min(best)} is then {best[min(best)].path}, or {min(other)} is"
+            f" {other[min(other)].path}. Write the paths below the collection's folder alone"
+        )
+    log.info("labels are joined by their paths below %s", ranked[0])
+    return best
 
 
 def _place(path: Path) -> str:

@@ -74,10 +74,11 @@ def extract_on_ray(
     data.DataContext.get_current().enable_progress_bars = False
     processors = int(ray.cluster_resources().get("CPU", 1))
     count = shards or SHARDS_PER_PROCESSOR * processors
+    above = settings.audio_root and settings.audio_root.resolve()
     places = (root.resolve(), model.resolve(), folder.resolve())
     runs = data.range(count, override_num_blocks=count).map_batches(
         ShardRun,
-        fn_constructor_args=(places, count, replace(settings, workers=1)),
+        fn_constructor_args=(places, count, replace(settings, workers=1, audio_root=above)),
         batch_size=1,
         num_cpus=1,
         concurrency=(1, max(1, processors)),

@@ -83,9 +83,14 @@ class AudioCollection:
     It is walked whenever it is asked, so that no list of a million files is held.
     """
 
-    def __init__(self, root: Path, shard: Shard) -> None:
-        self.root = root
-        self.base = root if root.is_dir() else root.parent
+    def __init__(self, root: Path, shard: Shard, base: Path | None = None) -> None:
+        """Of what is below `root`; clips are named relative to `base`, a folder above it.
+
+        Raises:
+            UsageError: `root` is not in `base`.
+        """
+        self.root = root if base is None else _below(root, base)
+        self.base = base or (root if root.is_dir() else root.parent)
         self.shard = shard
 
     def survey(self, journal: pa.Table) -> Survey:
@@ -111,11 +116,14 @@ class AudioCollection:
             if (task.size, task.mtime_ns) != (sizes[index], times[index]):
                 found.changed[task.clip] = task.size
         if self.root.is_dir():  # one file says nothing of the others
+            below = "" if self.root == self.base else f"{clip_name(self.root, self.base)}/"
             gone = (clips[index] for index in np.flatnonzero(~seen))
             found.vanished = [
                 clip
                 for clip in gone
-                if self.shard.owns(clip) and not clip.startswith(tuple(closed))
+                if clip.startswith(below)
+                and self.shard.owns(clip)
+                and not clip.startswith(tuple(closed))
             ]
         return found
 
@@ -124,16 +132,26 @@ class AudioCollection:
         return (task for task in self._walk(Survey()) if task.clip not in without)
 
     def _walk(self, found: Survey) -> Iterator[Task]:
-        for file in walk(self.root):
-            clip = clip_name(file.path, self.base)
-            if not self.shard.owns(clip):
-                continue
+        for file in walk(self.root, self._owns):
             if not file.is_audio:
                 found.skipped.add(file)
                 continue
+            clip = clip_name(file.path, self.base)
             try:
                 status = os.stat(file.path)
             except OSError:
                 yield Task(file.path, clip, 0, 0)  # decoding says why
             else:
                 yield Task(file.path, clip, status.st_size, status.st_mtime_ns)
+
+    def _owns(self, path: Path) -> bool:
+        return self.shard.owns(clip_name(path, self.base))
+
+
+def _below(root: Path, base: Path) -> Path:
+    """The path of `root` by way of `base`."""
+    for form in (os.path.abspath, os.path.realpath):
+        path, above = Path(form(root)), Path(form(base))
+        if path.is_relative_to(above):
+            return base / path.relative_to(above)
+    raise UsageError(f"{root}: not in the audio root {base}")

@@ -14,9 +14,17 @@ import pyarrow as pa
 from embedkit.audio.files import Skipped, require_audio
 from embedkit.extraction.collection import AudioCollection, Task
 from embedkit.extraction.local import Progress, run_local
+from embedkit.extraction.moved import compare_files
 from embedkit.extraction.run import known_again, make_job
 from embedkit.extraction.settings import DEFAULTS, Settings
-from embedkit.store import FILES_SCHEMA, MANIFEST, EmbeddingTable, start_folder
+from embedkit.store import (
+    FILES_SCHEMA,
+    MANIFEST,
+    EmbeddingTable,
+    read_manifest,
+    start_folder,
+    with_times,
+)
 
 SAMPLE = 64  # files
 SECONDS = 20.0  # for the sample, if a file is done by then
@@ -65,13 +73,18 @@ def estimate(root: Path, model: Path, folder: Path, settings: Settings = DEFAULT
         UsageError, ModelFolderError, EmbeddingFolderError: as `extract`.
     """
     require_audio(root)
-    collection = AudioCollection(root, settings.shard)
+    collection = AudioCollection(root, settings.shard, settings.audio_root)
     with tempfile.TemporaryDirectory(prefix="embedkit-") as name:
         job = make_job(collection, model, folder, Path(name), settings)
         journal: pa.Table = FILES_SCHEMA.empty_table()
         if (folder / MANIFEST).exists():
-            start_folder(folder, job.provenance)  # refuses other settings
+            root_then = read_manifest(folder).audio_root
+            moved = settings.audio_root is not None and root_then != job.provenance.audio_root
+            asked = replace(job.provenance, audio_root=root_then) if moved else job.provenance
+            start_folder(folder, asked)  # refuses other settings
             journal = EmbeddingTable.open(folder).journal_table()
+            if moved:
+                journal = with_times(journal, compare_files(journal, collection.base))
         survey = collection.survey(journal)
         again = known_again(survey, settings)
         sample = _draw(collection.tasks(set(journal["clip"].to_pylist()) - again.keys()))

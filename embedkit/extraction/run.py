@@ -11,6 +11,7 @@ from embedkit.checkpoint import load_config
 from embedkit.errors import EmbeddingFolderError, UsageError
 from embedkit.extraction.collection import AudioCollection, Survey
 from embedkit.extraction.local import Progress, run_local
+from embedkit.extraction.moved import compare_files
 from embedkit.extraction.settings import DEFAULTS, Settings
 from embedkit.extraction.worker import Job
 from embedkit.runtime import Runtime, prepare
@@ -19,6 +20,7 @@ from embedkit.store import (
     EmbeddingTable,
     Provenance,
     forget,
+    move,
     only_run,
     read_manifest,
     remove_leftovers,
@@ -66,15 +68,17 @@ def extract(
 
     Raises:
         UsageError: `root` does not exist or has no audio below it, or a setting does not fit the
-            model.
+            model, or the collection below `settings.audio_root` is another one.
         ModelFolderError: `model` is not a model folder, or has no quantised network.
         EmbeddingFolderError: other settings made `folder`, or another run writes to it.
     """
     require_audio(root)  # most likely the wrong folder, to which the new one would be bound
     forkserver.ensure_running()  # it loads torch while the network is made ready
-    collection = AudioCollection(root, settings.shard)
+    collection = AudioCollection(root, settings.shard, settings.audio_root)
     with tempfile.TemporaryDirectory(prefix="embedkit-") as scratch:
         job = make_job(collection, model, folder, Path(scratch), settings)
+        if settings.audio_root is not None and (folder / MANIFEST).exists():
+            move(folder, job.provenance, lambda known: compare_files(known, collection.base))
         with only_run(folder, settings.shard.number, settings.shard.count):
             start_folder(folder, job.provenance)
             remove_leftovers(folder)

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 from embedkit.audio.decode import MIX, Channel
 from embedkit.errors import UsageError
@@ -26,6 +27,8 @@ class Settings:
         refresh: embed files anew that have changed, and take out those that have vanished.
         retry_errors: try the files again that have failed.
         timeout: seconds that a decoder may take over nothing, after which it is given up.
+        audio_root: folder that clips are named relative to, where it is not the one that is
+            embedded but one above it; or where a collection is that has moved.
         max_errors: how many files may fail before the run stops.
 
     Raises:
@@ -44,6 +47,7 @@ class Settings:
     retry_errors: bool = False
     timeout: float = 300.0
     max_errors: int | None = None
+    audio_root: Path | None = None
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "workers", "max_errors"):

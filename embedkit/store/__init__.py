@@ -11,6 +11,7 @@ from embedkit.store.contract import (
     start_folder,
 )
 from embedkit.store.folder import forget, only_run, remove_leftovers
+from embedkit.store.moved import move, with_times
 from embedkit.store.table import EmbeddingTable, Rows
 from embedkit.store.writer import EmbeddingWriter
 
@@ -24,9 +25,11 @@ __all__ = [
     "Rows",
     "clip_path",
     "forget",
+    "move",
     "only_run",
     "read_manifest",
     "remove_leftovers",
     "rows_schema",
     "start_folder",
+    "with_times",
 ]

@@ -55,7 +55,9 @@ class Collection:
         self.table = table
         self.audio = (audio or Path(table.provenance.audio_root)).absolute()
         if not self.audio.exists():
-            raise UsageError(f"{self.audio}: no such folder; say where the sounds are with --audio")
+            raise UsageError(
+                f"{self.audio}: no such folder; say where the sounds are with --audio-root"
+            )
         kept = searched(rows, table)
         names, owner = np.unique(rows.clips[kept].astype(str), return_inverse=True)
         self.clips = [str(name) for name in names]

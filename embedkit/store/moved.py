@@ -1,0 +1,65 @@
+"""A collection that is elsewhere now: the same embedding folder, with another audio root."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from filelock import FileLock
+
+from embedkit.files import atomic_write
+from embedkit.store.contract import FILES, MANIFEST, Provenance, list_parts, read_manifest
+from embedkit.store.folder import only_run
+from embedkit.store.table import EmbeddingTable
+
+# What a journal has of the files' times that have changed with the move: mtime_ns, by clip.
+Times = Mapping[str, int]
+
+
+def move(folder: Path, provenance: Provenance, compare: Callable[[pa.Table], Times]) -> None:
+    """Write down that a collection is elsewhere now. Nothing happens if it is known to be there.
+
+    The manifest is written last: killed at any moment, the folder is as it was, but for times of
+    files that are no longer looked at there.
+
+    Args:
+        folder: the embedding folder.
+        provenance: that of a run on the collection where it is now.
+        compare: is given the journal, raises if the collection is another one, and returns the
+            times of those of its files that have new ones.
+
+    Raises:
+        EmbeddingFolderError: other settings made the folder, or another run writes to it.
+    """
+    with FileLock(folder / ".manifest-lock"):  # shares of one run may begin at once
+        known = read_manifest(folder)
+        known.check_same(replace(provenance, audio_root=known.audio_root), folder)
+        if known.audio_root == provenance.audio_root:
+            return
+        with only_run(folder):
+            _note_times(folder, compare(EmbeddingTable.open(folder).journal_table()))
+            content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            content["audio_root"] = provenance.audio_root
+            with atomic_write(folder / MANIFEST) as file:
+                file.write(json.dumps(content, indent=2, ensure_ascii=False).encode())
+
+
+def with_times(journal: pa.Table, times: Times) -> pa.Table:
+    """A journal, or a part of one, with the times that are new."""
+    clips, column = journal["clip"].to_pylist(), journal["mtime_ns"].to_pylist()
+    new = [times.get(clip, old) for clip, old in zip(clips, column, strict=True)]
+    index = journal.schema.get_field_index("mtime_ns")
+    return journal.set_column(index, journal.schema.field(index), pa.array(new, pa.int64()))
+
+
+def _note_times(folder: Path, times: Times) -> None:
+    if not times:
+        return
+    for part in list_parts(folder):
+        path = folder / FILES / part.name
+        journal = pq.read_table(path)
+        if not times.keys().isdisjoint(journal["clip"].to_pylist()):
+            with atomic_write(path) as file:
+                pq.write_table(with_times(journal, times), file, compression="zstd")
