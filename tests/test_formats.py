@@ -148,6 +148,9 @@ def box(kind: bytes, brand: bytes) -> bytes:
 def text() -> Iterator[bytes]:
     words = "Good music: RIFF, ID3 and 440 Hz.\n" * 300
     yield from (words.encode(code) for code in ("ascii", "utf-8-sig", "utf-16", "utf-16-be"))
+    for first in ("MAC addresses", "MP+ is Musepack", "TTA1 of Tanzania", ".snd is Sun's", "1bit",
+                  ".RMF is Real's", "OSQ is old", "The moov atom", "Oggs"):  # fmt: skip
+        yield f"{first}\n{words}".encode()
     yield b"G" * 9999  # the byte with which packets of transport streams begin
 
 

@@ -34,16 +34,17 @@ FORMATS = (
     Format("8svx 16sv svx", "iff", rb"FORM....(8SVX|16SV)"),
     Format("dff", "iff", rb"FRM8.{8}DSD "),
     Format("dsf", "dsf", rb"DSD \x1c"),
-    Format("wsd", "wsd", rb"1bit"),
-    Format("au snd", "au", rb"\.snd|dns\."),
+    Format("wsd", "wsd", rb"1bit\x00"),
+    Format("au snd", "au", rb"\.snd\x00|dns\."),
     Format("caf", "caf", rb"caff\x00"),
     Format("flac", "flac", rb"fLaC"),
     Format("ogg oga opus spx", "ogg", rb"OggS\x00"),
     Format("mp3 mp2 mp1 mpa mpga", "mp3", rb"ID3[\x02-\x04]"),  # frames: `_is_framed`
     Format("aac adts", "aac"),  # frames
     Format("loas latm", "loas"),  # frames
-    Format("m4a m4b m4r 3ga", "mov mp4", rb"....(ftyp(?!he[iv]|mif1|msf1|avi[fs]|crx )|moov|mdat)"),
-    Format("", "mov", rb"\x00\x00\x00\x08wide"),
+    # Not the images that begin so too.
+    Format("m4a m4b m4r 3ga", "mov mp4", rb"\x00\x00..ftyp(?!he[iv]|mif1|msf1|avi[fs]|crx )"),
+    Format("", "mov", rb"(?![\t\n\r -~]{4})....(moov|mdat|wide)"),
     Format("mka weba", "matroska webm", rb"\x1a\x45\xdf\xa3"),
     # Packets that begin with a G; a text may too, in lines of that length.
     Format("", "mpegts", rb"(?![\t\n\r -~]{12})((G.{187}){5}|(G.{203}){5}|(.{4}G.{187}){5})"),
@@ -51,11 +52,11 @@ FORMATS = (
     Format("", "flv", rb"FLV\x01"),
     Format("", "mxf", rb"\x06\x0e\x2b\x34\x02\x05\x01\x01\x0d\x01\x02"),
     Format("", "gxf", rb"\x00\x00\x00\x00\x01\xbc"),
-    Format("", "mmf", rb"MMMD"),
+    Format("", "mmf", rb"MMMD\x00"),
     Format("", "nut", rb"nut/multimedia container\x00"),
     Format("", "wtv", rb"\xb7\xd8\x00\x20\x37\x49\xda\x11"),
     Format("wma", "asf", rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11"),
-    Format("ra", "rm", rb"\.RMF|\.ra\xfd"),
+    Format("ra", "rm", rb"\.RMF\x00|\.ra\xfd"),
     # AC-3 states rate, size and version (6 to 10) in bytes 4 and 5, E-AC-3 its version (to 16).
     Format(
         "ac3 eac3 ec3",
@@ -66,13 +67,13 @@ FORMATS = (
     Format("dtshd", "dtshd", rb"DTSHDHDR"),
     Format("thd truehd", "truehd mlp", rb"....\xf8\x72\x6f[\xba\xbb]"),
     Format("", "spdif", rb"\x72\xf8\x1f\x4e"),
-    Format("ape", "ape", rb"MAC |APETAGEX"),
+    Format("ape", "ape", rb"MAC .[\x0c-\x10]|APETAGEX"),
     Format("wv", "wv", rb"wvpk"),
-    Format("tta", "tta", rb"TTA[12]"),
-    Format("mpc mpp", "mpc mpc8", rb"MP\+|MPCK"),
+    Format("tta", "tta", rb"TTA1[\x01-\x03]\x00"),
+    Format("mpc mpp", "mpc mpc8", rb"MP\+[\x07\x17]|MPCK[A-Z]{2}"),
     Format("tak", "tak", rb"tBaK"),
     Format("shn", "shn", rb"ajkg"),
-    Format("osq", "osq", rb"OSQ "),
+    Format("osq", "osq", rb"OSQ .\x00\x00\x00"),
     Format("qoa", "qoa", rb"qoaf"),
     Format("oma aa3", "oma", rb"ea3\x03|EA3\x01"),
     Format("vqf", "vqf", rb"TWIN97012000|TWIN00052200"),
