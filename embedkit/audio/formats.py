@@ -76,6 +76,7 @@ FORMATS = (
     Format("osq", "osq", rb"OSQ .\x00\x00\x00"),
     Format("qoa", "qoa", rb"qoaf"),
     Format("oma aa3", "oma", rb"ea3\x03|EA3\x01"),
+    Format("aea", "aea", rb"\x00\x08\x00\x00.{260}[\x01\x02]"),
     Format("vqf", "vqf", rb"TWIN97012000|TWIN00052200"),
     Format("amr awb", "amr", rb"#!AMR"),
     Format("lbc", "ilbc", rb"#!iLBC"),
