@@ -102,17 +102,13 @@ def find_audio(root: Path) -> Listing:
 
 
 def require_audio(root: Path) -> None:
-    """Make sure that there is audio below a folder, as soon as the first is found.
+    """Make sure that there is audio below a folder: the first file that is named so is enough.
 
     Raises:
         UsageError: as `find_audio`.
     """
-    skipped = Skipped()
-    for found in walk(root):
-        if found.is_audio:
-            return
-        skipped.add(found)
-    raise _no_audio(root, skipped)
+    if not any(found.is_audio for found in walk(root, _is_named)):
+        find_audio(root)  # opens the others
 
 
 def walk(root: Path, wanted: Callable[[Path], bool] = lambda path: True) -> Iterator[Found]:
@@ -187,13 +183,17 @@ def _left_alone_as(name: str) -> str:
     return name if name.casefold() in LEFT_ALONE else ""
 
 
+def _is_named(path: Path) -> bool:
+    return path.suffix.lower() in AUDIO_SUFFIXES
+
+
 def _look_at(path: Path) -> Found:
     if (name := _left_alone_as(path.name)) and path.is_dir():
         return Found(path, is_audio=False, left_alone=name)
     if path.name.startswith("._") and _read_head(path)[0].startswith(APPLE_DOUBLE):
         return Found(path, is_audio=False, left_alone="AppleDouble")
     # A folder here is one that cannot be listed: it ends as an error that names it.
-    named = path.suffix.lower() in AUDIO_SUFFIXES or path.is_dir()
+    named = _is_named(path) or path.is_dir()
     return Found(path, is_audio=named or is_sound(*_read_head(path)))
 
 
