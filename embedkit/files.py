@@ -1,34 +1,49 @@
-"""Writing files so that a crash leaves the old one or the new one, never half of one."""
+"""Writing files so that a crash leaves the old one or the new one, never half of one.
+
+A file is written under a hidden name that no other process has, and locked by its writer until it
+is published under its own. A hidden file that nobody has locked was left by a process that was
+killed: the first write of any other process into the folder removes it.
+"""
 
 import os
+import re
+import secrets
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
+
+HIDDEN = re.compile(r"\..*\.\d+-[0-9a-f]{8}\.tmp", re.DOTALL)
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """Write to a hidden temporary file beside `path`; sync and rename it on success.
 
-    On an exception the temporary file goes and `path` stays what it was.
+    On an exception the temporary file goes and `path` stays what it was. Of two processes that
+    write one path at once, the later one's file stands there in the end.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = temporary_name(path)
-    try:
+    with unpublished(path) as temporary:
         with temporary.open("wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         publish(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
-def temporary_name(path: Path) -> Path:
-    """The hidden name under which `path` is written before it is published."""
-    return path.with_name(f".{path.name}.tmp")
+@contextmanager
+def unpublished(path: Path) -> Iterator[Path]:
+    """A new hidden file beside `path`, to be written, synced and published; else it goes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(path.parent)
+    with _create_locked(path) as held:
+        temporary = Path(held.name)
+        try:
+            yield temporary
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def publish(temporary: Path, path: Path) -> None:
@@ -39,3 +54,36 @@ def publish(temporary: Path, path: Path) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _create_locked(path: Path) -> BinaryIO:
+    while True:
+        # A name of 255 bytes may stand there already: not all of it fits into a longer one.
+        name = f".{path.name[:50]}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
+        file = path.with_name(name).open("xb")
+        _lock(file, wait=True)
+        if os.fstat(file.fileno()).st_nlink:
+            return file
+        file.close()  # removed as a leftover before it was locked
+
+
+@lru_cache(maxsize=1024)  # once in a process: a folder may have a million files
+def _remove_leftovers(folder: Path) -> None:
+    for path in folder.iterdir():
+        if HIDDEN.fullmatch(path.name):
+            with suppress(OSError), path.open("r+b") as file:
+                if _lock(file, wait=False):
+                    path.unlink()
+
+
+def _lock(file: BinaryIO, *, wait: bool) -> bool:
+    """Lock a file until it is closed; whether that was possible."""
+    if sys.platform == "win32":
+        return False
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:  # held by another process, or the file system has no locks
+        return False
+    return True

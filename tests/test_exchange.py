@@ -11,6 +11,7 @@ import pyarrow.csv as pc
 import pyarrow.parquet as pq
 import pytest
 from command import run, succeed
+from filelock import FileLock
 
 from embedkit.errors import DatasetError, EmbedkitError, UsageError
 from embedkit.exchange import EXPORTS, Foreign, export, import_vectors, imports
@@ -286,6 +287,20 @@ def test_a_failed_import_leaves_nothing_and_can_be_made_again(tmp_path: Path) ->
     np.savez(tmp_path / "l3" / "a.npz", embedding=np.ones((2, 3)))
     (tmp_path / "emb").mkdir()
     assert import_vectors(tmp_path / "l3", "npy", foreign, tmp_path / "emb") == (1, 2)
+
+
+def test_two_imports_into_one_folder_at_once_do_not_mix(tmp_path: Path) -> None:
+    (tmp_path / "l3").mkdir()
+    np.save(tmp_path / "l3" / "a.npy", np.ones((2, 3)))
+    foreign = Foreign(name="OpenL3", window_s=1.0, hop_s=1.0)
+    left = tmp_path / ".emb.tmp/emb"  # by an import that was killed
+    left.mkdir(parents=True)
+    (left / "manifest.json").write_text("{}")
+    with FileLock(left.parent / ".lock"), pytest.raises(UsageError, match="another import"):
+        import_vectors(tmp_path / "l3", "npy", foreign, tmp_path / "emb")
+    assert left.exists()
+    assert import_vectors(tmp_path / "l3", "npy", foreign, tmp_path / "emb") == (1, 2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["emb", "l3"]
 
 
 def save(path: Path, **columns: object) -> Path:

@@ -1,5 +1,7 @@
 import os
 import socket
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -272,3 +274,59 @@ def test_an_exception_in_atomic_write_leaves_the_old_file_alone(tmp_path, error)
         interrupted()
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["file.bin"]
+
+
+def test_two_that_write_one_path_at_once_both_succeed_and_the_later_end_stands(tmp_path):
+    path = tmp_path / "file.bin"
+    with atomic_write(path) as first:
+        first.write(b"first")
+        with atomic_write(path) as second:
+            second.write(b"second")
+        assert path.read_bytes() == b"second"
+    assert path.read_bytes() == b"first"
+    assert os.listdir(tmp_path) == ["file.bin"]
+
+
+def test_a_name_as_long_as_a_name_may_be_is_written(tmp_path):
+    path = tmp_path / ("ä" * 125 + ".json")  # 255 bytes
+    with atomic_write(path) as file:
+        file.write(b"{}")
+    assert path.read_bytes() == b"{}"
+
+
+WRITE_AND_WAIT = """
+import sys
+from pathlib import Path
+from embedkit.files import atomic_write
+
+with atomic_write(Path(sys.argv[1])) as file:
+    file.write(b"whole")
+    file.flush()
+    print("begun", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_what_a_killed_process_left_goes_and_what_a_live_one_writes_stays(tmp_path):
+    names = ("killed", "living")
+    processes = {}
+    for name in names:
+        processes[name] = subprocess.Popen(
+            [sys.executable, "-c", WRITE_AND_WAIT, tmp_path / name],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        assert processes[name].stdout.readline() == b"begun\n"
+    processes["killed"].kill()
+    processes["killed"].communicate()
+    hidden = {path.name.split(".")[1] for path in tmp_path.iterdir()}
+    assert hidden == set(names)
+    mine = tmp_path / ".mine.tmp"  # hidden files of others are not ours to remove
+    mine.touch()
+    with atomic_write(tmp_path / "new") as file:
+        file.write(b"x")
+    left = {path.name.split(".")[1] for path in tmp_path.glob(".*")}
+    assert left == {"living", "mine"}
+    processes["living"].communicate()
+    assert processes["living"].returncode == 0
+    assert sorted(os.listdir(tmp_path)) == [".mine.tmp", "living", "new"]
+    assert (tmp_path / "living").read_bytes() == b"whole"

@@ -180,7 +180,7 @@ def test_provenance_stands_in_the_manifest_and_in_every_part(filled):
 
 def test_the_journal_gives_back_the_records_sorted_by_clip(folder):
     records = [
-        record("b.wav", 2, size=0, duration_s=1.25),
+        record("b.wav", 0, size=0, duration_s=1.25),
         record("a.wav", 0, kind="truncated", message='ends "after"\n0.00 s – ü'),
     ]
     with EmbeddingWriter(folder, PROVENANCE) as writer:

@@ -22,7 +22,7 @@ from platformdirs import user_cache_path
 
 from embedkit.backends.vectors import unit
 from embedkit.errors import UsageError
-from embedkit.files import atomic_write, publish, temporary_name
+from embedkit.files import atomic_write, publish, unpublished
 from embedkit.progress import Track
 from embedkit.store import EmbeddingTable
 from embedkit.store.table import Rows
@@ -179,9 +179,9 @@ class _Kept:
             file.flush()
             os.fsync(file.fileno())
         parts += new
-        temporary = temporary_name(self.folder / "index.faiss")
-        faiss.write_index(index, str(temporary))
-        publish(temporary, self.folder / "index.faiss")
+        with unpublished(self.folder / "index.faiss") as temporary:
+            faiss.write_index(index, str(temporary))
+            publish(temporary, self.folder / "index.faiss")
         settings = {
             "format": FORMAT,
             "fingerprint": self._fingerprint(),

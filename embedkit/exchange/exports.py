@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from embedkit.backends.predictions import Span, Track, write_tracks
 from embedkit.errors import UsageError, choices, require
-from embedkit.files import atomic_write, publish, temporary_name
+from embedkit.files import atomic_write, publish, unpublished
 from embedkit.store import EmbeddingTable
 from embedkit.store.contract import ROWS, rows_schema
 from embedkit.store.table import Rows
@@ -140,18 +140,18 @@ EXPORTS: dict[str, Callable[[EmbeddingTable, Path], None]] = {
 
 def _write_vectors(table: EmbeddingTable, path: Path) -> NDArray[np.float32]:
     """All vectors as one .npy file, which is returned mapped into memory."""
-    temporary = temporary_name(path)
     shape = (len(table), table.embedding_size)
     if not shape[0]:
         np.save(path, np.zeros(shape, np.float32))
         return np.zeros(shape, np.float32)
-    vectors = np.lib.format.open_memmap(temporary, "w+", np.float32, shape)
-    done = 0
-    for rows in table.batches():
-        vectors[done : done + len(rows.clips)] = rows.embeddings
-        done += len(rows.clips)
-    vectors.flush()
-    publish(temporary, path)
+    with unpublished(path) as temporary:
+        vectors = np.lib.format.open_memmap(temporary, "w+", np.float32, shape)
+        done = 0
+        for rows in table.batches():
+            vectors[done : done + len(rows.clips)] = rows.embeddings
+            done += len(rows.clips)
+        vectors.flush()
+        publish(temporary, path)
     return vectors
 
 

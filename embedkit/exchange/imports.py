@@ -4,6 +4,7 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from embedkit.audio.formats import AUDIO_SUFFIXES
@@ -19,7 +21,6 @@ from embedkit.datasets.columns import END, PATH, START, VECTOR, find, require
 from embedkit.datasets.names import Folder
 from embedkit.datasets.table import read_table
 from embedkit.errors import DatasetError, UsageError, choices
-from embedkit.files import temporary_name
 from embedkit.store import EmbeddingWriter, FileRecord, Provenance, clip_path
 
 BATCH = 8192  # rows read at once
@@ -99,17 +100,28 @@ def import_vectors(source: Path, form: str, foreign: Foreign, out: Path) -> tupl
         channel="mix",
         runtime="imported",
     )
-    partial = temporary_name(out)
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        found = _write(partial, provenance, chain([first], clips), foreign.audio, source)
+    with _alone(out) as scratch:
+        found = _write(scratch / "emb", provenance, chain([first], clips), foreign.audio, source)
         if out.exists():
             out.rmdir()  # it is empty
-        partial.rename(out)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+        (scratch / "emb").rename(out)
     return found
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[Path]:
+    """A hidden folder beside `out`, for one import at a time; what a killed one left in it goes."""
+    scratch = out.with_name(f".{out.name[:50]}.tmp")
+    scratch.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(scratch / ".lock", timeout=0):
+            shutil.rmtree(scratch / "emb", ignore_errors=True)
+            try:
+                yield scratch
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
+    except Timeout as error:
+        raise UsageError(f"{out}: another import is writing to it") from error
 
 
 def _write(

@@ -20,7 +20,7 @@ from embedkit.extraction.settings import DEFAULTS, Settings
 from embedkit.store import (
     FILES_SCHEMA,
     MANIFEST,
-    EmbeddingTable,
+    read_journal,
     read_manifest,
     start_folder,
     with_times,
@@ -82,7 +82,7 @@ def estimate(root: Path, model: Path, folder: Path, settings: Settings = DEFAULT
             moved = settings.audio_root is not None and root_then != job.provenance.audio_root
             asked = replace(job.provenance, audio_root=root_then) if moved else job.provenance
             start_folder(folder, asked)  # refuses other settings
-            journal = EmbeddingTable.open(folder).journal_table()
+            journal = read_journal(folder)
             if moved:
                 journal = with_times(journal, compare_files(journal, collection.base))
         survey = collection.survey(journal)

@@ -15,7 +15,7 @@ from embedkit.errors import EmbedkitError, Kind
 from embedkit.extraction.collection import Task
 from embedkit.extraction.settings import Settings
 from embedkit.extraction.worker import Advance, Decoding, Job, Message, Tasks, run_worker
-from embedkit.store import EmbeddingTable, FileRecord
+from embedkit.store import FileRecord, read_journal
 from embedkit.workers import end_with_parent
 
 # What a worker is handed before it begins with it: enough never to wait, and little enough for the
@@ -258,7 +258,7 @@ class _Worker:
 
     def _on_disk(self) -> dict[str, FileRecord]:
         """The records of what it was handed and of which it told nothing."""
-        journal = EmbeddingTable.open(self._folder).journal_table()
+        journal = read_journal(self._folder)
         clips = pa.array([item.clip for item in self._taken], pa.string())
         found = journal.filter(pc.is_in(journal["clip"], clips)).to_pylist()
         return {row["clip"]: FileRecord(**row) for row in found}

@@ -17,11 +17,12 @@ from embedkit.extraction.worker import Job
 from embedkit.runtime import Runtime, prepare
 from embedkit.store import (
     MANIFEST,
-    EmbeddingTable,
     Provenance,
+    clip_path,
     forget,
     move,
     only_run,
+    read_journal,
     read_manifest,
     remove_leftovers,
     start_folder,
@@ -82,18 +83,16 @@ def extract(
         with only_run(folder, settings.shard.number, settings.shard.count):
             start_folder(folder, job.provenance)
             remove_leftovers(folder)
-            journal = EmbeddingTable.open(folder).journal_table()
+            journal = read_journal(folder)
             survey = collection.survey(journal)
             again = known_again(survey, settings)
+            gone = set(again)
             if settings.refresh:
                 if survey.vanished and not survey.known:
-                    raise UsageError(
-                        f"{root}: none of the {len(survey.vanished)} clips of {folder} is there;"
-                        " is the disk mounted? Nothing was changed"
-                    )
-                forget(folder, {*again, *survey.vanished})
-            elif again:
-                forget(folder, again)
+                    _require_some(collection.base, journal["clip"].to_pylist(), folder)
+                gone.update(survey.vanished)
+            if gone:
+                forget(folder, gone)
             run = Extraction(
                 already_done=survey.known - len(again),
                 failed_before=len(survey.failed.keys() - again.keys()),
@@ -106,6 +105,15 @@ def extract(
             known = set(journal["clip"].to_pylist()) - again.keys()
             run_local(job, collection.tasks(known), run, settings, lambda: report(run))
     return run
+
+
+def _require_some(base: Path, clips: list[str], folder: Path) -> None:
+    """Refuse to take all clips out of a folder; a share of a few clips may lose all of its own."""
+    if not any(clip_path(base, clip).exists() for clip in clips):
+        raise UsageError(
+            f"{base}: none of the {len(clips)} clips of {folder} is there; is the disk mounted?"
+            " Nothing was changed"
+        )
 
 
 def known_again(survey: Survey, settings: Settings) -> dict[str, int]:

@@ -10,9 +10,10 @@ from embedkit.store.contract import (
     rows_schema,
     start_folder,
 )
-from embedkit.store.folder import forget, only_run, remove_leftovers
+from embedkit.store.folder import forget, remove_leftovers
+from embedkit.store.locks import only_run
 from embedkit.store.moved import move, with_times
-from embedkit.store.table import EmbeddingTable, Rows
+from embedkit.store.table import EmbeddingTable, Rows, read_journal
 from embedkit.store.writer import EmbeddingWriter
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "forget",
     "move",
     "only_run",
+    "read_journal",
     "read_manifest",
     "remove_leftovers",
     "rows_schema",

@@ -6,7 +6,7 @@
 
 A rows part counts only if its journal part exists: the journal part is renamed last. A part whose
 clips are partly taken out (`folder.forget`) has a successor, part-<shard>-<n>-<revision>; of one
-part's revisions the highest counts.
+part's revisions the highest counts. Who may write what at which time: `locks`.
 """
 
 import json
@@ -214,11 +214,25 @@ class Part:
 
 
 def list_parts(folder: Path, shard: int | None = None) -> list[Part]:
-    """The parts that count, of one shard or of all."""
-    pattern = "part-*.parquet" if shard is None else f"part-{shard:05d}-*.parquet"
-    found = [part for path in (folder / FILES).glob(pattern) if (part := Part.of(path))]
-    latest = {(part.shard, part.number): part for part in sorted(found)}
+    """The parts that count, of one shard or of all, as they were at one moment.
+
+    A folder is not listed in a moment: while others rewrite it, one list can have a part and what
+    came of its clips since, or neither a part nor its successor. A second list tells. What was
+    only appended between the two does no harm.
+    """
+    later = _list_once(folder, shard)
+    while True:
+        parts, later = later, _list_once(folder, shard)
+        new = later.difference(parts)
+        if later.issuperset(parts) and not any(part.revision for part in new):
+            break
+    latest = {(part.shard, part.number): part for part in sorted(parts)}
     return list(latest.values())
+
+
+def _list_once(folder: Path, shard: int | None) -> set[Part]:
+    pattern = "part-*.parquet" if shard is None else f"part-{shard:05d}-*.parquet"
+    return {part for path in (folder / FILES).glob(pattern) if (part := Part.of(path))}
 
 
 def with_provenance(schema: pa.Schema, provenance: Provenance) -> pa.Schema:

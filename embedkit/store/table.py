@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,11 +21,16 @@ from embedkit.store.contract import (
     METADATA,
     ROWS,
     FileRecord,
+    Part,
     Provenance,
     list_parts,
     read_manifest,
     rows_schema,
 )
+
+
+class RewrittenError(EmbeddingFolderError):
+    """A part went while it was read: another run has put a successor in its place."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +51,8 @@ class Rows:
     embeddings: NDArray[np.float32]
 
 
-class Part(NamedTuple):
-    """A part of an embedding folder: its file's name, rows, size and time of change."""
+class StoredPart(NamedTuple):
+    """A part as it is stored: its file's name, rows, size and time of change."""
 
     name: str
     rows: int
@@ -56,7 +61,10 @@ class Part(NamedTuple):
 
 
 class EmbeddingTable:
-    """Reads an embedding folder. Needs no torch.
+    """Reads an embedding folder as it was when it was opened. Needs no torch.
+
+    Runs may go on to append to the folder. Where one of them has rewritten a part since
+    (`--refresh`, `--retry-errors`), reading it raises RewrittenError: open the folder again.
 
     Attributes:
         folder: where it is.
@@ -73,16 +81,28 @@ class EmbeddingTable:
         """Open a folder; its parts are read when asked for.
 
         Raises:
-            EmbeddingFolderError: not an embedding folder, or a part does not fit the manifest.
+            EmbeddingFolderError: not an embedding folder, a part does not fit the manifest, or its
+                journal has another number of rows than its rows.
         """
         folder = Path(folder)
-        provenance = read_manifest(folder)
-        parts = [part.name for part in list_parts(folder)]
-        table = cls(folder, provenance, parts)
-        for name in parts:
-            table._check(ROWS, name, rows_schema(provenance.embedding_size))
-            table._check(FILES, name, FILES_SCHEMA)
-        return table
+        table = cls(folder, read_manifest(folder), [])
+        checked: set[Part] = set()
+        while True:
+            parts = list_parts(folder)
+            try:
+                for part in parts:
+                    if part not in checked:
+                        table._check(part.name)
+                        checked.add(part)
+            except RewrittenError as error:
+                if list_parts(folder) == parts:
+                    raise EmbeddingFolderError(
+                        f"{folder}: has files/{part.name}, and no rows/{part.name};"
+                        f" {_repair(part.name)}"
+                    ) from error
+            else:
+                table._parts = [part.name for part in parts]
+                return table
 
     @property
     def embedding_size(self) -> int:
@@ -120,7 +140,7 @@ class EmbeddingTable:
         return journal
 
     @property
-    def parts(self) -> list["Part"]:
+    def parts(self) -> list[StoredPart]:
         """What the rows stand in."""
         found = []
         for name in self._parts:
@@ -128,7 +148,7 @@ class EmbeddingTable:
             with _reading(path) as part:
                 rows = part.metadata.num_rows
             status = path.stat()
-            found.append(Part(name, rows, status.st_size, status.st_mtime_ns))
+            found.append(StoredPart(name, rows, status.st_size, status.st_mtime_ns))
         return found
 
     def spans(self, parts: Sequence[str]) -> Rows:
@@ -240,10 +260,34 @@ class EmbeddingTable:
             embeddings=vectors.flatten().to_numpy().reshape(-1, self.embedding_size),
         )
 
-    def _check(self, folder: str, name: str, expected: pa.Schema) -> None:
-        path = self.folder / folder / name
-        with _reading(path) as part:
-            found = part.schema_arrow
+    def _check(self, name: str) -> None:
+        """Hold a part to the manifest, and its journal to its rows.
+
+        Its name may come to be another part's between two looks, so a difference must last.
+        """
+        said, stored = self._count_rows(name)
+        if said != stored:
+            said, stored = self._count_rows(name)
+        if said != stored:
+            raise EmbeddingFolderError(
+                f"{self.folder}: the journal files/{name} has {said:,} rows, rows/{name} has"
+                f" {stored:,}; {_repair(name)}"
+            )
+
+    def _count_rows(self, name: str) -> tuple[int, int]:
+        """The rows that a part's journal has, and those that there are."""
+        with _reading(self.folder / ROWS / name) as part:
+            self._check_schema(part, ROWS, name, rows_schema(self.embedding_size))
+            stored = part.metadata.num_rows
+        with _reading(self.folder / FILES / name) as part:
+            self._check_schema(part, FILES, name, FILES_SCHEMA)
+            said = pc.sum(part.read(["rows"])["rows"]).as_py() or 0
+        return said, stored
+
+    def _check_schema(
+        self, part: pq.ParquetFile, folder: str, name: str, expected: pa.Schema
+    ) -> None:
+        path, found = self.folder / folder / name, part.schema_arrow
         if not found.equals(expected):
             raise EmbeddingFolderError(
                 f"{path}: expected the columns {_columns(expected)}; found {_columns(found)}"
@@ -255,11 +299,34 @@ class EmbeddingTable:
             )
 
 
+def read_journal(folder: Path) -> pa.Table:
+    """A folder's journal, as `EmbeddingTable.journal_table`, whoever rewrites it meanwhile.
+
+    Raises:
+        EmbeddingFolderError: as `EmbeddingTable.open`.
+    """
+    while True:
+        with suppress(RewrittenError):
+            return EmbeddingTable.open(folder).journal_table()
+
+
+def _repair(name: str) -> str:
+    return (
+        f"remove rows/{name} and files/{name} there and run `embedkit extract` again, which embeds"
+        " their clips anew"
+    )
+
+
 @contextmanager
 def _reading(path: Path) -> Iterator[pq.ParquetFile]:
     try:
         with pq.ParquetFile(path) as part:
             yield part
+    except FileNotFoundError as error:
+        raise RewrittenError(
+            f"{path}: is not there any more: another run has rewritten the folder meanwhile; run"
+            " this again"
+        ) from error
     except (OSError, pa.ArrowException) as error:
         raise EmbeddingFolderError(f"{path}: cannot be read: {error}") from error
 

@@ -2,6 +2,7 @@
 
 import os
 import time
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -10,11 +11,9 @@ from typing import Self
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from embedkit.errors import EmbeddingFolderError
-from embedkit.files import publish, temporary_name
+from embedkit.files import publish, unpublished
 from embedkit.store.contract import (
     FILES,
     FILES_SCHEMA,
@@ -28,14 +27,13 @@ from embedkit.store.contract import (
     with_provenance,
 )
 from embedkit.store.folder import remove_shard_leftovers
+from embedkit.store.locks import lock_to_append
 
 # When a part closes, at the end of a clip.
 PART_SECONDS = 60.0
 PART_BYTES = 64 * 2**20
 PART_FILES = 10_000
 ROW_GROUP_BYTES = 4 * 2**20
-
-LOCK_TIMEOUT = 5.0  # seconds: another run looks for leftovers of the shard in less
 
 
 class EmbeddingWriter:
@@ -49,21 +47,15 @@ class EmbeddingWriter:
         """Open the folder for appending, and clean what a killed run of this shard left.
 
         Raises:
-            EmbeddingFolderError: other settings made the folder, or another process
-                writes the shard.
+            EmbeddingFolderError: other settings made the folder, another process writes the
+                shard, or the file system does not lock.
         """
         self.folder = folder
         self.shard = shard
         self._schema = with_provenance(rows_schema(provenance.embedding_size), provenance)
         self._files_schema = with_provenance(FILES_SCHEMA, provenance)
         folder.mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(folder / f".lock-{shard:05d}")
-        try:
-            self._lock.acquire(timeout=LOCK_TIMEOUT)
-        except Timeout as error:
-            raise EmbeddingFolderError(
-                f"{folder}: another run is writing shard {shard}; wait for it or stop it"
-            ) from error
+        self._lock = lock_to_append(folder, shard)
         try:
             start_folder(folder, provenance)
             for name in (ROWS, FILES):
@@ -75,6 +67,7 @@ class EmbeddingWriter:
         numbers = [part.number for part in list_parts(folder, shard)]
         self._number = max(numbers, default=-1) + 1
         self._writer: pq.ParquetWriter | None = None
+        self._hidden = ExitStack()  # the open part's rows, until it closes
         # One row group, allocated once: small arrays that live long between a network's large and
         # short-lived ones would keep the heap from being used again, and it would grow.
         self._row_bytes = 4 * provenance.embedding_size + 24
@@ -98,8 +91,10 @@ class EmbeddingWriter:
                 self.close_part()
             elif self._writer is not None:
                 self._writer.close()
+            self._hidden.close()
             remove_shard_leftovers(self.folder, self.shard)
         finally:
+            self._hidden.close()
             self._lock.release()
 
     def add_rows(
@@ -151,8 +146,9 @@ class EmbeddingWriter:
 
     def _flush(self) -> None:
         if self._writer is None:
+            self._rows = self._hidden.enter_context(unpublished(self._path(ROWS)))
             self._writer = pq.ParquetWriter(
-                temporary_name(self._path(ROWS)),
+                self._rows,
                 self._schema,
                 compression="zstd",
                 use_dictionary=["clip"],  # of numbers that never repeat it would be as large
@@ -194,13 +190,14 @@ class EmbeddingWriter:
         self._writer.close()
         self._writer = None
         journal = pa.Table.from_pylist([asdict(record) for record in records], self._files_schema)
-        pq.write_table(journal, temporary_name(self._path(FILES)), compression="zstd")
-        for name in (ROWS, FILES):  # the journal last: it makes the part count
-            path = self._path(name)
-            with temporary_name(path).open("rb") as file:
-                os.fsync(file.fileno())
-        for name in (ROWS, FILES):
-            publish(temporary_name(self._path(name)), self._path(name))
+        with unpublished(self._path(FILES)) as files:
+            pq.write_table(journal, files, compression="zstd")
+            for path in (self._rows, files):
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
+            publish(self._rows, self._path(ROWS))
+            publish(files, self._path(FILES))  # the journal last: it makes the part count
+        self._hidden.close()
         self._number += 1
 
     def _path(self, name: str) -> Path:
