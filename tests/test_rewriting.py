@@ -215,6 +215,22 @@ def test_what_is_being_rewritten_is_no_leftover(folder):
     assert not (folder / "rows" / name).exists()
 
 
+def test_a_part_that_a_killed_rewriter_left_does_not_come_back_with_its_clips(folder, tmp_path):
+    name = "part-00000-00000.parquet"
+    for kind in ("rows", "files"):
+        shutil.copy(folder / kind / name, tmp_path / kind)
+    forget(folder, ["0-0-0"])
+    with EmbeddingWriter(folder, PROVENANCE, 0):  # so that nobody else cleans the shard up
+        for kind in ("rows", "files"):  # it was killed before it removed them
+            shutil.copy(tmp_path / kind, folder / kind / name)
+        remove_leftovers(folder)
+        forget(folder, [f"0-0-{clip}" for clip in range(CLIPS)])
+        left = {clip for clip in clip_names() if not clip.startswith("0-0-")}
+        assert set(read_journal(folder)["clip"].to_pylist()) == left
+    remove_leftovers(folder)
+    check_is(folder, dict.fromkeys(left, 0))
+
+
 def test_a_part_that_is_replaced_while_a_folder_is_opened_is_read_as_its_successor(
     folder, monkeypatch
 ):

@@ -33,13 +33,18 @@ def remove_shard_leftovers(folder: Path, shard: int) -> None:
     with rewriting_if_free(folder, shard) as held:
         if not held:
             return  # what a live process is rewriting looks like a leftover
-        counted = {part.name for part in list_parts(folder, shard)}
         for name in (FILES, ROWS):
-            for path in (folder / name).glob(f"part-{shard:05d}-*.parquet"):
-                if path.name not in counted:
-                    path.unlink()
+            _remove_uncounted(folder, name, shard)
             for path in (folder / name).glob(f".part-{shard:05d}-*.tmp"):
                 path.unlink(missing_ok=True)  # another process's first write may remove it too
+
+
+def _remove_uncounted(folder: Path, name: str, shard: int) -> None:
+    found = list((folder / name).glob(f"part-{shard:05d}-*.parquet"))
+    counted = {part.name for part in list_parts(folder, shard)}  # listed later: not too few
+    for path in found:
+        if path.name not in counted:
+            path.unlink()
 
 
 def forget(folder: Path, clips: Collection[str]) -> None:
@@ -52,6 +57,8 @@ def forget(folder: Path, clips: Collection[str]) -> None:
     names = pa.array(list(clips), pa.string())
     for shard in sorted({part.shard for part in list_parts(folder)}):
         with rewriting(folder, shard):
+            # Of a rewriter that was killed; it would count again when its successor goes.
+            _remove_uncounted(folder, FILES, shard)
             for part in list_parts(folder, shard):
                 _rewrite(folder, part, names)
 

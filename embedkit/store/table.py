@@ -146,8 +146,7 @@ class EmbeddingTable:
         for name in self._parts:
             path = self.folder / ROWS / name
             with _reading(path) as part:
-                rows = part.metadata.num_rows
-            status = path.stat()
+                rows, status = part.metadata.num_rows, path.stat()
             found.append(StoredPart(name, rows, status.st_size, status.st_mtime_ns))
         return found
 
