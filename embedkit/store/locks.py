@@ -12,8 +12,8 @@ leaves a shard alone where it does not get them at once.
 
 Nothing can wait in a circle. The order is `.run`, `.lock`, `.lock-<shard>`, `.rewrite-<shard>`, and
 the only lock that anyone waits for as long as it takes is `.rewrite-<shard>`: a rewriter, which
-holds no other one but that of its run, and lets go of one shard before it asks for the next. What it
-knew of a shard's parts before it had the lock may be out of date: it lists them again.
+holds no other one but that of its run, and lets go of one shard before it asks for the next. It
+lists the shard's parts when it has the lock: what it knew before may be out of date.
 
 Readers take no lock. A part is replaced by renaming its successor into place before it is removed,
 so a reader lists the parts again where one of them has gone (`EmbeddingTable.open`).
