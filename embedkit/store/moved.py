@@ -11,8 +11,8 @@ from filelock import FileLock
 
 from embedkit.files import atomic_write
 from embedkit.store.contract import FILES, MANIFEST, Provenance, list_parts, read_manifest
-from embedkit.store.folder import only_run
-from embedkit.store.table import EmbeddingTable
+from embedkit.store.locks import only_run, rewriting
+from embedkit.store.table import read_journal
 
 # What a journal has of the files' times that have changed with the move: mtime_ns, by clip.
 Times = Mapping[str, int]
@@ -39,7 +39,7 @@ def move(folder: Path, provenance: Provenance, compare: Callable[[pa.Table], Tim
         if known.audio_root == provenance.audio_root:
             return
         with only_run(folder):
-            _note_times(folder, compare(EmbeddingTable.open(folder).journal_table()))
+            _note_times(folder, compare(read_journal(folder)))
             content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
             content["audio_root"] = provenance.audio_root
             with atomic_write(folder / MANIFEST) as file:
@@ -55,11 +55,11 @@ def with_times(journal: pa.Table, times: Times) -> pa.Table:
 
 
 def _note_times(folder: Path, times: Times) -> None:
-    if not times:
-        return
-    for part in list_parts(folder):
-        path = folder / FILES / part.name
-        journal = pq.read_table(path)
-        if not times.keys().isdisjoint(journal["clip"].to_pylist()):
-            with atomic_write(path) as file:
-                pq.write_table(with_times(journal, times), file, compression="zstd")
+    for shard in sorted({part.shard for part in list_parts(folder)}) if times else ():
+        with rewriting(folder, shard):
+            for part in list_parts(folder, shard):
+                path = folder / FILES / part.name
+                journal = pq.read_table(path)
+                if not times.keys().isdisjoint(journal["clip"].to_pylist()):
+                    with atomic_write(path) as file:
+                        pq.write_table(with_times(journal, times), file, compression="zstd")
