@@ -59,9 +59,9 @@ def explore(
 
     import uvicorn
 
+    from embedkit.backends.answers import Answers
     from embedkit.backends.projection import Projection
     from embedkit.store import EmbeddingTable
-    from embedkit.web.answers import Answers
     from embedkit.web.app import create_app
     from embedkit.web.collection import Collection
     from embedkit.web.guard import EVERY, served_as

@@ -15,6 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from embedkit.backends import active
 from embedkit.backends.active import propose, sheet, suggest
 from embedkit.backends.duplicates import find_duplicates
 from embedkit.errors import DatasetError
@@ -158,13 +159,17 @@ def test_a_rare_label_is_never_held_out_whole(table: EmbeddingTable) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("name", "text", "message"),
     [
-        ("a,b\n1,2\n", "expected the columns path and label"),
-        ("path,label\nnothing.wav,dog\n", "row 2: nothing.wav is no clip of the collection"),
+        ("labels.csv", "a,b\n1,2\n", "expected the columns path and label"),
+        ("labels-next.csv", "a,b\n1,2\n", "expected the columns path and label"),
+        (
+            "labels-next.csv",
+            "path,label\nnothing.wav,dog\n",
+            "row 2: nothing.wav is no clip of the collection",
+        ),
     ],
 )
-@pytest.mark.parametrize("name", ["labels.csv", "labels-next.csv"])
 def test_a_file_that_is_not_of_answers_is_left_alone(
     table: EmbeddingTable, tmp_path: Path, name: str, text: str, message: str
 ) -> None:
@@ -173,6 +178,40 @@ def test_a_file_that_is_not_of_answers_is_left_alone(
         propose(table, tmp_path / "labels.csv", 3)
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert (tmp_path / name).read_text() == text
+
+
+def test_labels_of_other_clips_are_kept_and_said(
+    table: EmbeddingTable, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "labels.csv"
+    names, _ = table.clip_vectors()
+    text = f"note;label;path\n;rain; {names[0]}\n;wind;{names[1]}\n"
+    path.write_text(text)
+    found = propose(table, path, 3)
+    assert (found.labelled, path.read_text()) == (1, text)  # a name with a space is another name
+    assert f"1 of its labels are of no clip here, as  {names[0]}" in caplog.text
+    answer(path, lambda _: "sea")
+    assert propose(table, path, 3).labels == {"sea": 3, "wind": 1}
+    assert path.read_text() == text + "".join(f";sea;{clip}\n" for clip, _, _ in found.proposed)
+
+
+def test_a_sheet_that_is_filled_in_meanwhile_is_left_as_it_is(
+    table: EmbeddingTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "labels.csv"
+    first = propose(table, path, 5)
+    answer(path, lambda clip: {first.proposed[0][0]: "dog"}.get(clip, ""))
+    real = active.suggest
+
+    def slow(*arguments: Any) -> Any:
+        answer(path, lambda _: "cat")  # saved while the classifier is fitted
+        return real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(active, "suggest", slow)
+        with pytest.raises(DatasetError, match="was changed meanwhile, and is left so; run this"):
+            propose(table, path, 5)
+    assert propose(table, path, 5).labels == {"cat": 4, "dog": 1}
 
 
 def test_the_answers_are_labels_to_fit_on(table: EmbeddingTable, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from command import run, succeed
 
 from embedkit.audio.decode import decode
 from embedkit.backends.active import suggest
+from embedkit.backends.answers import Answers
 from embedkit.backends.duplicates import find_duplicates
 from embedkit.errors import DatasetError
 from embedkit.query import QueryEmbedder
@@ -29,7 +30,6 @@ testclient = pytest.importorskip("starlette.testclient")
 
 from embedkit.web import app as web_app  # noqa: E402
 from embedkit.web import sound  # noqa: E402
-from embedkit.web.answers import Answers  # noqa: E402
 from embedkit.web.app import create_app  # noqa: E402
 from embedkit.web.collection import Collection  # noqa: E402
 from embedkit.web.guard import served_as  # noqa: E402

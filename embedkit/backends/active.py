@@ -1,7 +1,6 @@
 """Which clips to label next, as a classifier learns from the labels there are."""
 
-import csv
-import io
+import logging
 import warnings
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -14,18 +13,19 @@ from sklearn.cluster import kmeans_plusplus
 from sklearn.model_selection import StratifiedKFold
 
 from embedkit.backends import classify
+from embedkit.backends.answers import COLUMNS, NONE, SKIP, Answers
 from embedkit.backends.classifier import Classifier
 from embedkit.backends.labels import Labelled
 from embedkit.backends.logistic import Logistic
 from embedkit.backends.splits import Indices
 from embedkit.backends.vectors import unit
-from embedkit.datasets.table import read_rows
+from embedkit.datasets.spreadsheet import Spreadsheet
 from embedkit.errors import DatasetError
 from embedkit.files import atomic_write
 from embedkit.store import EmbeddingTable
 
-SKIP = "skip"
-NONE = {"", SKIP}  # no labels
+log = logging.getLogger(__name__)
+
 NOTES = ["guess", "margin"]  # columns of the sheet alone
 METHOD = Logistic(c=0.1)  # with few labels there is nothing to choose a strength by
 FOLDS = 5
@@ -68,28 +68,37 @@ def propose(table: EmbeddingTable, answers: Path, count: int) -> Proposal:
         count: how many to propose. On the sheet, `skip` for a label leaves a clip out for good.
 
     Raises:
-        DatasetError: a CSV cannot be read, or names clips that are not there.
+        DatasetError: a CSV cannot be read, the sheet names clips that are not there, or it was
+            changed meanwhile: then it is left as it is.
     """
     clips, vectors = table.clip_vectors()
-    filled = _read(sheet(answers), clips)
-    answered = [row for row in filled if row["label"] not in NONE]
-    rows: dict[str, dict[str, str]] = {}
-    for row in [*_read(answers, clips), *answered]:
-        if row["path"] not in rows or row["label"] not in NONE:  # the last answer counts
-            rows[row["path"]] = {**rows.get(row["path"], {}), **row}
-    known = {clip: row["label"] for clip, row in rows.items() if row["label"] not in NONE}
-    skipped = [row["path"] for row in [*rows.values(), *filled] if row["label"] == SKIP]
-    skipped = [clip for clip in dict.fromkeys(skipped) if clip not in known]
-    found, _ = suggest(clips, vectors, known, skipped, count)
-    if known:
-        columns = dict.fromkeys(["path", "label", *(name for row in rows.values() for name in row)])
-        _write(answers, [name for name in columns if name not in NOTES], list(rows.values()))
-    asked = [
-        {"path": clip, "guess": guess, "margin": "" if margin is None else f"{margin:.3f}"}
-        for clip, guess, margin in found.proposed
-    ]
-    skips = [{"path": clip, "label": SKIP} for clip in skipped]
-    _write(sheet(answers), ["path", "label", *NOTES], [*asked, *skips])
+    there = set(clips)
+    answered = Answers(answers)
+    beside = sheet(answers)
+    filled = Spreadsheet.read(beside, COLUMNS)
+    before = filled.to_bytes()
+    rows = _filled(beside, filled, there)
+    answered.update({row.pop("path"): row for row in rows if row["label"] not in NONE})
+    elsewhere = [clip for clip in answered.labels if clip not in there]
+    if elsewhere:
+        log.warning(
+            "%s: %d of its labels are of no clip here, as %s; they are kept",
+            answers, len(elsewhere), elsewhere[0],
+        )  # fmt: skip
+    known = {clip: label for clip, label in answered.labels.items() if clip in there}
+    skips = [row["path"] for row in rows if row["label"] == SKIP]
+    skips = [clip for clip in [*answered.skipped, *skips] if clip in there and clip not in known]
+    found, _ = suggest(clips, vectors, known, dict.fromkeys(skips), count)
+    asked = Spreadsheet([*COLUMNS, *NOTES])
+    for clip, guess, margin in found.proposed:
+        text = "" if margin is None else f"{margin:.3f}"
+        asked.append({"path": clip, "guess": guess, "margin": text})
+    for clip in dict.fromkeys(skips):
+        asked.append({"path": clip, "label": SKIP})
+    if Spreadsheet.read(beside, COLUMNS).to_bytes() != before:
+        raise DatasetError(f"{beside}: was changed meanwhile, and is left so; run this again")
+    with atomic_write(beside) as file:
+        file.write(asked.to_bytes())
     return found
 
 
@@ -164,24 +173,15 @@ def _labelled(vectors: NDArray[np.float32], known: Mapping[str, str]) -> Labelle
     )  # fmt: skip
 
 
-def _read(path: Path, clips: list[str]) -> list[dict[str, str]]:
-    """The rows of a CSV with path and label; none if it is not there."""
-    if not path.exists():
-        return []
-    rows = [{name: (value or "").strip() for name, value in row.items()} for row in read_rows(path)]
-    there = set(clips)
-    for number, row in enumerate(rows, start=2):
-        if not {"path", "label"} <= set(row):
-            raise DatasetError(f"{path}: expected the columns path and label")
-        if row["path"] not in there:
-            raise DatasetError(f"{path}, row {number}: {row['path']} is no clip of the collection")
+def _filled(path: Path, filled: Spreadsheet, there: Collection[str]) -> list[dict[str, str]]:
+    """The rows of the sheet, but for its notes."""
+    rows = []
+    for number, row in enumerate(map(filled.values, filled.rows), start=2):
+        clip, label = row["path"], row["label"].strip()
+        if not clip:  # a blank line
+            continue
+        if clip not in there:
+            raise DatasetError(f"{path}, row {number}: {clip} is no clip of the collection")
+        own = {name: value for name, value in row.items() if name not in NOTES and value}
+        rows.append({**own, "label": label})
     return rows
-
-
-def _write(path: Path, columns: list[str], rows: list[dict[str, str]]) -> None:
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns, restval="", extrasaction="ignore")
-    writer.writeheader()
-    writer.writerows(rows)
-    with atomic_write(path) as file:
-        file.write(text.getvalue().encode("utf-8", "surrogateescape"))

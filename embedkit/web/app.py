@@ -4,7 +4,7 @@ import asyncio
 import io
 import re
 import zipfile
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from functools import cached_property
@@ -22,12 +22,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from sklearn.cluster import MiniBatchKMeans
 
 from embedkit.backends.active import suggest
+from embedkit.backends.answers import Answers
 from embedkit.backends.classifier import Classifier
 from embedkit.backends.duplicates import find_duplicates
 from embedkit.backends.predictions import Span, Track, merge, track_text
 from embedkit.errors import EmbedkitError
 from embedkit.web import sound
-from embedkit.web.answers import Answers
 from embedkit.web.collection import Collection
 from embedkit.web.guard import Guard
 from embedkit.web.uploads import MOST_BYTES, Uploads
@@ -156,7 +156,9 @@ class Explorer:
         """Learn from the labels there are, and propose clips to label."""
         clips = self.collection.clips
         known = {clip: label for clip, label in self.answers.labels.items() if clip in self.number}
-        proposal, self.classifier = suggest(clips, self.collection.clip_vectors, known, (), count)
+        skipped = [clip for clip in self.answers.skipped if clip in self.number]
+        vectors = self.collection.clip_vectors
+        proposal, self.classifier = suggest(clips, vectors, known, skipped, count)
         proposed = [
             {**self.card(int(self.collection.first[self.number[clip]])), "guess": guess,
              "margin": margin}
@@ -296,11 +298,11 @@ def create_app(
         return Response(content, media_type="image/png", headers={"Cache-Control": "max-age=3600"})
 
     @app.get("/api/labels")
-    def labels() -> dict[str, str]:
+    def labels() -> Mapping[str, str]:
         return answers.labels
 
     @app.post("/api/labels")
-    def label(answer: Annotated[Answer, Body()]) -> dict[str, str]:
+    def label(answer: Annotated[Answer, Body()]) -> Mapping[str, str]:
         explorer.path(answer.clip)
         answers.set(collection.clips[answer.clip], answer.label)
         return answers.labels
