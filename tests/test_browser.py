@@ -7,6 +7,8 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ import numpy as np
 import pytest
 from command import run
 from numpy.typing import NDArray
+
+from embedkit.web.sound import read_span, wav
 
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -34,20 +38,27 @@ def address(
         name = MARKUP if number == 11 else f"{'ab'[number % 2]}/{number}.wav"
         write_audio(root / "audio" / name, 0.3 * make_sound(2.0, seed=number))
     run("extract", root / "audio", "--model", model_dir, "--out", root / "emb")
+    with serve(root / "emb") as url:
+        yield url, root
+
+
+@contextmanager
+def serve(*arguments: object) -> Iterator[str]:
+    """The address of a server, until it is stopped."""
     program = Path(sys.executable).with_name("embedkit")
+    port = () if "--port" in arguments else ("--port", 0)
     server = subprocess.Popen(
-        [program, "explore", root / "emb", "--port", "0"], stdout=subprocess.PIPE, text=True
+        [program, "explore", *map(str, (*arguments, *port))], stdout=subprocess.PIPE, text=True
     )
     assert server.stdout is not None
-    yield server.stdout.readline().strip(), root
+    yield server.stdout.readline().strip()
     server.terminate()
     server.communicate(timeout=10)
 
 
-@pytest.fixture
-def page(address: tuple[str, Path]) -> Iterator[Any]:
-    """The page, open on the map; no error on its console, no request to elsewhere."""
-    wrong = []
+@contextmanager
+def browse() -> Iterator[Any]:
+    """A page of a browser."""
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM,
@@ -59,7 +70,15 @@ def page(address: tuple[str, Path]) -> Iterator[Any]:
                 "--use-fake-ui-for-media-stream",
             ],
         )
-        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        yield browser.new_page(viewport={"width": 1280, "height": 800})
+        browser.close()
+
+
+@pytest.fixture
+def page(address: tuple[str, Path]) -> Iterator[Any]:
+    """The page, open on the map; no error on its console, no request to elsewhere."""
+    wrong = []
+    with browse() as page:
         page.on("console", lambda line: line.type == "error" and wrong.append(line.text))
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("request", lambda asked: asked.url.startswith((address[0], "blob:", "data:"))
@@ -68,14 +87,17 @@ def page(address: tuple[str, Path]) -> Iterator[Any]:
         page.goto(address[0])
         page.wait_for_selector("body[data-view=map]")
         yield page
-        browser.close()
     assert wrong == []
 
 
 def places(page: Any) -> NDArray[np.float32]:
     """Where the points are on the map [segments, 2]."""
     found = page.evaluate(
-        "async () => Array.from(new Float32Array(await (await fetch('/api/points')).arrayBuffer()))"
+        """async () => {
+          const { edition } = await (await fetch('/api/collection')).json();
+          const points = await (await fetch(`/api/${edition}/points`)).arrayBuffer();
+          return Array.from(new Float32Array(points));
+        }"""
     )
     return np.array(found, np.float32).reshape(-1, 2)
 
@@ -106,7 +128,7 @@ def test_the_map_is_drawn_and_a_point_plays(page: Any) -> None:
     page.fill("#map-find", "b/3.wav")
     page.press("#map-find", "Enter")
     page.locator("#map-chosen .name", has_text="b/3.wav").wait_for()
-    page.locator("#player[src*='/api/audio/']").wait_for(state="attached")
+    page.locator("#player[src*='/audio/']").wait_for(state="attached")
     for _ in range(100):
         if page.locator("#player").evaluate("(player) => player.currentTime > 0"):
             break
@@ -138,8 +160,10 @@ def test_a_click_and_a_dropped_file_search(page: Any, address: tuple[str, Path])
     page.wait_for_selector("#search-results .card")
     assert page.locator("#search-query .chip").inner_text() == "like a/4.wav ✕"
     row = int(page.locator("#map-chosen .card").get_attribute("data-row"))
+    with urllib.request.urlopen(f"{address[0]}api/collection") as answer:
+        edition = json.load(answer)["edition"]
     asked = urllib.request.Request(
-        f"{address[0]}api/search", json.dumps({"like": [row]}).encode(),
+        f"{address[0]}api/{edition}/search", json.dumps({"like": [row]}).encode(),
         {"Content-Type": "application/json"},
     )  # fmt: skip
     with urllib.request.urlopen(asked) as answer:
@@ -196,6 +220,17 @@ def test_labels_stay(page: Any, address: tuple[str, Path]) -> None:
     else:
         pytest.fail("the key gave no label")
     page.keyboard.press("z")
+    for _ in range(100):
+        if (address[1] / "emb-labels.csv").read_text().count("rain") == 2:
+            break
+        page.wait_for_timeout(50)
+    else:
+        pytest.fail("the key took no label away")
+    with page.expect_download() as waiting:
+        page.click("#label-csv")
+    labels = (address[1] / "emb-labels.csv").read_bytes()
+    assert waiting.value.path().read_bytes() == labels
+    assert waiting.value.suggested_filename == "labels.csv"
     page.click("#tab-map")
     page.select_option("#map-colour", "label")
     page.locator("#map-legend li", has_text="<b>wind</b>").wait_for()
@@ -213,3 +248,116 @@ def test_names_are_text_and_small_screens_show_all(page: Any) -> None:
         assert not page.locator("body").evaluate(overflow), tab
     page.keyboard.press("ArrowLeft")  # along the tabs
     page.wait_for_selector("body[data-view=label]")
+
+
+def play(page: Any, name: str) -> list[int]:
+    """The bytes of the sound that a clip's first segment plays, as the browser has them."""
+    for text in ("", name):
+        page.fill("#map-find", text)
+        page.press("#map-find", "Enter")
+    page.locator("#map-chosen .name", has_text=name).wait_for()
+    found: list[int] = page.evaluate(
+        "async () => Array.from(new Uint8Array(await (await"
+        " fetch(document.getElementById('player').src)).arrayBuffer()))"
+    )
+    return found
+
+
+def heard(path: Path, end_s: float) -> list[int]:
+    """The bytes that these should be."""
+    return list(wav(read_span(path, 0.0, end_s)))
+
+
+def test_a_page_that_is_left_open_over_a_restart_labels_and_plays_nothing_wrong(
+    address: tuple[str, Path], tmp_path: Path, model_dir: Path, write_audio: Any, make_sound: Any
+) -> None:
+    for number, name in enumerate(("0.wav", "a/0.wav", "a/1.wav", "b/3.wav")):
+        write_audio(tmp_path / "audio" / name, 0.3 * make_sound(2.0, seed=100 + number))
+    run("extract", tmp_path / "audio", "--model", model_dir, "--out", tmp_path / "emb")
+    labels = tmp_path / "labels.csv"
+    notice = "#notice:not([hidden])"
+    with browse() as page:
+        with serve(address[1] / "emb", "--labels", labels) as url:
+            page.goto(url)
+            page.wait_for_selector("body[data-view=map]")
+            old = play(page, "a/0.wav")
+            assert old == heard(address[1] / "audio" / "a" / "0.wav", 1.0)
+            page.locator("#map-chosen .card button", has_text="Search").click()
+            page.wait_for_selector("#search-results .card")
+            page.fill("#search-folder", "a")
+            page.press("#search-folder", "Tab")
+            page.click("#tab-label")
+            page.wait_for_selector("#label-now .card")
+            page.fill("#label-text", "rain")
+            page.press("#label-text", "Enter")
+            page.locator("#label-keys button", has_text="1 rain").wait_for()
+            before = labels.read_bytes()
+            assert before.count(b"rain") == 1
+            page.fill("#label-text", "half a word")
+        page.locator("#label-now .name").click()
+        page.keyboard.press("1")
+        page.locator(notice, has_text="The server does not answer.").wait_for()
+        with serve(tmp_path / "emb", "--labels", labels, "--port", url.split(":")[-1][:-1]):
+            page.keyboard.press("1")
+            page.locator(notice, has_text="loaded again").wait_for()
+            assert labels.read_bytes() == before
+            assert page.input_value("#label-text") == "half a word"
+            assert page.inner_text("#title") == "emb: 4 sounds"
+            assert page.locator("body").get_attribute("data-view") == "label"
+            page.click("#tab-search")
+            assert page.input_value("#search-folder") == "a"
+            page.locator("#search-query .chip", has_text="like a/0.wav").wait_for()
+            page.locator("#search-results .name", has_text="a/1.wav").first.wait_for()
+            # The same name, and in the end the same number: but another sound.
+            page.click("#tab-map")
+            new = heard(tmp_path / "audio" / "a" / "0.wav", 1.0)
+            assert play(page, "a/0.wav") == new != old
+            page.click("#tab-label")
+            page.press("#label-text", "Enter")
+            name = page.inner_text("#label-now .name")
+            page.locator("#label-keys button", has_text="half a word").wait_for()
+            assert name not in before.decode()
+            assert labels.read_bytes().startswith(before)
+
+
+def test_a_sound_that_changes_on_the_disk_is_heard_as_it_is(
+    page: Any, address: tuple[str, Path], write_audio: Any, make_sound: Any
+) -> None:
+    path = address[1] / "audio" / "a" / "2.wav"
+    kept = path.read_bytes()
+    old = play(page, "a/2.wav")
+    try:
+        write_audio(path, 0.3 * make_sound(0.5, seed=200))
+        page.locator("#map-chosen .card button", has_text="Play").click()
+        for _ in range(100):
+            if page.locator("#player").evaluate("(player) => player.duration") == 0.5:
+                break
+            page.wait_for_timeout(50)
+        else:
+            pytest.fail("the old sound is played")
+        assert play(page, "a/2.wav") == heard(path, 1.0) != old
+    finally:
+        path.write_bytes(kept)
+
+
+def answer_so(answer: dict[str, Any], route: Any) -> None:
+    route.fulfill(**answer)
+
+
+def test_the_server_says_why_an_upload_failed(address: tuple[str, Path], tmp_path: Path) -> None:
+    why = "/models/x: the model that made these embeddings is not there; name it with --model"
+    (tmp_path / "dropped.wav").write_bytes(b"RIFF")
+    with browse() as page:
+        page.goto(f"{address[0]}#search")
+        page.wait_for_selector("body[data-view=search]")
+        for answer, shown in (
+            ({"status": 422, "json": {"detail": why}}, why),
+            ({"status": 429, "json": {"detail": "try again"}}, "try again"),
+            ({"status": 401, "body": "a token is needed"}, "a token is needed"),
+            ({"status": 500, "body": ""}, "500 Internal Server Error"),
+        ):
+            page.route("**/upload", partial(answer_so, answer))
+            page.set_input_files("#search-file", tmp_path / "dropped.wav")
+            page.locator("#notice:not([hidden])", has_text=re.compile(re.escape(shown))).wait_for()
+            assert page.inner_text("#notice") == shown
+            page.unroute("**/upload")

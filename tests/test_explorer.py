@@ -1,13 +1,17 @@
 """The explorer's server: who may ask, what comes back, and that labels are never lost."""
 
 import asyncio
+import copy
 import csv
 import io
+import os
+import re
 import socket
 import threading
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,6 +36,7 @@ from embedkit.web import app as web_app  # noqa: E402
 from embedkit.web import sound  # noqa: E402
 from embedkit.web.app import create_app  # noqa: E402
 from embedkit.web.collection import Collection  # noqa: E402
+from embedkit.web.edition import edition_of  # noqa: E402
 from embedkit.web.guard import served_as  # noqa: E402
 from embedkit.web.uploads import Uploads  # noqa: E402
 
@@ -67,11 +72,28 @@ def uploads(collection: Collection) -> Iterator[Uploads]:
     found.close()
 
 
+def open_page(
+    collection: Collection, uploads: Uploads, labels: Path, **options: Any
+) -> tuple[Any, Any]:
+    """Two clients of one server: one asks by its edition, one by whole addresses."""
+    answers = Answers(labels)
+    made = create_app(collection, answers, uploads, hosts=HOSTS, **options)
+    base = f"http://{HOST}/api/{edition_of(collection, labels)}"
+    return testclient.TestClient(made, base_url=base), testclient.TestClient(
+        made, base_url=f"http://{HOST}"
+    )
+
+
 @pytest.fixture
 def client(collection: Collection, uploads: Uploads, tmp_path: Path) -> Any:
-    answers = Answers(tmp_path / "labels.csv")
-    made = create_app(collection, answers, uploads, hosts=HOSTS)
-    return testclient.TestClient(made, base_url=f"http://{HOST}")
+    """Asks by the edition: its addresses are below `/api/<edition>`."""
+    return open_page(collection, uploads, tmp_path / "labels.csv")[0]
+
+
+@pytest.fixture
+def stranger(collection: Collection, uploads: Uploads, tmp_path: Path) -> Any:
+    """The same server, by whole addresses."""
+    return open_page(collection, uploads, tmp_path / "labels.csv")[1]
 
 
 @pytest.mark.parametrize(
@@ -93,9 +115,9 @@ def client(collection: Collection, uploads: Uploads, tmp_path: Path) -> Any:
 )
 @pytest.mark.parametrize("path", ["/", "/api/collection", "/nothing"])
 def test_only_pages_of_ours_are_answered(
-    client: Any, path: str, headers: dict[str, str], status: int
+    stranger: Any, path: str, headers: dict[str, str], status: int
 ) -> None:
-    done = client.get(path, headers=headers)
+    done = stranger.get(path, headers=headers)
     assert done.status_code == (404 if status == 200 and path == "/nothing" else status)
     policy = done.headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy
@@ -106,20 +128,18 @@ def test_only_pages_of_ours_are_answered(
 
 def test_another_origin_cannot_label(client: Any, collection: Collection) -> None:
     answer = {"clip": 0, "label": "x"}
-    assert client.post("/api/labels", json=answer, headers={"Origin": "null"}).status_code == 403
+    assert client.post("/labels", json=answer, headers={"Origin": "null"}).status_code == 403
     # Nor can a form, which sends no JSON.
-    assert client.post("/api/labels", data=answer).status_code == 422
-    assert client.get("/api/labels").json() == {}
-    assert client.options("/api/labels").status_code == 405
+    assert client.post("/labels", data=answer).status_code == 422
+    assert client.get("/labels").json() == {}
+    assert client.options("/labels").status_code == 405
 
 
 def test_a_token_is_asked_for_once(
     collection: Collection, uploads: Uploads, tmp_path: Path
 ) -> None:
-    made = create_app(
-        collection, Answers(tmp_path / "l.csv"), uploads, hosts=HOSTS, token="secret token"
-    )
-    client = testclient.TestClient(made, base_url=f"http://{HOST}", follow_redirects=False)
+    _, client = open_page(collection, uploads, tmp_path / "l.csv", token="secret token")
+    client.follow_redirects = False
     for path in ("/", "/api/collection", "/?token=secret", "/?token="):
         assert client.get(path).status_code == 401
     entered = client.get("/", params={"token": "secret token"})
@@ -143,16 +163,157 @@ def test_the_names_of_a_server_are_its_own() -> None:
     [
         "/../../../../etc/passwd", "/..%2f..%2f..%2fetc/passwd", "/%2e%2e/%2e%2e/app.py",
         "/....//....//etc/passwd", "/static/../app.py", "/vendor/..%5c..%5capp.py", "//etc/passwd",
-        "/api/audio/../../etc/passwd", "/api/audio/%2fetc%2fpasswd", "/api/audio/a%2f0.wav",
-        "/api/audio/-1", "/api/audio/99", "/api/audio/1e9", "/api/clip/99", "/api/spectrogram/99",
-        "/api/segment/999999", "/api/export/..%2f..%2fetc",
+        "/audio/../../etc/passwd", "/audio/%2fetc%2fpasswd", "/audio/a%2f0.wav",
+        "/audio/-1", "/audio/99", "/audio/1e9", "/clip/99", "/spectrogram/99",
+        "/segment/999999", "/export/..%2f..%2fetc",
     ],
 )  # fmt: skip
-def test_no_path_is_taken_from_a_request(client: Any, path: str) -> None:
-    done = client.get(path)
-    assert done.status_code in {404, 422}
-    assert b"root:" not in done.content
-    assert b"import" not in done.content
+def test_no_path_is_taken_from_a_request(client: Any, stranger: Any, path: str) -> None:
+    for done in (client.get(path), stranger.get(path), stranger.get(f"/api{path}")):
+        assert done.status_code in {404, 409, 422}
+        assert b"root:" not in done.content
+        assert b"import" not in done.content
+
+
+def routes(guard: Any) -> list[tuple[str, str]]:
+    """Method and path of all that a server answers, but for the files of the page."""
+    paths = guard._app._app.openapi()["paths"]
+    return [(method.upper(), path) for path, methods in paths.items() for method in methods]
+
+
+def test_a_page_of_another_edition_is_told_so_whatever_it_asks(
+    collection: Collection, uploads: Uploads, tmp_path: Path
+) -> None:
+    labels = tmp_path / "labels.csv"
+    guard = create_app(collection, Answers(labels), uploads, hosts=HOSTS)
+    client = testclient.TestClient(guard, base_url=f"http://{HOST}")
+    edition = client.get("/api/collection").json()["edition"]
+    every = routes(guard)
+    assert len(every) == 16
+    every.remove(("GET", "/api/collection"))
+    body = {"clip": 0, "label": "rain", "like": [0]}
+    for method, path in every:
+        assert path.startswith(f"/api/{edition}/"), path
+        asked = re.sub(r"\{.*?\}", "0", path)
+        for other in ("0" * 16, "", edition.upper() + "x", "%2e%2e", f"..%2f{edition}"):
+            done = client.request(method, asked.replace(edition, other), json=body)
+            assert (done.status_code, done.json()["edition"]) == (409, edition), (path, other)
+            assert "load the page again" in done.json()["detail"]
+            assert done.headers["X-Edition"] == edition
+            assert done.headers["Cache-Control"] == "no-cache"
+        bare = client.request(method, asked.replace(f"/{edition}", ""), json=body)
+        assert bare.status_code == 409
+        right = client.request(method, asked, json=body)
+        assert right.status_code not in {405, 409}, path
+        assert right.headers["X-Edition"] == edition
+    assert not labels.exists()  # the one label that was right had a body that is none
+    for sent in (bytes(2**20), iter([b"x"] * 100)):  # a sound is taken first: no broken connection
+        done = client.post("/api/old/upload", content=sent, headers=BYTES)
+        assert done.status_code == 409
+
+
+def test_an_edition_is_what_the_numbers_mean(
+    collection: Collection, folder: Path, tmp_path: Path
+) -> None:
+    labels = tmp_path / "labels.csv"
+    same = edition_of(Collection(EmbeddingTable.open(folder / "emb")), labels)
+    assert same == edition_of(collection, labels)
+
+    def other(**changes: Any) -> str:
+        made = copy.copy(collection)
+        vars(made).update(changes)
+        return edition_of(made, labels)
+
+    table = copy.copy(collection.table)
+    table.provenance = replace(table.provenance, fingerprint="0" * 64)
+    first, *rest = collection.clips
+    found = {
+        same,
+        edition_of(collection, tmp_path / "others.csv"),
+        other(audio=tmp_path),
+        other(clips=[f"{first}x", *rest]),
+        other(clips=[*rest, first]),
+        other(clip=collection.clip[::-1].copy()),
+        other(start_s=collection.start_s + 0.5),
+        other(end_s=collection.end_s + 0.5),
+        other(table=table),
+    }
+    assert len(found) == 9
+
+
+def test_a_sound_that_has_changed_on_the_disk_is_not_taken_from_any_cache(
+    client: Any, collection: Collection, write_audio: Any, make_sound: Any
+) -> None:
+    clip = collection.clips.index("a/2.wav")
+    path = collection.path(clip)
+    kept, status = path.read_bytes(), path.stat()
+    asked = [f"/audio/{clip}?end_s=2", f"/spectrogram/{clip}?end_s=2"]
+    before = [client.get(each) for each in asked]
+    peaks = client.get(f"/clip/{clip}").json()["peaks"]
+    tags = [{"If-None-Match": done.headers["ETag"]} for done in before]
+    assert tags[0] != tags[1]
+    for each, tag in zip(asked, tags, strict=True):
+        done = client.get(each, headers=tag)
+        assert (done.status_code, done.content) == (304, b"")
+        assert "no-cache" in done.headers["Cache-Control"]
+    part = {"Range": "bytes=0-9", "If-Range": before[0].headers["ETag"]}
+    assert client.get(asked[0], headers=part).content == before[0].content[:10]
+    try:
+        write_audio(path, 0.1 * make_sound(2.0, seed=99))
+        assert path.stat().st_size == status.st_size  # only its time says it
+        for each, tag, old in zip(asked, tags, before, strict=True):
+            done = client.get(each, headers=tag)
+            assert done.status_code == 200
+            assert done.headers["ETag"] != old.headers["ETag"]
+            assert done.content != old.content
+        samples, rate = soundfile.read(io.BytesIO(client.get(asked[0]).content), dtype="float32")
+        whole = np.concatenate(list(decode(path, rate)))
+        np.testing.assert_allclose(samples, whole, atol=1e-4)
+        assert max(client.get(f"/clip/{clip}").json()["peaks"]) < 0.5 * max(peaks)
+        whole_again = client.get(asked[0], headers=part)  # not the middle of another sound
+        assert (whole_again.status_code, len(whole_again.content)) == (200, len(before[0].content))
+        path.unlink()
+        gone = client.get(asked[0], headers=tags[0])
+        assert (gone.status_code, "No such file" in gone.json()["detail"]) == (422, True)
+    finally:
+        path.write_bytes(kept)
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def test_the_number_of_an_upload_is_nothing_to_the_next_server(
+    collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Uploads, "_embed", lambda *_: collection.search.vectors[0])
+    numbers = []
+    for _ in range(2):  # a restart: the edition is the same
+        uploads = Uploads(collection.table.provenance)
+        client, _ = open_page(collection, uploads, tmp_path / "labels.csv")
+        numbers.append(client.post("/upload", content=b"x", headers=BYTES).json()["upload"])
+        assert client.post("/search", json={"uploads": numbers[-1:]}).status_code == 200
+    done = client.post("/search", json={"uploads": numbers[:1]})
+    assert (done.status_code, "drop it again" in done.json()["detail"]) == (404, True)
+
+
+def test_two_explorers_share_a_labels_file(
+    collection: Collection, uploads: Uploads, tmp_path: Path
+) -> None:
+    path = tmp_path / "labels.csv"
+    one, two = (open_page(collection, uploads, path)[0] for _ in range(2))
+    for number, name in enumerate(collection.clips):
+        (one, two)[number % 2].post("/labels", json={"clip": number, "label": name[:9]})
+    expected = {name: name[:9] for name in collection.clips}
+    assert one.get("/labels").json() == two.get("/labels").json() == expected
+    two.post("/labels", json={"clip": 0, "label": "skip"})  # leaves it out for good
+    del expected[collection.clips[0]]
+    assert one.get("/labels").json() == expected
+    assert collection.clips[0] not in {
+        card["name"] for card in one.post("/refit").json()["proposed"]
+    }
+    path.write_bytes(b"PK\x03\x04\xff")  # saved as a spreadsheet
+    done = one.post("/labels", json={"clip": 1, "label": "x"})
+    assert (done.status_code, "save it as one" in done.json()["detail"]) == (422, True)
+    assert path.read_bytes() == b"PK\x03\x04\xff"
+    assert one.post("/search", json={"like": [0]}).status_code == 200
 
 
 @pytest.mark.parametrize("name", ["../outside.wav", "/etc/passwd", "b/../../outside.wav"])
@@ -162,12 +323,10 @@ def test_a_clip_whose_name_leads_out_of_the_folder_is_not_served(
     found = Collection(EmbeddingTable.open(folder / "emb"))
     (folder / "outside.wav").write_bytes((folder / "audio" / "a" / "0.wav").read_bytes())
     found.clips[2] = name  # as a Parquet file of somebody else may have it
-    answers = Answers(tmp_path / "labels.csv")
-    answers.set(name, "rain")
-    made = create_app(found, answers, uploads, hosts=HOSTS)
-    client = testclient.TestClient(made, base_url=f"http://{HOST}")
+    Answers(tmp_path / "labels.csv").set(name, "rain")
+    client, _ = open_page(found, uploads, tmp_path / "labels.csv")
     for asked in ("audio/2", "clip/2", "spectrogram/2", "export/audacity"):
-        done = client.get(f"/api/{asked}")
+        done = client.get(f"/{asked}")
         assert (done.status_code, "leads out of" in done.text) == (422, True), asked
 
 
@@ -176,11 +335,11 @@ def test_links_in_the_folder_of_sounds_are_followed(
 ) -> None:
     clip = collection.clips.index("a/0.wav")
     kept, target = folder / "audio" / "a" / "0.wav", tmp_path / "elsewhere.wav"
-    expected = client.get(f"/api/audio/{clip}").content
+    expected = client.get(f"/audio/{clip}").content
     kept.rename(target)
     kept.symlink_to(target)
     try:
-        assert client.get(f"/api/audio/{clip}?end_s=100").content == expected
+        assert client.get(f"/audio/{clip}?end_s=100").content == expected
     finally:
         kept.unlink()
         target.rename(kept)
@@ -188,21 +347,21 @@ def test_links_in_the_folder_of_sounds_are_followed(
 
 def test_a_slice_is_the_sound_of_its_span(client: Any, collection: Collection) -> None:
     clip = collection.clips.index("b/5.wav")
-    done = client.get(f"/api/audio/{clip}?start_s=0.5&end_s=1.25")
+    done = client.get(f"/audio/{clip}?start_s=0.5&end_s=1.25")
     samples, rate = soundfile.read(io.BytesIO(done.content), dtype="float32")
     whole = np.concatenate(list(decode(collection.path(clip), rate)))
     np.testing.assert_allclose(samples, whole[rate // 2 : rate * 5 // 4], atol=1e-4)
     assert done.headers["Content-Type"] == "audio/wav"
-    facts = client.get(f"/api/clip/{clip}").json()
+    facts = client.get(f"/clip/{clip}").json()
     assert facts["duration_s"] == pytest.approx(3.5, abs=0.01)
     assert max(facts["peaks"]) == pytest.approx(np.abs(whole).max(), abs=1e-3)
-    picture = client.get(f"/api/spectrogram/{clip}?end_s=1").content
+    picture = client.get(f"/spectrogram/{clip}?end_s=1").content
     assert picture.startswith(b"\x89PNG")
     # At most two minutes, whatever is asked for.
-    assert client.get(f"/api/audio/{clip}?end_s=1e9").status_code == 200
+    assert client.get(f"/audio/{clip}?end_s=1e9").status_code == 200
     for span in ("start_s=-1", "start_s=nan", "start_s=inf", "end_s=inf"):
         for asked in ("audio", "spectrogram"):
-            assert client.get(f"/api/{asked}/{clip}?{span}").status_code == 422
+            assert client.get(f"/{asked}/{clip}?{span}").status_code == 422
 
 
 def test_a_long_clip_is_told_by_stretches(
@@ -214,7 +373,7 @@ def test_a_long_clip_is_told_by_stretches(
     whole = np.abs(np.concatenate(list(decode(collection.path(clip), rate))))
     rows = collection.rows_of(clip)
     for start_s, end_s in ((0.0, 1.0), (1.0, 2.0), (3.0, 3.5)):
-        facts = client.get(f"/api/clip/{clip}?start_s={start_s}").json()
+        facts = client.get(f"/clip/{clip}?start_s={start_s}").json()
         assert (facts["start_s"], facts["end_s"]) == (start_s, pytest.approx(end_s, abs=1e-3))
         assert facts["duration_s"] == pytest.approx(3.5, abs=1e-3)
         samples = whole[round(start_s * rate) : round(end_s * rate)]
@@ -222,7 +381,7 @@ def test_a_long_clip_is_told_by_stretches(
         np.testing.assert_allclose(facts["peaks"], expected, atol=1e-3)
         inside = (collection.end_s[rows] > start_s) & (collection.start_s[rows] < end_s)
         assert [card["row"] for card in facts["segments"]] == rows[inside].tolist()
-    assert client.get(f"/api/clip/{clip}?start_s=9").json()["segments"] == []
+    assert client.get(f"/clip/{clip}?start_s=9").json()["segments"] == []
 
 
 @pytest.mark.parametrize(
@@ -245,8 +404,8 @@ def test_a_long_clip_is_told_by_stretches(
 def test_ranges_are_bounded(
     client: Any, asked: str | None, status: int, span: tuple[int, int | None] | None
 ) -> None:
-    whole = client.get("/api/audio/0").content
-    done = client.get("/api/audio/0", headers={"Range": asked} if asked else {})
+    whole = client.get("/audio/0").content
+    done = client.get("/audio/0", headers={"Range": asked} if asked else {})
     assert done.status_code == status
     if span is None:
         assert done.headers["Content-Range"] == f"bytes */{len(whole)}"
@@ -282,7 +441,7 @@ def test_search_is_by_cosine_of_the_first_numbers_and_leaves_its_own_out(
 ) -> None:
     vectors = collection.search.vectors.astype(float)
     asked = {"like": [0, 3], "unlike": [5], "top": 4}
-    found = client.post("/api/search", json=asked).json()
+    found = client.post("/search", json=asked).json()
     query = (unit(vectors[0]) + unit(vectors[3])) / 2 - unit(vectors[5])
     scores = brute_force(collection, unit(query), vectors.shape[1])
     scores[[0, 3, 5]] = -np.inf
@@ -297,7 +456,7 @@ def test_search_is_by_cosine_of_the_first_numbers_and_leaves_its_own_out(
 
 def test_filters_leave_what_fits(client: Any, collection: Collection) -> None:
     def names(**filters: Any) -> set[str]:
-        found = client.post("/api/search", json={"like": [0], "top": 200, **filters}).json()
+        found = client.post("/search", json={"like": [0], "top": 200, **filters}).json()
         return {card["name"] for card in found}
 
     every = set(collection.clips)
@@ -306,7 +465,7 @@ def test_filters_leave_what_fits(client: Any, collection: Collection) -> None:
     assert names(folder="b") == {name for name in every if name.startswith("b/")}
     assert names(folder="none") == set()
     assert names(shortest_s=3.4, longest_s=4.1) == {"b/5.wav", "a/6.wav"}
-    client.post("/api/labels", json={"clip": collection.clips.index("a/2.wav"), "label": "x"})
+    client.post("/labels", json={"clip": collection.clips.index("a/2.wav"), "label": "x"})
     assert names(label="x") == {"a/2.wav"}
 
 
@@ -318,7 +477,7 @@ def test_filters_leave_what_fits(client: Any, collection: Collection) -> None:
     ],
 )  # fmt: skip
 def test_a_search_for_nonsense_is_refused(client: Any, asked: dict[str, Any]) -> None:
-    assert client.post("/api/search", json=asked).status_code in {404, 422}
+    assert client.post("/search", json=asked).status_code in {404, 422}
 
 
 BYTES = {"Content-Type": "application/octet-stream"}
@@ -329,18 +488,18 @@ def test_an_upload_is_embedded_as_a_query_and_bad_ones_are_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     path = folder / "audio" / "b" / "3.wav"
-    number = client.post("/api/upload", content=path.read_bytes(), headers=BYTES).json()["upload"]
-    found = client.post("/api/search", json={"uploads": [number], "top": 5}).json()
+    number = client.post("/upload", content=path.read_bytes(), headers=BYTES).json()["upload"]
+    found = client.post("/search", json={"uploads": [number], "top": 5}).json()
     query = QueryEmbedder(collection.table.provenance, model_dir).embed(path)
     scores = brute_force(collection, unit(query.astype(float)), len(query))
     np.testing.assert_allclose(
         [card["similarity"] for card in found], np.sort(scores)[:-6:-1], atol=1e-4
     )
-    refused = client.post("/api/upload", content=b"no sound", headers=BYTES)
+    refused = client.post("/upload", content=b"no sound", headers=BYTES)
     assert refused.status_code == 422
-    assert client.post("/api/upload", content=b"x").status_code == 415
+    assert client.post("/upload", content=b"x").status_code == 415
     monkeypatch.setattr(web_app, "MOST_BYTES", 1000)
-    assert client.post("/api/upload", content=bytes(1001), headers=BYTES).status_code == 413
+    assert client.post("/upload", content=bytes(1001), headers=BYTES).status_code == 413
 
 
 def test_a_slow_upload_ends(
@@ -348,6 +507,7 @@ def test_a_slow_upload_ends(
 ) -> None:
     monkeypatch.setattr(web_app, "UPLOAD_S", 0.2)
     made = create_app(collection, Answers(tmp_path / "l.csv"), uploads, hosts=HOSTS)
+    path = f"/api/{edition_of(collection, tmp_path / 'l.csv')}/upload"
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
@@ -358,7 +518,7 @@ def test_a_slow_upload_ends(
         sent.append(message)
 
     scope = {
-        "type": "http", "method": "POST", "path": "/api/upload", "raw_path": b"/api/upload",
+        "type": "http", "method": "POST", "path": path, "raw_path": path.encode(),
         "query_string": b"", "http_version": "1.1", "scheme": "http", "root_path": "",
         "headers": [(b"host", HOST.encode()), (b"content-type", b"application/octet-stream")],
         "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 8765),
@@ -377,7 +537,7 @@ def test_too_many_uploads_at_once_are_refused(client: Any, monkeypatch: pytest.M
 
     monkeypatch.setattr(Uploads, "add", slow)
     with client, ThreadPoolExecutor(5) as pool:  # one event loop for all requests
-        send = partial(client.post, "/api/upload", content=b"x", headers=BYTES)
+        send = partial(client.post, "/upload", content=b"x", headers=BYTES)
         waiting = [pool.submit(send) for _ in range(web_app.WAITING)]
         for _ in waiting:
             assert begun.acquire(timeout=10)
@@ -397,26 +557,24 @@ def test_labels_are_on_the_disk_at_every_stroke_with_what_else_stood_there(
 ) -> None:
     path = tmp_path / "labels.csv"
     path.write_text("path,label,fold\na/0.wav,rain,1\nelsewhere.wav,wind,2\n")
-    client = testclient.TestClient(
-        create_app(collection, Answers(path), uploads, hosts=HOSTS), base_url=f"http://{HOST}"
-    )
+    client, _ = open_page(collection, uploads, path)
     for name, label in ((MARKUP, "<b>bold</b>"), ("a/0.wav", "hail"), ("b/1.wav", "sea, far")):
         clip = collection.clips.index(name)
-        done = client.post("/api/labels", json={"clip": clip, "label": label})
+        done = client.post("/labels", json={"clip": clip, "label": label})
         assert done.json()[name] == label
         assert {row["path"]: row["label"] for row in read(path)}[name] == label
-    client.post("/api/labels", json={"clip": collection.clips.index("b/1.wav"), "label": " "})
+    client.post("/labels", json={"clip": collection.clips.index("b/1.wav"), "label": " "})
     rows = {row["path"]: row for row in read(path)}
     assert set(rows) == {"a/0.wav", "elsewhere.wav", MARKUP}
     assert (rows["a/0.wav"]["label"], rows["a/0.wav"]["fold"]) == ("hail", "1")
     assert rows["elsewhere.wav"]["fold"] == "2"
     assert Answers(path).labels == {name: row["label"] for name, row in rows.items()}
     for label in ("x" * 101, "two\nlines", "\x1b[31m"):
-        assert client.post("/api/labels", json={"clip": 0, "label": label}).status_code == 422
-    assert client.get("/api/export/csv").content == path.read_bytes()
-    tracks = zipfile.ZipFile(io.BytesIO(client.get("/api/export/audacity").content))
+        assert client.post("/labels", json={"clip": 0, "label": label}).status_code == 422
+    assert client.get("/export/csv").content == path.read_bytes()
+    tracks = zipfile.ZipFile(io.BytesIO(client.get("/export/audacity").content))
     assert tracks.read("a/0.wav.txt").decode() == "0.000000\t1.000000\thail\n"
-    raven = zipfile.ZipFile(io.BytesIO(client.get("/api/export/raven").content))
+    raven = zipfile.ZipFile(io.BytesIO(client.get("/export/raven").content))
     assert raven.namelist() == tracks.namelist()
     assert raven.read("a/0.wav.txt").decode().splitlines()[1].split("\t")[7] == "hail"
     (tmp_path / "odd.csv").write_text("a,b\n1,2\n")
@@ -430,8 +588,8 @@ def test_refitting_proposes_what_the_label_command_would(
     known = {name: "ab"["b/" in name] for name in collection.clips[:6]}
     for name, label in known.items():
         clip = collection.clips.index(name)
-        client.post("/api/labels", json={"clip": clip, "label": label})
-    found = client.post("/api/refit").json()
+        client.post("/labels", json={"clip": clip, "label": label})
+    found = client.post("/refit").json()
     names, vectors = collection.table.clip_vectors()
     expected, classifier = suggest(names, vectors, known, (), 12)
     assert classifier is not None
@@ -440,34 +598,36 @@ def test_refitting_proposes_what_the_label_command_would(
     ]
     assert (found["labelled"], found["accuracy"]) == (6, expected.accuracy)
     clip = collection.clips.index("b/5.wav")
-    facts = client.get(f"/api/clip/{clip}").json()
+    facts = client.get(f"/clip/{clip}").json()
     scores = classifier.scores(collection.search.vectors[collection.rows_of(clip)])
     np.testing.assert_allclose(facts["scores"], scores, atol=1e-3)
     assert facts["labels"] == list(classifier.labels)
 
 
-def test_the_collection_is_told_as_it_is(client: Any, collection: Collection) -> None:
-    facts = client.get("/api/collection").json()
+def test_the_collection_is_told_as_it_is(
+    client: Any, stranger: Any, collection: Collection
+) -> None:
+    facts = stranger.get("/api/collection").json()
     assert (facts["files"], facts["clips"], sum(facts["errors"].values())) == (9, 8, 1)
     assert facts["failed"][0]["clip"] == "bad.wav"
     assert facts["hours"] == pytest.approx(sum(1 + 0.5 * n for n in range(8)) / 3600, rel=1e-3)
     assert facts["segments"] == len(collection.clip)
-    points = np.frombuffer(client.get("/api/points").content, np.float32).reshape(-1, 2)
+    points = np.frombuffer(client.get("/points").content, np.float32).reshape(-1, 2)
     np.testing.assert_array_equal(points, collection.points)
     assert np.abs(points).max() <= 1.2
-    table = np.frombuffer(client.get("/api/segments").content, np.float32).reshape(-1, 3)
+    table = np.frombuffer(client.get("/segments").content, np.float32).reshape(-1, 3)
     np.testing.assert_array_equal(table[:, 0], collection.clip)
-    assert client.get("/api/clips").json()["names"] == collection.clips
-    clusters = np.frombuffer(client.get("/api/clusters").content, np.int32)
+    assert client.get("/clips").json()["names"] == collection.clips
+    clusters = np.frombuffer(client.get("/clusters").content, np.int32)
     assert len(clusters) == len(points)
     pairs = [
         (pair["one"]["name"], pair["other"]["name"], pair["similarity"])
-        for pair in client.get("/api/duplicates").json()
+        for pair in client.get("/duplicates").json()
     ]
     assert pairs == [
         (pair.clip, pair.other, pair.similarity) for pair in find_duplicates(collection.table, 0.98)
     ]
-    assert "no-referrer" in client.get("/").headers["Referrer-Policy"]
+    assert "no-referrer" in stranger.get("/").headers["Referrer-Policy"]
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,7 @@ class Guard:
                 found = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     found[name] = value
+                found.setdefault("Cache-Control", "no-cache")  # asked for again, if it may change
             await send(message)
 
         await self._app(scope, receive, with_headers)

@@ -49,6 +49,15 @@ class Cache:
         return value
 
 
+def stamp(path: Path) -> tuple[int, ...]:
+    """Size and time of change of a file, by which its sound is kept; of none that is there: ()."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ()
+    return status.st_size, status.st_mtime_ns
+
+
 def read_span(path: Path, start_s: float, end_s: float) -> Samples:
     """The samples of a span at 32 kHz, of at most two minutes; of a damaged file what there is.
 

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import resource
+import secrets
 import tempfile
 import threading
 from collections import OrderedDict
@@ -32,7 +33,8 @@ class Uploads:
         self._pool: ProcessPoolExecutor | None = None
         self._lock = threading.Lock()
         self._vectors: OrderedDict[int, NDArray[np.float32]] = OrderedDict()
-        self._number = 0
+        # Not 0: a page may still hold the numbers that the server before this one gave.
+        self._number = secrets.randbits(48)
 
     def add(self, content: bytes) -> int:
         """Embed a sound; the number of its vector.

@@ -1,36 +1,71 @@
-// What the server is asked. It knows clips and segments by number alone.
+// What the server is asked. It knows clips and segments by number alone, and numbers mean something
+// in one edition of the collection alone: it stands in every address but the first.
+
+import { leave } from "./stale.js";
 
 export class Refused extends Error {}
 
-async function answer(response) {
-  if (response.ok) return response;
-  let text = `${response.status} ${response.statusText}`;
+let edition;
+
+const address = (path) => `/api/${edition}/${path}`;
+
+async function ask(url, options) {
+  let response;
   try {
-    const { detail } = await response.json();
-    text = typeof detail === "string" ? detail : detail.map((each) => each.msg).join("; ");
-  } catch { /* not JSON: the status says it */ }
-  throw new Refused(text);
+    response = await fetch(url, options);
+  } catch {
+    throw new Refused("The server does not answer. Is `embedkit explore` still running?");
+  }
+  const other = response.headers.get("X-Edition");
+  if (edition && other && other !== edition) {
+    await leave();
+    throw new Refused("The server shows another collection than this page. Load the page again.");
+  }
+  if (response.ok) return response;
+  const text = await response.text();
+  try {
+    const { detail } = JSON.parse(text);
+    throw new Refused(typeof detail === "string" ? detail : detail.map((each) => each.msg).join("; "));
+  } catch (error) {
+    if (error instanceof Refused) throw error;
+    throw new Refused(text || `${response.status} ${response.statusText}`);  // not JSON
+  }
 }
 
-export const get = async (path) => (await answer(await fetch(path))).json();
+// The first question: what the collection is, and which edition of it.
+export async function enter() {
+  const facts = await (await ask("/api/collection")).json();
+  edition = facts.edition;
+  return facts;
+}
+
+export const get = async (path) => (await ask(address(path))).json();
 
 export const getNumbers = async (path, Kind) =>
-  new Kind(await (await answer(await fetch(path))).arrayBuffer());
+  new Kind(await (await ask(address(path))).arrayBuffer());
+
+export const getFile = async (path) => (await ask(address(path))).blob();
 
 export const post = async (path, value) =>
-  (await answer(await fetch(path, {
+  (await ask(address(path), {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(value ?? {}),
-  }))).json();
+  })).json();
 
 export const upload = async (blob) =>
-  (await answer(await fetch("/api/upload", {
+  (await ask(address("upload"), {
     method: "POST",
     headers: { "Content-Type": "application/octet-stream" },
     body: blob,
-  }))).json();
+  })).json();
+
+// Of a sound or a picture that does not load nobody says why: its address, asked for, does.
+export const askWhy = (url) => ask(url);
 
 const span = (card) => `start_s=${card.start_s}&end_s=${card.end_s}`;
-export const audioOf = (card) => `/api/audio/${card.clip}?${span(card)}`;
-export const pictureOf = (card) => `/api/spectrogram/${card.clip}?${span(card)}`;
+// Chromium plays what it has of an address for minutes, even if the file has changed: so each time
+// is an address of its own. (Pictures it asks for again, as the server wants.)
+let times = 0;
+export const audioOf = (card) => address(`audio/${card.clip}?${span(card)}&time=${++times}`);
+export const pictureOf = (card) => address(`spectrogram/${card.clip}?${span(card)}`);

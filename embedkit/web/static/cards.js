@@ -1,14 +1,16 @@
 // A segment as a card: its spectrogram, its place, and what can be done with it.
 
-import { audioOf, pictureOf } from "./api.js";
+import { askWhy, audioOf, pictureOf } from "./api.js";
 import { open, say } from "./state.js";
 
 const player = document.getElementById("player");
 
 export function play(card) {
   player.src = audioOf(card);
-  player.play().catch((error) => {
-    if (error.name !== "AbortError") say(`${card.name}: cannot be played: ${error.message}`);
+  player.play().catch(async (error) => {
+    if (error.name === "AbortError") return;  // another one plays
+    const reason = await askWhy(audioOf(card)).then(() => error, (refused) => refused);
+    say(`${card.name} cannot be played: ${reason.message}`);
   });
 }
 
@@ -30,14 +32,21 @@ const line = (kind, text) => {
 
 export const time = (seconds) => `${seconds.toFixed(2)} s`;
 
+export function showPicture(picture, card) {
+  picture.alt = `Spectrogram of ${card.name}`;
+  picture.onerror = () => askWhy(picture.src).catch((error) => {
+    picture.alt = `${card.name}: ${error.message}`;
+  });
+  picture.src = pictureOf(card);
+}
+
 export function makeCard(card, actions = {}) {
   const made = document.createElement("article");
   made.className = "card";
   made.dataset.row = card.row;
   const picture = document.createElement("img");
   picture.loading = "lazy";
-  picture.src = pictureOf(card);
-  picture.alt = `Spectrogram of ${card.name}`;
+  showPicture(picture, card);
   picture.addEventListener("click", () => play(card));
   const facts = [`${time(card.start_s)} – ${time(card.end_s)}`];
   if (card.similarity != null) facts.push(card.similarity.toFixed(3));

@@ -37,7 +37,7 @@ export function start() {
 async function findPairs() {
   const place = document.getElementById("collection-pairs");
   place.textContent = "Comparing …";
-  const pairs = await trying(() => get("/api/duplicates"));
+  const pairs = await trying(() => get("duplicates"));
   place.textContent = pairs?.length ? "" : "None.";
   for (const { similarity, one, other } of pairs ?? []) {
     const line = document.createElement("div");

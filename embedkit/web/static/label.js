@@ -1,17 +1,18 @@
 // Labels, one sound after another: the server proposes those that teach most.
 
-import { post } from "./api.js";
+import { getFile, post } from "./api.js";
 import { button, makeCard, play } from "./cards.js";
-import { setLabel, state, trying } from "./state.js";
+import { keep } from "./stale.js";
+import { cardNamed, setLabel, state, trying } from "./state.js";
 
 const byId = (name) => document.getElementById(`label-${name}`);
 const text = byId("text");
 
 let queue = [];
 let skipped = new Set();
-let given = [];  // clips, for undo
+let given = [];  // cards with the label that each had before, for undo
 let active = false;
-let giving = false;
+let busy;  // one thing at a time: each is for the sound that is shown
 
 export function start() {
   byId("form").addEventListener("submit", (event) => {
@@ -20,6 +21,9 @@ export function start() {
   });
   byId("skip").addEventListener("click", skip);
   byId("undo").addEventListener("click", undo);
+  for (const form of ["csv", "audacity", "raven"]) {
+    byId(form).addEventListener("click", () => download(form));
+  }
   document.addEventListener("keydown", (event) => {
     const typing = event.target.closest("input, select, textarea");
     if (!active || typing || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -45,7 +49,7 @@ export const hide = () => { active = false; };
 const labels = () => [...new Set(Object.values(state.labels))].sort();
 
 async function refill() {
-  const found = await trying(() => post("/api/refit"));
+  const found = await trying(() => post("refit"));
   if (!found) return;
   const accuracy = found.accuracy == null ? "" :
     `, ${(100 * found.accuracy).toFixed(0)} % right on labelled sounds held out`;
@@ -55,33 +59,65 @@ async function refill() {
   draw();
 }
 
+const alone = (work) => {
+  busy = work().finally(() => { busy = undefined; });
+  return busy;
+};
+
+const set = (card, label) =>
+  trying(async () => { await setLabel(card.clip, label); return true; });
+
 async function give(label) {
   const [card] = queue;
-  if (!card || !label || giving) return;  // one stroke at a time: each is for the sound that is shown
-  giving = true;
-  try {
-    if (await trying(async () => { await setLabel(card.clip, label); return true; })) {
-      given.push(card);
-      text.value = "";
-      await next();
-    }
-  } finally {
-    giving = false;
-  }
+  if (!card || !label || busy) return;
+  const before = state.labels[card.name] ?? "";
+  await alone(async () => {
+    if (!await set(card, label)) return;
+    given.push({ ...card, before });
+    if (text.value.trim() === label) text.value = "";  // else it is the next one, typed meanwhile
+    await next();
+  });
 }
 
-function skip() {
-  if (queue.length) skipped.add(queue[0].clip);
-  next();
+async function skip() {
+  if (!queue.length || busy) return;
+  skipped.add(queue[0].clip);
+  await alone(next);
 }
 
 async function undo() {
-  const card = given.pop();
+  while (busy) await busy;
+  const card = given.at(-1);
   if (!card) return;
-  await trying(() => setLabel(card.clip, ""));
-  queue.unshift(card);
-  draw();
+  await alone(async () => {
+    if (!await set(card, card.before)) return;
+    given.pop();
+    queue.unshift(card);
+    draw();
+  });
 }
+
+async function download(form) {
+  const file = await trying(() => getFile(`export/${form}`));
+  if (!file) return;
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(file);
+  link.download = form === "csv" ? "labels.csv" : `${form}.zip`;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
+
+keep(
+  "label",
+  () => queue[0]?.name,
+  (name) => {
+    const card = cardNamed(name);
+    if (!card) return `${name} is not in this collection.`;
+    queue = [card, ...queue.filter((each) => each.clip !== card.clip)];
+    if (active) draw();
+    return "";
+  },
+);
 
 // A new fit after each few answers: it takes a moment, and the queue has more to hear meanwhile.
 async function next() {

@@ -1,8 +1,8 @@
 // A whole clip: its waveform, spectrogram and segments, and its neighbours elsewhere.
 
 import WaveSurfer from "./vendor/wavesurfer-8.0.1.esm.js";
-import { audioOf, get, pictureOf, post } from "./api.js";
-import { button, play, showCards, time } from "./cards.js";
+import { askWhy, audioOf, get, post } from "./api.js";
+import { button, play, showCards, showPicture, time } from "./cards.js";
 import { colourNames, legend } from "./colours.js";
 import { trying } from "./state.js";
 
@@ -28,7 +28,7 @@ export async function show(card) {
   if (!card) return;
   const mine = ++asked;
   const from = Math.floor(card.start_s / LONGEST_S) * LONGEST_S;
-  const found = await trying(() => get(`/api/clip/${card.clip}?start_s=${from}`));
+  const found = await trying(() => get(`clip/${card.clip}?start_s=${from}`));
   if (!found || mine !== asked) return;  // another was opened meanwhile
   shown = found;
   byId("title").textContent = found.name;
@@ -46,12 +46,12 @@ export async function show(card) {
   });
   wave.on("play", () => { byId("play").textContent = "Pause"; });
   wave.on("pause", () => { byId("play").textContent = "Play"; });
-  byId("spectrogram").src = pictureOf(shown);
-  byId("spectrogram").alt = `Spectrogram of ${found.name}`;
+  wave.on("error", () => trying(() => askWhy(audioOf(found))));
+  showPicture(byId("spectrogram"), shown);
   const near = async (segment) => {
     const number = ++searched;
     const query = { like: [segment.row], top: 12, elsewhere: true };
-    const cards = await trying(() => post("/api/search", query));
+    const cards = await trying(() => post("search", query));
     if (cards && number === searched) showCards(byId("near"), cards);
   };
   byId("segments").replaceChildren(...found.segments.map((segment) =>

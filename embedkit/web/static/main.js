@@ -5,6 +5,7 @@ import * as label from "./label.js";
 import * as listen from "./listen.js";
 import * as map from "./map.js";
 import * as search from "./search.js";
+import { comeBack } from "./stale.js";
 import { load, say, state, trying } from "./state.js";
 
 const views = { map, search, listen, label, collection };
@@ -45,6 +46,8 @@ try {
   state.addEventListener("open", ({ detail }) => show(detail.view, detail.detail));
   const asked = location.hash.slice(1);
   await show(asked in views ? asked : "map");
+  const words = comeBack();
+  if (words) say(words);
 } catch (error) {
   say(`The collection could not be read: ${error.message}`);
 }

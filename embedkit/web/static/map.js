@@ -70,7 +70,7 @@ const home = () => ({
 async function paint() {
   let named;
   if (colourBy.value === "cluster") {
-    clusters ??= await getNumbers("/api/clusters", Int32Array);
+    clusters ??= await getNumbers("clusters", Int32Array);
     named = (row) => `cluster ${clusters[row] + 1}`;
   } else if (colourBy.value === "label") {
     named = (row) => state.labels[state.names[state.clip[row]]] ?? "";

@@ -2,7 +2,8 @@
 
 import { post, upload } from "./api.js";
 import { button, makeCard } from "./cards.js";
-import { say, state, trying } from "./state.js";
+import { keep } from "./stale.js";
+import { cardNamed, say, state, trying } from "./state.js";
 
 const results = document.getElementById("search-results");
 const chips = document.getElementById("search-query");
@@ -18,8 +19,10 @@ const filters = ["folder", "label", "shortest", "longest"].map((name) =>
 let like = [];
 let unlike = [];
 let uploads = [];
+let sending = "";  // name of the sound that is on its way
 let shown = new Set();
 let asked = 0;
+let started = false;
 
 export function start() {
   const { sizes } = state.facts;
@@ -51,6 +54,8 @@ export function start() {
     if (dropped) add(dropped, dropped.name);
   });
   record.addEventListener("click", listenToMicrophone);
+  started = true;
+  if (like.length) run();
 }
 
 export function show(card) {
@@ -60,10 +65,29 @@ export function show(card) {
   }
 }
 
+const named = (cards) => cards.map(({ name, start_s }) => ({ name, start_s }));
+
+keep(
+  "search",
+  () => ({
+    like: named(like), unlike: named(unlike),
+    dropped: [...uploads.map((each) => each.name), ...(sending ? [sending] : [])],
+  }),
+  (kept) => {
+    const found = (cards) =>
+      cards.map(({ name, start_s }) => cardNamed(name, start_s)).filter((card) => card);
+    [like, unlike] = [found(kept.like), found(kept.unlike)];
+    if (started && like.length) run();
+    return kept.dropped.length ? `Drop ${kept.dropped.join(", ")} again to search by it.` : "";
+  },
+);
+
 async function add(blob, name) {
   state.dispatchEvent(new CustomEvent("open", { detail: { view: "search" } }));
   said.textContent = `Embedding ${name} …`;
+  sending = name;
   const found = await trying(() => upload(blob));
+  sending = "";
   if (!found) {
     said.textContent = "";
     return;
@@ -110,7 +134,7 @@ async function run() {
   const [folder, label, shortest, longest] = filters.map((filter) => filter.value);
   const size = state.facts.sizes[slider.value];
   const started = performance.now();
-  const found = await trying(() => post("/api/search", {
+  const found = await trying(() => post("search", {
     like: like.map((card) => card.row),
     unlike: unlike.map((card) => card.row),
     uploads: uploads.map((each) => each.number),

@@ -1,16 +1,16 @@
 // What the views share: the collection, its labels, and what was chosen last.
 
-import { get, getNumbers, post } from "./api.js";
+import { enter, get, getNumbers, post } from "./api.js";
 
 export const state = new EventTarget();
 
 export async function load() {
-  const [facts, clips, points, segments, labels] = await Promise.all([
-    get("/api/collection"),
-    get("/api/clips"),
-    getNumbers("/api/points", Float32Array),
-    getNumbers("/api/segments", Float32Array),
-    get("/api/labels"),
+  const facts = await enter();
+  const [clips, points, segments, labels] = await Promise.all([
+    get("clips"),
+    getNumbers("points", Float32Array),
+    getNumbers("segments", Float32Array),
+    get("labels"),
   ]);
   Object.assign(state, { facts, names: clips.names, seconds: clips.seconds, points, labels });
   state.count = points.length / 2;
@@ -29,8 +29,19 @@ export const cardOf = (row) => ({
   label: state.labels[state.names[state.clip[row]]] ?? "",
 });
 
+// The card of a sound by its name, which means the same in every edition; undefined: it is not there.
+export function cardNamed(name, start_s = 0) {
+  const clip = state.names.indexOf(name);
+  if (clip < 0) return undefined;
+  const first = state.clip.indexOf(clip);
+  for (let row = first; state.clip[row] === clip; row++) {
+    if (Math.abs(cardOf(row).start_s - start_s) < 1e-3) return cardOf(row);
+  }
+  return cardOf(first);
+}
+
 export async function setLabel(clip, label) {
-  state.labels = await post("/api/labels", { clip, label });
+  state.labels = await post("labels", { clip, label });
   state.dispatchEvent(new Event("labels"));
 }
 

@@ -1,0 +1,219 @@
+"""What stands behind the pages: the collection, the labels, and what was learned of them."""
+
+from collections.abc import Callable, Hashable
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+from fastapi import HTTPException
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from sklearn.cluster import MiniBatchKMeans
+
+from embedkit.audio.decode import Samples
+from embedkit.backends.active import suggest
+from embedkit.backends.answers import Answers
+from embedkit.backends.classifier import Classifier
+from embedkit.backends.duplicates import find_duplicates
+from embedkit.web import sound
+from embedkit.web.collection import Collection
+from embedkit.web.uploads import Uploads
+
+CLUSTERS = 12
+PROPOSED = 12  # clips to label next
+LEAST, PAIRS = 0.98, 500  # near-duplicates: from which similarity on, and how many are shown
+
+Number = Annotated[int, Field(ge=0)]
+
+
+class Asked(BaseModel):
+    """A search: segments and uploads that it is to be like, or unlike, and filters."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    like: list[Number] = Field(default=[], max_length=50)
+    unlike: list[Number] = Field(default=[], max_length=50)
+    uploads: list[Number] = Field(default=[], max_length=10)
+    size: int | None = None
+    top: int = Field(default=30, ge=1, le=200)
+    folder: str = Field(default="", max_length=1000)
+    label: str = Field(default="", max_length=100)
+    shortest_s: float = Field(default=0.0, ge=0)
+    longest_s: float | None = None
+    elsewhere: bool = False  # in no clip of a segment that it is to be like
+
+
+class Made(NamedTuple):
+    """A sound or a picture of a span.
+
+    Attributes:
+        key: of the content: changes when the file does.
+        make: the content.
+    """
+
+    key: Hashable
+    make: Callable[[], bytes]
+
+
+class Explorer:
+    """Answers what the pages ask, by numbers of clips and segments of one edition."""
+
+    def __init__(self, collection: Collection, answers: Answers, uploads: Uploads) -> None:
+        self.collection, self.answers, self.uploads = collection, answers, uploads
+        self.cache = sound.Cache()
+        self.number = {name: index for index, name in enumerate(collection.clips)}
+        self.seconds = np.maximum.reduceat(collection.end_s, collection.first[:-1])
+        self.folders = np.array(
+            [name.rpartition("/")[0] for name in collection.clips], dtype=object
+        )
+        self.classifier: Classifier | None = None
+
+    @cached_property
+    def clusters(self) -> NDArray[np.int64]:
+        """Of each segment, by k-means on its vector, int64 [n]."""
+        vectors = self.collection.search.vectors
+        count = min(CLUSTERS, len(vectors))
+        found: NDArray[np.int64] = MiniBatchKMeans(count, random_state=0, n_init=1).fit_predict(
+            vectors
+        )
+        return found
+
+    def search(self, asked: Asked) -> list[dict[str, Any]]:
+        """The segments nearest to what was asked, but for those of the queries' own."""
+        collection = self.collection
+        size = asked.size or collection.table.embedding_size
+        if size not in collection.sizes:
+            raise HTTPException(422, f"size {size}: one of {collection.sizes}")
+        like = [collection.search.vectors[self.row(row)] for row in asked.like]
+        for number in asked.uploads:
+            vector = self.uploads.vector(number)
+            if vector is None:
+                raise HTTPException(404, "that sound is no longer kept: drop it again")
+            like.append(vector)
+        if not like:
+            raise HTTPException(422, "name a segment or a sound to search for")
+        unlike = [collection.search.vectors[self.row(row)] for row in asked.unlike]
+        query = collection.search.contrast(like, unlike, size)
+        among = self.allowed(asked)
+        among[[*asked.like, *asked.unlike]] = False
+        if asked.elsewhere:
+            among &= ~np.isin(collection.clip, collection.clip[asked.like])
+        values, rows = collection.search.search(query, asked.top, size=size, among=among)
+        return [self.card(int(row), float(value)) for value, row in zip(values, rows, strict=True)]
+
+    def allowed(self, asked: Asked) -> NDArray[np.bool_]:
+        """Which segments fit the filters, bool [n]."""
+        fits = self.seconds >= asked.shortest_s
+        if asked.longest_s is not None:
+            fits &= self.seconds <= asked.longest_s
+        if asked.folder:
+            inside = [f"{folder}/".startswith(f"{asked.folder}/") for folder in self.folders]
+            fits &= np.array(inside)
+        if asked.label:
+            known = self.answers.labels
+            fits &= np.array([known.get(name) == asked.label for name in self.collection.clips])
+        return fits[self.collection.clip]
+
+    def card(self, row: int, similarity: float | None = None) -> dict[str, Any]:
+        """What a page shows of a segment."""
+        collection = self.collection
+        clip = int(collection.clip[row])
+        return {
+            "row": row,
+            "clip": clip,
+            "name": collection.clips[clip],
+            "start_s": float(collection.start_s[row]),
+            "end_s": float(collection.end_s[row]),
+            "label": self.answers.labels.get(collection.clips[clip], ""),
+            "similarity": similarity,
+        }
+
+    def row(self, row: int) -> int:
+        """A segment's number, or 404."""
+        if row >= len(self.collection.clip):
+            raise HTTPException(404, "no such segment")
+        return row
+
+    def path(self, clip: int) -> Path:
+        """A clip's file, or 404."""
+        if clip >= len(self.collection.clips):
+            raise HTTPException(404, "no such clip")
+        return self.collection.path(clip)
+
+    def label(self, clip: int, label: str) -> None:
+        """Give a clip a label, or with an empty one take it away."""
+        self.path(clip)
+        self.answers.set(self.collection.clips[clip], label)
+
+    def refit(self) -> dict[str, Any]:
+        """Learn from the labels there are, and propose clips to label."""
+        clips = self.collection.clips
+        known = {clip: label for clip, label in self.answers.labels.items() if clip in self.number}
+        skipped = [clip for clip in self.answers.skipped if clip in self.number]
+        vectors = self.collection.clip_vectors
+        proposal, self.classifier = suggest(clips, vectors, known, skipped, PROPOSED)
+        proposed = [
+            {**self.card(int(self.collection.first[self.number[clip]])), "guess": guess,
+             "margin": margin}
+            for clip, guess, margin in proposal.proposed
+        ]  # fmt: skip
+        return {**asdict(proposal), "proposed": proposed, "clips": len(clips)}
+
+    def stretch(self, clip: int, start_s: float) -> dict[str, Any]:
+        """Two minutes of a clip: its peaks, its segments, and their scores."""
+        collection = self.collection
+
+        def measure(samples: Samples) -> bytes:
+            return np.append(np.float32(len(samples) / sound.RATE), sound.peaks(samples)).tobytes()
+
+        kept = self._made("peaks", measure, clip, start_s, start_s + sound.LONGEST_S).make()
+        length, *peaks = np.frombuffer(kept, np.float32).round(4).tolist()
+        end_s = start_s + length
+        rows = collection.rows_of(clip)
+        rows = rows[(collection.end_s[rows] > start_s) & (collection.start_s[rows] < end_s)]
+        return {
+            "clip": clip,
+            "name": collection.clips[clip],
+            "duration_s": max(end_s, float(self.seconds[clip])),
+            "start_s": start_s,
+            "end_s": end_s,
+            "peaks": peaks,
+            "segments": [self.card(int(row)) for row in rows],
+            **self.scores(rows),
+        }
+
+    def scores(self, rows: NDArray[np.int64]) -> dict[str, Any]:
+        """Of segments, by the classifier that the labels led to, if any."""
+        if self.classifier is None:
+            return {"labels": [], "scores": []}
+        scores = self.classifier.scores(self.collection.search.vectors[rows])
+        return {"labels": list(self.classifier.labels), "scores": scores.round(4).tolist()}
+
+    def wav(self, clip: int, start_s: float, end_s: float) -> Made:
+        """The sound of a span."""
+        return self._made("wav", sound.wav, clip, start_s, end_s)
+
+    def spectrogram(self, clip: int, start_s: float, end_s: float) -> Made:
+        """The picture of a span."""
+        return self._made("png", sound.spectrogram, clip, start_s, end_s)
+
+    def _made(
+        self, what: str, encode: Callable[[Samples], bytes], clip: int, start_s: float, end_s: float
+    ) -> Made:
+        path = self.path(clip)
+        key = (what, clip, round(start_s, 3), round(end_s, 3), sound.stamp(path))
+        return Made(
+            key, lambda: self.cache.get(key, lambda: encode(sound.read_span(path, start_s, end_s)))
+        )
+
+    def duplicates(self) -> list[dict[str, Any]]:
+        """Pairs of clips that are nearly the same, as cards of their first segments."""
+        pairs = find_duplicates(self.collection.table, LEAST)[:PAIRS]
+        first = {name: int(self.collection.first[index]) for name, index in self.number.items()}
+        return [
+            {"similarity": pair.similarity, "one": self.card(first[pair.clip]),
+             "other": self.card(first[pair.other])}
+            for pair in pairs
+        ]  # fmt: skip

@@ -1,0 +1,45 @@
+"""The labels as files to download: as they are, and as label tracks."""
+
+import io
+import zipfile
+from collections.abc import Iterable
+
+from fastapi import HTTPException
+
+from embedkit.backends.predictions import Span, Track, merge, track_text
+from embedkit.web.explorer import Explorer
+
+
+def export(explorer: Explorer, form: str) -> tuple[str, bytes]:
+    """A file's name and content: the labels file itself, or a ZIP of one track for each clip.
+
+    Raises:
+        HTTPException: 404, there is no such form.
+        EmbeddingFolderError: the name of a clip leads out of where the ZIP is unpacked.
+    """
+    if form == "csv":
+        path = explorer.answers.path
+        return "labels.csv", path.read_bytes() if path.exists() else b"path,label\n"
+    if form not in set(Track):
+        raise HTTPException(404, "csv, audacity or raven")
+    rate = explorer.collection.table.provenance.sample_rate
+    return f"{form}.zip", _zip(_spans(explorer), Track(form), rate)
+
+
+def _spans(explorer: Explorer) -> list[Span]:
+    """One over each clip that has a label."""
+    spans = []
+    for clip, label in explorer.answers.labels.items():
+        if clip in explorer.number:
+            number = explorer.number[clip]
+            explorer.collection.path(number)  # refuses a name that leads elsewhere
+            spans.append(Span(clip, 0.0, float(explorer.seconds[number]), label, 1.0))
+    return spans
+
+
+def _zip(spans: Iterable[Span], form: Track, rate: int) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for span in merge(spans):
+            archive.writestr(f"{span.clip}.txt", track_text([span], form, rate))
+    return stream.getvalue()
