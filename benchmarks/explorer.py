@@ -11,6 +11,7 @@ after all of it.
 """
 
 import argparse
+import json
 import shutil
 import subprocess
 import sys
@@ -29,8 +30,10 @@ TIMES = 5
 
 def ask(address: str) -> float:
     """Seconds of a search."""
+    with urllib.request.urlopen(f"{address}api/collection") as answer:
+        edition = json.load(answer)["edition"]
     asked = urllib.request.Request(
-        f"{address}api/search", b'{"like": [300]}', {"Content-Type": "application/json"}
+        f"{address}api/{edition}/search", b'{"like": [300]}', {"Content-Type": "application/json"}
     )
     started = time.perf_counter()
     with urllib.request.urlopen(asked) as answer:

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -90,6 +90,15 @@ def page(address: tuple[str, Path]) -> Iterator[Any]:
     assert wrong == []
 
 
+def wait(page: Any, done: Callable[[], bool], wrong: str) -> None:
+    """Until something is so; the page goes on meanwhile."""
+    for _ in range(600):
+        if done():
+            return
+        page.wait_for_timeout(50)
+    pytest.fail(wrong)
+
+
 def places(page: Any) -> NDArray[np.float32]:
     """Where the points are on the map [segments, 2]."""
     found = page.evaluate(
@@ -129,12 +138,11 @@ def test_the_map_is_drawn_and_a_point_plays(page: Any) -> None:
     page.press("#map-find", "Enter")
     page.locator("#map-chosen .name", has_text="b/3.wav").wait_for()
     page.locator("#player[src*='/audio/']").wait_for(state="attached")
-    for _ in range(100):
-        if page.locator("#player").evaluate("(player) => player.currentTime > 0"):
-            break
-        page.wait_for_timeout(50)
-    else:
-        pytest.fail("the sound does not play")
+    wait(
+        page,
+        lambda: page.locator("#player").evaluate("(player) => player.currentTime > 0"),
+        "the sound does not play",
+    )
 
 
 def test_arrow_keys_go_to_the_nearest_point_in_their_direction(page: Any) -> None:
@@ -213,19 +221,17 @@ def test_labels_stay(page: Any, address: tuple[str, Path]) -> None:
     # By a key, outside the text.
     page.locator("#label-now .name").click()
     page.keyboard.press("2")
-    for _ in range(100):
-        if (address[1] / "emb-labels.csv").read_text().count("rain") == 3:
-            break
-        page.wait_for_timeout(50)
-    else:
-        pytest.fail("the key gave no label")
+    wait(
+        page,
+        lambda: (address[1] / "emb-labels.csv").read_text().count("rain") == 3,
+        "the key gave no label",
+    )
     page.keyboard.press("z")
-    for _ in range(100):
-        if (address[1] / "emb-labels.csv").read_text().count("rain") == 2:
-            break
-        page.wait_for_timeout(50)
-    else:
-        pytest.fail("the key took no label away")
+    wait(
+        page,
+        lambda: (address[1] / "emb-labels.csv").read_text().count("rain") == 2,
+        "the key took no label away",
+    )
     with page.expect_download() as waiting:
         page.click("#label-csv")
     labels = (address[1] / "emb-labels.csv").read_bytes()
@@ -329,12 +335,11 @@ def test_a_sound_that_changes_on_the_disk_is_heard_as_it_is(
     try:
         write_audio(path, 0.3 * make_sound(0.5, seed=200))
         page.locator("#map-chosen .card button", has_text="Play").click()
-        for _ in range(100):
-            if page.locator("#player").evaluate("(player) => player.duration") == 0.5:
-                break
-            page.wait_for_timeout(50)
-        else:
-            pytest.fail("the old sound is played")
+        wait(
+            page,
+            lambda: page.locator("#player").evaluate("(player) => player.duration") == 0.5,
+            "the old sound is played",
+        )
         assert play(page, "a/2.wav") == heard(path, 1.0) != old
     finally:
         path.write_bytes(kept)

@@ -9,6 +9,15 @@ const typed = () =>
 
 let leaving = false;
 
+// Of the tab; a browser that lets pages keep nothing has none.
+const storage = () => {
+  try {
+    return sessionStorage;
+  } catch {
+    return undefined;
+  }
+};
+
 /** Adds a view: `save` gives what it would lose, `restore` takes it and may answer with words. */
 export const keep = (name, save, restore) => views.set(name, { save, restore });
 
@@ -18,8 +27,8 @@ export async function leave() {
     const kept = { fields: {}, views: {} };
     for (const field of typed()) kept.fields[field.id] = field.value;
     for (const [name, { save }] of views) kept.views[name] = save();
-    if (sessionStorage.getItem(KEPT)) return;
-    sessionStorage.setItem(KEPT, JSON.stringify(kept));
+    if (storage()?.getItem(KEPT)) return;
+    storage()?.setItem(KEPT, JSON.stringify(kept));
     leaving = true;
     location.reload();
   }
@@ -28,11 +37,11 @@ export async function leave() {
 
 /** After such a load: gives back what was kept, and says so; else an empty text. */
 export function comeBack() {
-  const text = sessionStorage.getItem(KEPT);
-  sessionStorage.removeItem(KEPT);
+  const text = storage()?.getItem(KEPT);
+  storage()?.removeItem(KEPT);
   if (!text) return "";
   const kept = JSON.parse(text);
-  for (const field of typed()) field.value = kept.fields[field.id] ?? "";
+  for (const field of typed()) field.value ||= kept.fields[field.id] ?? "";
   const words = [...views].map(([name, { restore }]) =>
     name in kept.views ? restore(kept.views[name]) : "");
   return ["The server shows another collection by now, or this one has changed, so the page was"
