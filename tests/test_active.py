@@ -189,7 +189,7 @@ def test_labels_of_other_clips_are_kept_and_said(
     path.write_text(text)
     found = propose(table, path, 3)
     assert (found.labelled, path.read_text()) == (1, text)  # a name with a space is another name
-    assert f"1 of its labels are of no clip here, as  {names[0]}" in caplog.text
+    assert f"name no clip of the collection: 1, as  {names[0]}" in caplog.text
     answer(path, lambda _: "sea")
     assert propose(table, path, 3).labels == {"sea": 3, "wind": 1}
     assert path.read_text() == text + "".join(f";sea;{clip}\n" for clip, _, _ in found.proposed)

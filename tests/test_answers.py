@@ -16,6 +16,7 @@ from filelock import FileLock
 
 from embedkit.backends import answers as module
 from embedkit.backends.answers import Answers
+from embedkit.datasets.spreadsheet import Spreadsheet
 from embedkit.datasets.table import read_table
 from embedkit.errors import DatasetError
 
@@ -105,6 +106,25 @@ def test_what_others_wrote_meanwhile_stays(tmp_path: Path) -> None:
     assert mine.labels == {}
     mine.set("e.wav", "fog")
     assert read(path) == [{"path": "e.wav", "label": "fog"}]
+
+
+def test_what_an_editor_saves_between_reading_and_writing_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "labels.csv"
+    answers = Answers(path)
+    answers.set("a.wav", "rain")
+    real, saved = Spreadsheet.read, []
+
+    def read(place: Path, columns: list[str]) -> Spreadsheet:
+        found = real(place, columns)
+        if not saved:  # an editor, which takes no lock
+            saved.append(path.write_bytes(path.read_bytes() + b"b.wav,sea\r\n"))
+        return found
+
+    monkeypatch.setattr(Spreadsheet, "read", read)
+    answers.set("c.wav", "fog")
+    assert Answers(path).labels == {"a.wav": "rain", "b.wav": "sea", "c.wav": "fog"}
 
 
 ODD = [

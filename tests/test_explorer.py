@@ -25,7 +25,7 @@ from embedkit.audio.decode import decode
 from embedkit.backends.active import suggest
 from embedkit.backends.answers import Answers
 from embedkit.backends.duplicates import find_duplicates
-from embedkit.errors import DatasetError
+from embedkit.errors import DatasetError, EmbeddingFolderError
 from embedkit.query import QueryEmbedder
 from embedkit.store import EmbeddingTable
 
@@ -500,6 +500,18 @@ def test_an_upload_is_embedded_as_a_query_and_bad_ones_are_refused(
     assert client.post("/upload", content=b"x").status_code == 415
     monkeypatch.setattr(web_app, "MOST_BYTES", 1000)
     assert client.post("/upload", content=bytes(1001), headers=BYTES).status_code == 413
+
+
+def test_an_upload_that_has_no_model_to_go_through_says_so(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> int:
+        raise EmbeddingFolderError("/models/x: the model that made these embeddings is not there")
+
+    monkeypatch.setattr(Uploads, "add", refuse)
+    done = client.post("/upload", content=b"x", headers=BYTES)
+    assert done.status_code == 422
+    assert done.json() == {"detail": "/models/x: the model that made these embeddings is not there"}
 
 
 def test_a_slow_upload_ends(

@@ -82,7 +82,7 @@ def propose(table: EmbeddingTable, answers: Path, count: int) -> Proposal:
     elsewhere = [clip for clip in answered.labels if clip not in there]
     if elsewhere:
         log.warning(
-            "%s: %d of its labels are of no clip here, as %s; they are kept",
+            "%s: labels that name no clip of the collection: %d, as %s; they are kept",
             answers, len(elsewhere), elsewhere[0],
         )  # fmt: skip
     known = {clip: label for clip, label in answered.labels.items() if clip in there}

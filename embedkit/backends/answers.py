@@ -83,43 +83,53 @@ class Answers:
                 nothing has changed.
         """
         with self._lock, _only_writer(self._place):
-            found = self._read()
-            before = found.to_bytes()
-            by_clip: dict[str, list[Row]] = defaultdict(list)
-            for row in found.rows:
-                by_clip[found.get(row, "path")].append(row)
-            for clip, values in changes.items():
-                rows = by_clip[clip]
-                if not rows and values.get("label"):
-                    rows.append(found.append({"path": clip}))
-                for row in rows:
-                    found.put(row, values)
-                    if "".join(row.cells) == clip:
-                        found.rows.remove(row)
-            _fold(found)
-            content = found.to_bytes()
-            if content != before:
-                self._known = _Known.of(found, self._write(content))
+            while not self._change(changes):
+                pass
+
+    def _change(self, changes: Mapping[str, Mapping[str, str]]) -> bool:
+        """Change the file as it stands; False if an editor, who knows no lock, saved meanwhile."""
+        state = self._state()
+        found = self._read()
+        before = found.to_bytes()
+        by_clip: dict[str, list[Row]] = defaultdict(list)
+        for row in found.rows:
+            by_clip[found.get(row, "path")].append(row)
+        for clip, values in changes.items():
+            rows = by_clip[clip]
+            if not rows and values.get("label"):
+                rows.append(found.append({"path": clip}))
+            for row in rows:
+                found.put(row, values)
+                if "".join(row.cells) == clip:
+                    found.rows.remove(row)
+        _fold(found)
+        content = found.to_bytes()
+        if content != before:
+            if self._state() != state:
+                return False
+            self._known = _Known.of(found, self._write(content))
+        return True
 
     @property
     def _place(self) -> Path:
         """The file itself, where `path` is a link to it."""
         return Path(os.path.realpath(self.path))
 
+    def _state(self) -> "State | None":
+        place = self._place
+        return _state(place.stat()) if place.exists() else None
+
     def _current(self) -> "_Known":
         try:
-            if _state(self._place.stat()) != self._known.state:
+            if self._state() != self._known.state:
                 self._read()
-        except FileNotFoundError:
-            self._known = _Known()
         except (DatasetError, OSError):  # said when a label is given
             pass
         return self._known
 
     def _read(self) -> Spreadsheet:
-        place = self._place
-        state = _state(place.stat()) if place.exists() else None  # before: what comes later is new
-        found = Spreadsheet.read(place, COLUMNS)
+        state = self._state()  # before: what comes later is new
+        found = Spreadsheet.read(self._place, COLUMNS)
         self._known = _Known.of(found, state)
         return found
 
