@@ -72,7 +72,8 @@ def explore(
     table = EmbeddingTable.open(emb_dir)
     collection = Collection(table, audio, Projection(projection))
     place = emb_dir.absolute()
-    answers = Answers(labels or place.with_name(f"{place.name}-labels.csv"))
+    saved = labels or place.with_name(f"{place.name}-labels.csv")
+    answers = Answers(saved, frozenset(collection.clips))
     own = host in {"127.0.0.1", "localhost", "::1"}
     if not own and not token:
         token = secrets.token_urlsafe(24)

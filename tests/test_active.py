@@ -161,8 +161,8 @@ def test_a_rare_label_is_never_held_out_whole(table: EmbeddingTable) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("labels.csv", "a,b\n1,2\n", "expected the columns path and label"),
-        ("labels-next.csv", "a,b\n1,2\n", "expected the columns path and label"),
+        ("labels.csv", "a,b\n1,2\n", "has no column path"),
+        ("labels-next.csv", "a,b\n1,2\n", "has no column path"),
         (
             "labels-next.csv",
             "path,label\nnothing.wav,dog\n",
@@ -185,11 +185,11 @@ def test_labels_of_other_clips_are_kept_and_said(
 ) -> None:
     path = tmp_path / "labels.csv"
     names, _ = table.clip_vectors()
-    text = f"note;label;path\n;rain; {names[0]}\n;wind;{names[1]}\n"
+    text = f"note;label;path\n;rain;old/{names[0]}\n;wind;{names[1]}\n"
     path.write_text(text)
     found = propose(table, path, 3)
-    assert (found.labelled, path.read_text()) == (1, text)  # a name with a space is another name
-    assert f"name no clip of the collection: 1, as  {names[0]}" in caplog.text
+    assert (found.labelled, path.read_text()) == (1, text)
+    assert f"name no clip of the collection: 1, as old/{names[0]}" in caplog.text
     answer(path, lambda _: "sea")
     assert propose(table, path, 3).labels == {"sea": 3, "wind": 1}
     assert path.read_text() == text + "".join(f";sea;{clip}\n" for clip, _, _ in found.proposed)

@@ -16,8 +16,8 @@ from filelock import FileLock
 
 from embedkit.backends import answers as module
 from embedkit.backends.answers import Answers
+from embedkit.datasets.listed import read_listed
 from embedkit.datasets.spreadsheet import Spreadsheet
-from embedkit.datasets.table import read_table
 from embedkit.errors import DatasetError
 
 NAMES = [
@@ -161,6 +161,30 @@ def test_what_is_not_changed_stays_as_it_was_written(
     assert path.read_bytes() == before
 
 
+def test_a_clip_is_found_in_the_file_by_other_names_of_columns_and_spellings(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "labels.csv"
+    before = "Category;File Name\nrain;a\\b.wav\nsea;e\u0301.wav\nwind;lead.wav\nfog;other.wav\n"
+    path.write_text(before)
+    clips = ["a/b.wav", "\u00e9.wav", " lead.wav", "new.wav"]
+    answers = Answers(path, clips)
+    assert answers.labels == dict(
+        zip([*clips[:3], "other.wav"], ["rain", "sea", "wind", "fog"], strict=True)
+    )
+    answers.set("\u00e9.wav", "hail")
+    answers.set("new.wav", "hail")
+    assert path.read_text() == before.replace("sea", "hail") + "hail;new.wav\n"
+    answers.set("a/b.wav", "")
+    assert answers.labels == Answers(path, clips).labels
+    assert (
+        path.read_text()
+        == before.replace("sea", "hail").replace("rain;a\\b.wav\n", "") + "hail;new.wav\n"
+    )
+    exact = [*clips, "e\u0301.wav"]  # it is exactly this one: the other one has no label
+    assert "\u00e9.wav" not in Answers(path, exact).labels
+
+
 def test_a_row_that_says_more_than_its_label_stays_without_it(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text("path,label,fold\na.wav,rain,1\nb.wav,rain,\n")
@@ -191,7 +215,10 @@ def test_a_clip_stands_in_it_once_unless_its_rows_say_other_things(tmp_path: Pat
         ("path,label\na.wav,rain\n".encode("utf-16-le"), "bytes that no text has"),
         (codecs.BOM_UTF16_LE + b"p\0a\0t", "not a CSV in UTF-8"),
         (b'path,label\n"a.wav,rain\n', "not a readable CSV"),
-        (b"file,kind\na.wav,rain\n", "expected the columns path and label, found: file,kind"),
+        (b"file,kind\na.wav,rain\n", r"has no column label \(or .*\); it has: file, kind"),
+        (b'path,"label" \na.wav,rain\n', "stray quotation marks"),
+        (b"path,labels\na.wav,rain;wind\n", "for several labels a clip"),
+        (b"path,label,onset\na.wav,rain,1\n", "'onset' gives times within clips"),
     ],
 )
 def test_a_file_that_has_become_unreadable_is_not_written_over(
@@ -220,7 +247,7 @@ def test_only_a_csv_is_a_labels_file(tmp_path: Path) -> None:
         Answers(tmp_path / "folder.csv")
     (tmp_path / "blank.csv").write_text("\n")
     Answers(tmp_path / "blank.csv").set("a.wav", "rain")
-    assert read_table(tmp_path / "blank.csv").clips[0].labels == ("rain",)
+    assert read_listed(tmp_path / "blank.csv").clips[0].labels == ("rain",)
 
 
 def test_links_and_modes_stay(tmp_path: Path) -> None:

@@ -13,12 +13,14 @@ from sklearn.cluster import kmeans_plusplus
 from sklearn.model_selection import StratifiedKFold
 
 from embedkit.backends import classify
-from embedkit.backends.answers import COLUMNS, NONE, SKIP, Answers
+from embedkit.backends.answers import COLUMNS, NONE, Answers
 from embedkit.backends.classifier import Classifier
 from embedkit.backends.labels import Labelled
 from embedkit.backends.logistic import Logistic
 from embedkit.backends.splits import Indices
 from embedkit.backends.vectors import unit
+from embedkit.datasets.listed import SKIP
+from embedkit.datasets.names import match
 from embedkit.datasets.spreadsheet import Spreadsheet
 from embedkit.errors import DatasetError
 from embedkit.files import atomic_write
@@ -73,7 +75,7 @@ def propose(table: EmbeddingTable, answers: Path, count: int) -> Proposal:
     """
     clips, vectors = table.clip_vectors()
     there = set(clips)
-    answered = Answers(answers)
+    answered = Answers(answers, there)
     beside = sheet(answers)
     filled = Spreadsheet.read(beside, COLUMNS)
     before = filled.to_bytes()
@@ -176,12 +178,14 @@ def _labelled(vectors: NDArray[np.float32], known: Mapping[str, str]) -> Labelle
 def _filled(path: Path, filled: Spreadsheet, there: Collection[str]) -> list[dict[str, str]]:
     """The rows of the sheet, but for its notes."""
     rows = []
-    for number, row in enumerate(map(filled.values, filled.rows), start=2):
+    values = list(map(filled.values, filled.rows))
+    meant = match((row["path"] for row in values), there)
+    for number, row in enumerate(values, start=2):
         clip, label = row["path"], row["label"].strip()
         if not clip:  # a blank line
             continue
-        if clip not in there:
+        if clip not in meant:
             raise DatasetError(f"{path}, row {number}: {clip} is no clip of the collection")
         own = {name: value for name, value in row.items() if name not in NOTES and value}
-        rows.append({**own, "label": label})
+        rows.append({**own, "path": meant[clip], "label": label})
     return rows

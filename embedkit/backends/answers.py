@@ -6,7 +6,7 @@ import os
 import stat
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -15,14 +15,16 @@ from typing import Self
 
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
+from embedkit.datasets.columns import LABEL, PATH
+from embedkit.datasets.listed import SKIP
+from embedkit.datasets.names import match
 from embedkit.datasets.spreadsheet import Row, Spreadsheet
 from embedkit.errors import DatasetError
 from embedkit.files import atomic_write
 
 log = logging.getLogger(__name__)
 
-COLUMNS = ["path", "label"]
-SKIP = "skip"  # leaves a clip out for good
+COLUMNS = [PATH, LABEL]
 NONE = {"", SKIP}  # no labels
 LONGEST = 100  # characters of a label
 PATIENCE_S = 30.0  # for another program to write
@@ -41,8 +43,13 @@ class Answers:
         path: the CSV, with the columns path and label. Paths are names of clips, as they are.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, clips: Collection[str] = ()) -> None:
         """Of a file, which is made with the first label.
+
+        Args:
+            path: the file.
+            clips: names of the collection. A path that is none of them, and is one in another
+                spelling (see `datasets.names`), means that one.
 
         Raises:
             DatasetError: it is not a CSV with path and label.
@@ -50,6 +57,7 @@ class Answers:
         if path.suffix.lower() in {".parquet", ".xlsx", ".xls", ".ods"}:
             raise DatasetError(f"{path}: labels are saved in a CSV; name a file that ends in .csv")
         self.path = path
+        self._clips = clips
         self._lock = threading.Lock()
         self._known = _Known()
         self._read()
@@ -92,22 +100,22 @@ class Answers:
         found = self._read()
         before = found.to_bytes()
         by_clip: dict[str, list[Row]] = defaultdict(list)
-        for row in found.rows:
-            by_clip[found.get(row, "path")].append(row)
+        for row, clip in self._rows(found):
+            by_clip[clip].append(row)
         for clip, values in changes.items():
             rows = by_clip[clip]
             if not rows and values.get("label"):
                 rows.append(found.append({"path": clip}))
             for row in rows:
                 found.put(row, values)
-                if "".join(row.cells) == clip:
+                if "".join(row.cells) == found.get(row, PATH):
                     found.rows.remove(row)
-        _fold(found)
+        self._fold(found)
         content = found.to_bytes()
         if content != before:
             if self._state() != state:
                 return False
-            self._known = _Known.of(found, self._write(content))
+            self._known = _Known.of(self._said(found), self._write(content))
         return True
 
     @property
@@ -130,8 +138,36 @@ class Answers:
     def _read(self) -> Spreadsheet:
         state = self._state()  # before: what comes later is new
         found = Spreadsheet.read(self._place, COLUMNS)
-        self._known = _Known.of(found, state)
+        self._known = _Known.of(self._said(found), state)
         return found
+
+    def _rows(self, found: Spreadsheet) -> list[tuple[Row, str]]:
+        """The rows, each with the name of its clip; empty where it has none."""
+        paths = [found.get(row, PATH) for row in found.rows]
+        meant = match(paths, self._clips) if self._clips else {}
+        return [(row, meant.get(path, path)) for row, path in zip(found.rows, paths, strict=True)]
+
+    def _said(self, found: Spreadsheet) -> dict[str, str]:
+        """The label of each clip that has a row: the last one that is a label, else the first."""
+        said: dict[str, str] = {}
+        for row, clip in self._rows(found):
+            label = found.get(row, LABEL).strip()
+            if clip and (clip not in said or label not in NONE):
+                said[clip] = label
+        return said
+
+    def _fold(self, found: Spreadsheet) -> None:
+        """Of rows that differ in nothing but the label, keep the first, with the last label."""
+        said = self._said(found)
+        kept: dict[tuple[str, ...], Row] = {}
+        rows = []
+        for row, clip in self._rows(found):
+            first = kept.setdefault(found.key(row, LABEL), row) if clip else row
+            if first is row:
+                rows.append(row)
+            else:
+                found.put(first, {LABEL: said[clip]})
+        found.rows = rows
 
     def _write(self, content: bytes) -> "State":
         place = self._place
@@ -165,38 +201,12 @@ class _Known:
     skipped: Sequence[str] = ()
 
     @classmethod
-    def of(cls, found: Spreadsheet, state: State | None) -> Self:
-        said = _said(found)
+    def of(cls, said: Mapping[str, str], state: State | None) -> Self:
         return cls(
             state,
             {clip: label for clip, label in said.items() if label not in NONE},
             [clip for clip, label in said.items() if label == SKIP],
         )
-
-
-def _said(found: Spreadsheet) -> dict[str, str]:
-    """The label of each clip that has a row: the last one that is a label, else the first."""
-    said: dict[str, str] = {}
-    for row in found.rows:
-        clip, label = found.get(row, "path"), found.get(row, "label").strip()
-        if clip and (clip not in said or label not in NONE):
-            said[clip] = label
-    return said
-
-
-def _fold(found: Spreadsheet) -> None:
-    """Of rows that differ in nothing but the label, keep the first, with the label that counts."""
-    said = _said(found)
-    kept: dict[tuple[str, ...], Row] = {}
-    rows = []
-    for row in found.rows:
-        clip = found.get(row, "path")
-        first = kept.setdefault(found.key(row, "label"), row) if clip else row
-        if first is row:
-            rows.append(row)
-        else:
-            found.put(first, {"label": said[clip]})
-    found.rows = rows
 
 
 @contextmanager

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from embedkit.datasets.columns import SEVERAL, find, normal, require
+from embedkit.datasets.table import DELIMITERS, Table, refuse_times
 from embedkit.errors import DatasetError
 
-DELIMITERS = ",;\t"
 MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF16_LE: "utf-16",
@@ -50,14 +51,13 @@ class Spreadsheet:
     def read(cls, path: Path, columns: list[str]) -> Self:
         """Read a file; one that is not there, or is empty, has no rows.
 
-        Columns are found by their names, whatever their capitals and the spaces around them.
-
         Args:
-            path: text in UTF-8 or UTF-16, separated by comma, semicolon or tab.
-            columns: that must be there.
+            path: text in UTF-8 or UTF-16, separated as `datasets.table` knows it.
+            columns: meanings of those that must be there; whatever they are called in the file
+                (see `datasets.columns`), they are called so here.
 
         Raises:
-            DatasetError: it is no such text, or a column is missing.
+            DatasetError: it is no such text, a column is missing, or one gives times within clips.
         """
         made = cls(columns)
         try:
@@ -133,15 +133,31 @@ class Spreadsheet:
                 header = next(row for row in rows if any(map(str.strip, row.cells)))
             except csv.Error:  # it is not this delimiter
                 continue
-            plain = [name.strip().casefold() for name in header.cells]
-            if set(columns) <= set(plain):
-                own = zip(header.cells, plain, strict=True)
-                self.columns = [name if name in columns else cell for cell, name in own]
+            ours = {find(meaning, header.cells, path): meaning for meaning in columns}
+            if None not in ours:
+                self.columns = [ours.get(heading, heading) for heading in header.cells]
                 self._header, self._delimiter, self.rows = header, delimiter, list(rows)
-                return
-        raise DatasetError(
-            f"{path}: expected the columns {' and '.join(columns)}, found: {lines[0].strip()[:200]}"
-        )
+                break
+        else:
+            headings = next(csv.reader(lines, delimiter=DELIMITERS[0]))
+            for meaning in columns:
+                require(meaning, headings, path)
+            raise DatasetError(f"{path}: not a readable CSV: its header has stray quotation marks")
+        for heading in self._header.cells:
+            if normal(heading) in SEVERAL and heading not in self.columns:
+                raise DatasetError(
+                    f"{path}: the column {heading!r} is for several labels a clip, and here each"
+                    " clip has one; call it `label`"
+                )
+        self._refuse_times(path)
+
+    def _refuse_times(self, path: Path) -> None:
+        def cells(column: str) -> list[str | None]:
+            return [self.get(row, column) or None for row in self.rows]
+
+        count = range(2, len(self.rows) + 2)
+        headings = tuple(self.columns)
+        refuse_times(Table(path=path, headings=headings, rows=count, decimal=".", cells=cells))
 
     def _add(self, column: str) -> None:
         """Add a column; every row gets a cell of it, as other readers want it."""

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from embedkit.datasets.columns import KNOWN, LABEL, PATH, find, normal, tells_times
+from embedkit.datasets.columns import KNOWN, normal, tells_times
 from embedkit.datasets.text import read_text
 from embedkit.errors import DatasetError
 
@@ -122,20 +122,6 @@ def refuse_times(table: Table) -> None:
                 " parts of a clip cannot be read yet. Cut the clips at these times and label the"
                 " pieces; or, if the labels are of whole clips, take the column out"
             )
-
-
-def read_rows(path: Path) -> list[dict[str, str | None]]:
-    """The rows of a table, by the headings of its columns; path and label by these names.
-
-    Raises:
-        DatasetError: as `read_table` and `refuse_times`, or it has lists or two columns for one of
-            them.
-    """
-    table = read_table(path)
-    refuse_times(table)
-    ours = {find(meaning, table.headings, path): meaning for meaning in (PATH, LABEL)}
-    columns = {ours.get(heading, heading): table.texts(heading) for heading in table.headings}
-    return [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
 
 
 def _is_parquet(path: Path) -> bool:
