@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from embedkit.audio.decode import decode
 from embedkit.backends.active import propose
+from embedkit.backends.answers import Answers
 from embedkit.backends.classifier import Classifier
 from embedkit.backends.labels import join_labels
 from embedkit.extraction import Settings, extract
 from embedkit.models.extractor import Extractor
 from embedkit.store import EmbeddingTable
-from embedkit.web.answers import Answers
 
 OLD = Path(__file__).parent / "fixtures/v0.1.0"
 TOLERANCE = 1e-4  # between runtimes
