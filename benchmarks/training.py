@@ -64,6 +64,7 @@ def write_cache(folder: Path, segments: int) -> Features:
         shard=np.repeat(np.arange(SHARDS), counts),
         row=np.concatenate([np.arange(count) for count in counts]),
         clip=np.arange(segments) // 10,
+        seconds=np.ones(segments),
         failures=[],
     )
 

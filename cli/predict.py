@@ -24,7 +24,8 @@ def predict(
 ) -> None:
     """Score audio with the network itself, by segment and by clip.
 
-    A clip's scores are the mean of its segments'. `--json` prints all scores of both.
+    A clip's scores are the mean of its segments', weighted by their real duration. `--json` prints
+    all scores of both.
 
     Example: embedkit predict model dog.wav
     """

@@ -1,10 +1,11 @@
-"""A clip's one vector: the mean of its segments', weighted by their real duration."""
+"""A clip's vector from its samples, in constant memory."""
 
 from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from embedkit import scoring
 from embedkit.audio.decode import Samples
 from embedkit.audio.segments import cut, in_batches, stack
 from embedkit.config import SegmentSpec
@@ -28,17 +29,16 @@ def clip_vector(
         float32 [D], or None if there is no sample; and what ended the stream early.
     """
     total: NDArray[np.float64] | None = None
-    seconds = 0.0
     damage: AudioError | None = None
     try:
         for batch in in_batches(cut(blocks, spec, sample_rate), BATCH):
-            weights = np.array([segment.end_s - segment.start_s for segment in batch])
-            part = weights @ embedder.embed_segments(stack(batch)).astype(np.float64)
-            total = part if total is None else total + part
-            seconds += weights.sum()
+            seconds = [segment.end_s - segment.start_s for segment in batch]
+            vectors = embedder.embed_segments(stack(batch))
+            total = scoring.no_sums(1, vectors.shape[1]) if total is None else total
+            scoring.add(total, vectors, seconds)
     except AudioError as error:
         damage = error
-    return None if total is None else (total / seconds).astype(np.float32), damage
+    return None if total is None else scoring.means(total)[0].astype(np.float32), damage
 
 
 def embed_clip(extractor: Extractor, waveform: Samples) -> NDArray[np.float32]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from embedkit import metrics
+from embedkit import metrics, scoring
 from embedkit.audio.decode import decode
 from embedkit.audio.segments import cut, in_batches, stack
 from embedkit.config import TrainSpec
@@ -25,7 +25,7 @@ class ClipScores:
         path: of the file.
         start_s, end_s: of each segment, float64 [segments].
         segments: float32 [segments, classes].
-        mean_vector: scores of the mean of the segments' embeddings, float32 [classes].
+        mean_vector: scores of the clip's vector, float32 [classes].
         kind, message: what is wrong with the file; empty for a good one.
     """
 
@@ -39,14 +39,16 @@ class ClipScores:
 
     @property
     def clip(self) -> NDArray[np.float64]:
-        """The clip's scores [classes]: the mean of its segments', weighted by their real duration.
+        """The clip's scores [classes].
 
         The paper's segments (section 3.1) are all whole; a tail shorter than a segment counts less.
         """
-        mean: NDArray[np.float64] = np.average(
-            self.segments.astype(np.float64), axis=0, weights=self.end_s - self.start_s
-        )
-        return mean
+        return scoring.clip_mean(self.segments, self.seconds)
+
+    @property
+    def seconds(self) -> NDArray[np.float64]:
+        """Real duration of each segment [segments]."""
+        return self.end_s - self.start_s
 
 
 def held_out(manifest: Manifest, spec: TrainSpec) -> Manifest:
@@ -76,24 +78,25 @@ def score_file(extractor: Extractor, path: Path) -> ClipScores:
     kind = message = ""
     places: list[tuple[float, float]] = []
     scores = [np.zeros((0, len(extractor.config.labels)), np.float32)]
-    total = np.zeros(extractor.embedding_size)
+    total = scoring.no_sums(1, extractor.embedding_size)
     spec, rate = extractor.config.segments, extractor.sample_rate
     try:
         for batch in in_batches(cut(decode(path, rate), spec, rate), BATCH):
-            places += [(segment.start_s, segment.end_s) for segment in batch]
+            spans = [(segment.start_s, segment.end_s) for segment in batch]
+            places += spans
             vectors = extractor.embed_segments(stack(batch))
             scores.append(extractor.score_vectors(vectors))
-            total += vectors.sum(axis=0, dtype=np.float64)
+            scoring.add(total, vectors, np.diff(spans)[:, 0])
     except AudioError as error:
         kind, message = str(error.kind), str(error)
     start_s, end_s = np.array(places, np.float64).reshape(-1, 2).T
-    mean = (total / max(len(places), 1)).astype(np.float32)
+    vector = scoring.means(total).astype(np.float32)
     return ClipScores(
         path=path,
         start_s=start_s,
         end_s=end_s,
         segments=np.concatenate(scores),
-        mean_vector=extractor.score_vectors(mean[None])[0],
+        mean_vector=extractor.score_vectors(vector)[0],
         kind=kind,
         message=message,
     )

@@ -31,9 +31,10 @@ def network_decisions(
     """
     scored, failures = score_clips(extractor, manifest, track)
     segments = np.concatenate([scores.segments for _, scores in scored]).astype(np.float64)
+    seconds = np.concatenate([scores.seconds for _, scores in scored])
     owners = np.repeat(np.arange(len(scored)), [len(scores.segments) for _, scores in scored])
     found = {
-        way: decide(segments, owners, way, len(scored))
+        way: decide(segments, seconds, owners, way, len(scored))
         for way in (Decision.MEAN_SCORE, Decision.MAJORITY)
     }
     found[Decision.MEAN_VECTOR] = np.stack(

@@ -286,7 +286,7 @@ def test_the_join_by_time_is_that_of_brute_force(tmp_path: Path, seed: int) -> N
 def make_features(clip: Sequence[int]) -> Features:
     owners = np.array(clip)
     zeros = np.zeros(len(owners), np.int64)
-    return Features([], zeros, zeros, owners, [])
+    return Features([], zeros, zeros, owners, np.ones(len(owners)), [])
 
 
 def make_objective(

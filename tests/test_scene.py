@@ -34,16 +34,25 @@ def test_the_three_ways_by_hand() -> None:
             [0.2, 0.8],
         ]
     )  # fmt: skip
-    owners = np.array([0, 0, 0, 1, 1, 2])
-    mean = decide(scores, owners, Decision.MEAN_SCORE, 3)
+    owners, seconds = np.array([0, 0, 0, 1, 1, 2]), np.full(6, 0.5)
+    mean = decide(scores, seconds, owners, Decision.MEAN_SCORE, 3)
     np.testing.assert_allclose(mean, [[0.4, 0.6], [0.65, 0.35], [0.2, 0.8]])
-    majority = decide(scores, owners, Decision.MAJORITY, 3)
+    majority = decide(scores, seconds, owners, Decision.MAJORITY, 3)
     assert majority.argmax(axis=1).tolist() == [0, 0, 1]
     assert mean.argmax(axis=1).tolist() == [1, 0, 1]
     assert majority.max() <= 1
-    # Two votes of three, and the means beside them.
-    expected = (np.array([2, 1]) + 0.49 * mean[0]) / 3.49
-    np.testing.assert_allclose(majority[0], expected)
+    np.testing.assert_allclose(majority, [[2 / 3, 1 / 3], [1 / 2, 1 / 2], [0, 1]], atol=1e-5)
+    assert majority[1, 0] > majority[1, 1]
+
+
+def test_a_sliver_has_a_sliver_of_a_vote() -> None:
+    # One second against 0.6 + 0.3 s: two votes against one if all counted alike.
+    scores = np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8]])
+    seconds, owners = np.array([1.0, 0.6, 0.3]), np.zeros(3, np.int64)
+    mean = decide(scores, seconds, owners, Decision.MEAN_SCORE, 1)
+    np.testing.assert_allclose(mean, [[1.2 / 1.9, 0.7 / 1.9]])
+    majority = decide(scores, seconds, owners, Decision.MAJORITY, 1)
+    np.testing.assert_allclose(majority, [[1 / 1.9, 0.9 / 1.9]], atol=1e-5)
 
 
 @pytest.fixture(scope="module")

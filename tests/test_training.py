@@ -175,7 +175,7 @@ def test_the_saved_model_gives_the_figures_of_its_epoch_on_the_validation_clips(
     extractor = Extractor.load(tmp_path)
     losses, right = [], []
     for clip in validation.clips:
-        scores = score_file(extractor, clip.path).segments.astype(np.float64).mean(axis=0)
+        scores = score_file(extractor, clip.path).clip
         truth = extractor.config.labels.index(clip.labels[0])
         losses.append(-np.log(scores[truth]))
         right.append(scores.argmax() == truth)
@@ -393,9 +393,9 @@ def test_the_saved_model_is_that_of_the_lowest_validation_loss(
 def test_features_are_those_of_the_clips_cut_by_hand_and_so_are_their_statistics(
     tmp_path: Path, write_audio: Callable[..., Path]
 ) -> None:
-    # (seconds, starts of the segments): a tail below half a segment is left out but in first place.
-    cases = [(0.9, [0, 0.4]), (1.05, [0, 0.4, 0.8]), (0.1, [0]), (0.8, [0, 0.4])]
-    clips, wanted, owners = [], [], []
+    # (seconds, starts of the segments)
+    cases = [(0.9, [0, 0.4, 0.8]), (1.05, [0, 0.4, 0.8]), (0.1, [0]), (0.8, [0, 0.4])]
+    clips, wanted, owners, lengths = [], [], [], []
     for number, (seconds, starts) in enumerate(cases):
         sound = tone("low", seconds, number)
         path = write_audio(tmp_path / f"{number}.wav", sound, subtype="FLOAT")
@@ -404,11 +404,19 @@ def test_features_are_those_of_the_clips_cut_by_hand_and_so_are_their_statistics
             piece = sound[round(start * RATE) :][: round(0.4 * RATE)]
             wanted.append(np.pad(piece, (0, round(0.4 * RATE) - len(piece))))
             owners.append(number)
+            lengths.append(len(piece) / RATE)
     spec, segments = SMALL["features"], SMALL["segments"]
     found = compute_features(clips, tmp_path / "cache", spec, segments)
     by_hand = LogMel(spec)(torch.from_numpy(np.stack(wanted))).numpy()
     assert found.clip.tolist() == owners
+    np.testing.assert_allclose(found.seconds, lengths)
     np.testing.assert_allclose(everything(found), by_hand, atol=1e-5)
+    # A tail below half a segment is nothing to learn from, but in first place.
+    taught = found.mostly_sound(0.4)
+    whole = np.arange(9) != 2
+    np.testing.assert_array_equal(everything(taught), everything(found)[whole])
+    np.testing.assert_array_equal(taught.clip, found.clip[whole])
+    np.testing.assert_array_equal(taught.seconds, found.seconds[whole])
     mean, std = found.mean_and_std()
     np.testing.assert_allclose(mean, by_hand.mean(axis=(0, 1, 2), dtype=np.float64), atol=1e-5)
     np.testing.assert_allclose(std, by_hand.std(axis=(0, 1, 2), dtype=np.float64), atol=1e-5)
@@ -468,9 +476,10 @@ def test_damaged_clips_are_reported_and_training_goes_on(
         (tmp_path / "missing.wav", "unreadable"),
     }
     assert len(done.history) == 1
-    # What stands before the damage is used: a whole segment and a tail too short to count.
+    # What stands before the damage is used: a whole segment and a tail too short to learn from.
     found = compute_features([bad[1]], tmp_path / "cache", SMALL["features"], SMALL["segments"])
-    assert found.clip.tolist() == [0]
+    assert found.clip.tolist() == [0, 0]
+    assert found.mostly_sound(0.4).clip.tolist() == [0]
 
 
 def test_without_one_good_clip_training_says_why_and_goes_on_once_they_are_repaired(
@@ -756,6 +765,17 @@ def test_a_cache_with_other_settings_is_refused(
     compute_features(manifest.clips[:2], tmp_path, **settings)
     with pytest.raises(UsageError, match=f"feature cache with other settings: {message}"):
         compute_features(manifest.clips[:2], tmp_path, **settings | change)
+
+
+def test_a_cache_of_another_format_is_refused(tmp_path: Path, manifest: Manifest) -> None:
+    settings = {key: SMALL[key] for key in ("features", "segments")}
+    compute_features(manifest.clips[:2], tmp_path, **settings)
+    place = tmp_path / "settings.json"
+    noted = json.loads(place.read_text())
+    assert noted["format"]["number"] == 3  # 2 left slivers out, and no lengths
+    place.write_text(json.dumps({**noted, "format": {"number": 2}}))
+    with pytest.raises(UsageError, match=r"other settings: format.number is 2 there.*name another folder"):
+        compute_features(manifest.clips[:2], tmp_path, **settings)
 
 
 def test_features_do_not_depend_on_shards_or_processes(

@@ -20,6 +20,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
+from embedkit import scoring
 from embedkit.backends.vectors import unit
 from embedkit.errors import UsageError
 from embedkit.files import atomic_write, publish, unpublished
@@ -57,10 +58,9 @@ Exact = np.memmap[Any, np.dtype[np.float32]]
 
 
 def searched(rows: Rows, table: EmbeddingTable) -> NDArray[np.bool_]:
-    """Which rows are searched [n]: not the slivers at the clips' ends, which are mostly padding."""
-    long_enough = rows.end_s - rows.start_s >= table.provenance.segment_s / 2
-    found: NDArray[np.bool_] = long_enough | (rows.segments == 0)
-    return found
+    """Which rows are searched [n]: not the slivers at the clips' ends."""
+    seconds = rows.end_s - rows.start_s
+    return scoring.mostly_sound(rows.segments, seconds, table.provenance.segment_s)
 
 
 def choose_kind(rows: int) -> Kind:

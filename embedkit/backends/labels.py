@@ -43,6 +43,7 @@ class Labelled:
         folds: of each clip, or None where there is no fold column.
         splits: of each clip, or None where there is no split column.
         groups: of each clip; a clip without a group is one of its own.
+        seconds: of segments, their real duration, float64 [n]; None for clips.
     """
 
     clips: list[str]
@@ -53,6 +54,7 @@ class Labelled:
     folds: list[str] | None
     splits: list[str] | None
     groups: list[str]
+    seconds: NDArray[np.float64] | None = None
 
     @property
     def classes(self) -> NDArray[np.int64]:
@@ -118,7 +120,7 @@ def _join(
 ) -> Labelled:
     labels = tuple(sorted({label for clip in known.values() for label in clip.labels}))
     read = _read_clips if unit is Unit.CLIP else _read_segments
-    owners, vectors = read(table, known)
+    owners, vectors, seconds = read(table, known)
     clips = [known[name] for name in owners]
     return Labelled(
         clips=owners,
@@ -129,6 +131,7 @@ def _join(
         folds=[clip.fold or "" for clip in clips] if any(clip.fold for clip in clips) else None,
         splits=[clip.split or "" for clip in clips] if any(clip.split for clip in clips) else None,
         groups=[clip.group or str(clip.path) for clip in clips],
+        seconds=seconds,
     )
 
 
@@ -194,18 +197,18 @@ def _meant(path: str, names: list[str]) -> str:
 
 def _read_clips(
     table: EmbeddingTable, known: Mapping[str, Clip]
-) -> tuple[list[str], NDArray[np.float32]]:
+) -> tuple[list[str], NDArray[np.float32], None]:
     wanted = sorted(known)
     if len(wanted) > MOST:
         log.warning("%d of %d labelled clips, drawn at random", MOST, len(wanted))
         drawn = np.random.default_rng(0).choice(len(wanted), MOST, replace=False)
         wanted = [wanted[index] for index in drawn]
-    return table.clip_vectors(set(wanted))
+    return *table.clip_vectors(set(wanted)), None
 
 
 def _read_segments(
     table: EmbeddingTable, known: Mapping[str, Clip]
-) -> tuple[list[str], NDArray[np.float32]]:
+) -> tuple[list[str], NDArray[np.float32], NDArray[np.float64]]:
     journal = table.journal_table()
     counts = zip(journal["clip"].to_pylist(), journal["rows"].to_pylist(), strict=True)
     total = sum(rows for name, rows in counts if name in known)
@@ -215,7 +218,7 @@ def _read_segments(
         drawn = np.zeros(total, bool)
         drawn[rng.choice(total, MOST, replace=False)] = True
     owners: list[str] = []
-    numbers, vectors = [], []
+    numbers, vectors, seconds = [], [], []
     for batch in table.batches():
         kept = np.flatnonzero([name in known for name in batch.clips])
         if drawn is not None:
@@ -223,8 +226,13 @@ def _read_segments(
         owners += batch.clips[kept].tolist()
         numbers.append(batch.segments[kept])
         vectors.append(batch.embeddings[kept])
+        seconds.append((batch.end_s - batch.start_s)[kept])
     order = np.lexsort((np.concatenate(numbers), np.array(owners, str)))
-    return [owners[index] for index in order], np.concatenate(vectors)[order]
+    return (
+        [owners[index] for index in order],
+        np.concatenate(vectors)[order],
+        np.concatenate(seconds)[order],
+    )
 
 
 def _folder_clips(names: list[str]) -> tuple[Clip, ...]:

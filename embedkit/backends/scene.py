@@ -6,6 +6,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from embedkit import scoring
 from embedkit.backends.classifier import Classifier
 from embedkit.backends.classify import Evaluation, evaluate
 from embedkit.backends.labels import Labelled
@@ -17,36 +18,35 @@ class Decision(StrEnum):
     """How a clip's label comes from its segments."""
 
     MEAN_SCORE = "mean of scores"  # paper, section 3.2
-    MAJORITY = "majority"  # of the segments' labels; of equally many, by the mean of scores
-    MEAN_VECTOR = "mean vector"  # a classifier of clips, on the mean of their segments' vectors
+    MAJORITY = "majority"  # the label of most seconds; of equally many, by the mean of scores
+    MEAN_VECTOR = "mean vector"  # a classifier of clips, on their vectors
+
+
+TIE = 1e-6  # shares of the seconds that are nearer to each other than this are equal
 
 
 def decide(
-    scores: Floats, owners: NDArray[np.int64], decision: Decision, count: int
+    scores: Floats, seconds: Floats, owners: NDArray[np.int64], decision: Decision, count: int
 ) -> NDArray[np.float64]:
     """Scores of clips from those of their segments.
 
     Args:
         scores: of segments [n, classes].
+        seconds: real duration of each [n].
         owners: of each the number of its clip [n].
         decision: mean of scores, or majority.
         count: of clips.
 
     Returns:
-        [count, classes]; of a majority, the shares of the segments' labels, and where they are
-        equal a little more for the higher mean score.
+        [count, classes]; of a majority, the shares of the seconds that each label has, and where
+        they are equal a little more for the higher mean score.
     """
-    total = np.zeros((count, scores.shape[1]))
-    np.add.at(total, owners, scores)
-    segments = np.maximum(np.bincount(owners, minlength=count), 1)[:, None]
-    mean = total / segments
+    mean = scoring.clip_means(scores, seconds, owners, count)
     if decision is Decision.MEAN_SCORE:
         return mean
-    votes = np.zeros_like(total)
-    np.add.at(votes, (owners, scores.argmax(axis=1)), 1)
-    # Less than half a vote, whatever the mean.
-    shares: NDArray[np.float64] = (votes + 0.49 * mean) / (segments + 0.49)
-    return shares
+    votes = np.eye(scores.shape[1])[scores.argmax(axis=1)]
+    shares = scoring.clip_means(votes, seconds, owners, count)
+    return (shares + TIE * mean) / (1 + TIE)
 
 
 def compare_decisions(
@@ -65,6 +65,8 @@ def compare_decisions(
     """
     number = {clip: index for index, clip in enumerate(clips.clips)}
     owner = np.array([number[clip] for clip in segments.clips])
+    seconds = segments.seconds
+    assert seconds is not None, "segments have a duration"
     found: dict[Decision, list[Floats]] = {
         Decision.MEAN_SCORE: [],
         Decision.MAJORITY: [],
@@ -77,7 +79,7 @@ def compare_decisions(
         place = np.full(len(clips.clips), -1)
         place[held] = np.arange(len(held))
         for decision, parts in found.items():
-            parts.append(decide(scores, place[owner[asked]], decision, len(held)))
+            parts.append(decide(scores, seconds[asked], place[owner[asked]], decision, len(held)))
     whole = evaluate(clips, splits, method)
     evaluations = {
         decision: Evaluation(**{**vars(whole), "scores": np.concatenate(parts)})

@@ -9,6 +9,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from embedkit import scoring
 from embedkit.backends.index import Kind, Metric, choose_kind, open_index, searched
 from embedkit.backends.vectors import unit
 from embedkit.errors import EmbeddingFolderError
@@ -85,9 +86,7 @@ class SearchIndex:
         return bool(place < len(self.clips) and self.clips[place] == clip)
 
     def clip_vector(self, clip: str, start_s: float = 0.0, end_s: float = np.inf) -> Vectors:
-        """The mean [D] of a clip's segments that overlap a span, weighted by their duration.
-
-        Of a whole clip as EmbeddingTable.clip_vectors has it.
+        """The vector [D] of a clip, or of its segments that overlap a span.
 
         Raises:
             EmbeddingFolderError: there is no such clip, or nothing of it in the span.
@@ -99,10 +98,7 @@ class SearchIndex:
                 f"{self._table.folder}: {clip} has no segment from {start_s:g} to {end_s:g} s"
             )
         seconds = (rows.end_s - rows.start_s)[inside]
-        mean: Vectors = np.average(rows.embeddings[inside], axis=0, weights=seconds).astype(
-            np.float32
-        )
-        return mean
+        return scoring.clip_mean(rows.embeddings[inside], seconds).astype(np.float32)
 
     def search(
         self,

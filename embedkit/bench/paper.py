@@ -184,8 +184,8 @@ def plda_scores(
 ) -> NDArray[np.float64]:
     """Scores of the held-out clips by PLDA on the embeddings of a system that has its row.
 
-    A clip's vector is the mean of its segments'. PLDA is fitted on the clips that the network was
-    trained on, and those that chose its best epoch.
+    PLDA is fitted on the vectors of the clips that the network was trained on, and of those that
+    chose its best epoch.
 
     Args:
         manifest: as for `run`, with one label a clip.

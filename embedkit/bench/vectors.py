@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from embedkit import scoring
 from embedkit.datasets import Clip
 from embedkit.models.extractor import Extractor
 from embedkit.training.features import compute_features
@@ -17,7 +18,7 @@ from embedkit.training.features import compute_features
 def clip_vectors(
     extractor: Extractor, clips: Sequence[Clip], cache: Path
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The mean of the vectors of each clip's segments.
+    """The vector of each clip.
 
     Args:
         extractor: of the features that the cache holds.
@@ -29,9 +30,10 @@ def clip_vectors(
     """
     config = extractor.config
     found = compute_features(clips, cache, config.features, config.segments)
-    vectors = np.zeros((len(clips), extractor.embedding_size))
+    total = scoring.no_sums(len(clips), extractor.embedding_size)
     for batch in np.array_split(np.arange(len(found)), math.ceil(len(found) / 64)):
         features = extractor.normalise(torch.from_numpy(found.rows(batch)))
-        np.add.at(vectors, found.clip[batch], extractor.network.embedding(features).numpy())
-    kept, counts = np.unique(found.clip, return_counts=True)
-    return (vectors[kept] / counts[:, None]).astype(np.float32), kept
+        vectors = extractor.network.embedding(features).numpy()
+        scoring.add(total, vectors, found.seconds[batch], found.clip[batch])
+    kept = np.unique(found.clip)
+    return scoring.means(total[kept]).astype(np.float32), kept

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from embedkit import scoring
 from embedkit.errors import EmbeddingFolderError
 from embedkit.store.contract import (
     FILES,
@@ -200,7 +201,7 @@ class EmbeddingTable:
     def clip_vectors(
         self, only: Collection[str] | None = None
     ) -> tuple[list[str], NDArray[np.float32]]:
-        """One vector per clip: the mean of its segments weighted by their real duration.
+        """One vector per clip, as `embedkit.scoring` defines it.
 
         Args:
             only: names of the clips to read; by default all.
@@ -221,31 +222,30 @@ class EmbeddingTable:
         """The clips that have rows and their vectors, some at a time, in the order of the parts."""
         journal = self.journal_table()
         left = dict(zip(journal["clip"].to_pylist(), journal["rows"].to_pylist(), strict=True))
-        sums: dict[str, NDArray[np.float64]] = {}  # of clips that have rows to come; then weights
+        unfinished: dict[str, NDArray[np.float64]] = {}  # sums of clips that have rows to come
         for batch in self.batches():
             names, owner, counts = np.unique(batch.clips, return_inverse=True, return_counts=True)
-            weight = batch.end_s - batch.start_s
-            totals = np.zeros((len(names), self.embedding_size + 1))
-            np.add.at(totals[:, :-1], owner, weight[:, None] * batch.embeddings)
-            np.add.at(totals[:, -1], owner, weight)
+            seconds = batch.end_s - batch.start_s
+            totals = scoring.no_sums(len(names), self.embedding_size)
+            scoring.add(totals, batch.embeddings, seconds, owner)
             done = []
             for number, (name, count) in enumerate(zip(names, counts.tolist(), strict=True)):
                 if name not in left:
                     raise EmbeddingFolderError(
                         f"{self.folder}: clip {name!r} has rows that the journal does not know"
                     )
-                if name in sums:
-                    totals[number] += sums.pop(name)
+                if name in unfinished:
+                    totals[number] += unfinished.pop(name)
                 left[name] -= count
                 if left[name]:
-                    sums[name] = totals[number].copy()
+                    unfinished[name] = totals[number].copy()
                 else:
                     done.append(number)
-            means = totals[done, :-1] / np.maximum(totals[done, -1:], 1e-12)
-            yield [str(names[number]) for number in done], means.astype(np.float32)
-        if sums:
+            vectors = scoring.means(totals[done]).astype(np.float32)
+            yield [str(names[number]) for number in done], vectors
+        if unfinished:
             raise EmbeddingFolderError(
-                f"{self.folder}: clip {min(sums)!r} has fewer rows than the journal says"
+                f"{self.folder}: clip {min(unfinished)!r} has fewer rows than the journal says"
             )
 
     def _rows(self, table: pa.Table) -> Rows:

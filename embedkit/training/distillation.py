@@ -118,7 +118,8 @@ def distil(
         joined = []
         for found, part, hop_s in zip(sets, parts, hops, strict=True):
             clips = np.array([number[clip.path] for clip in part.clips])
-            joined.append(_join(found, clips, hop_s, read, NEAR * segments.duration_s))
+            heard = found.mostly_sound(segments.duration_s)
+            joined.append(_join(heard, clips, hop_s, read, NEAR * segments.duration_s))
         folders = [names[number[clip.path]].partition("/")[0] for clip in parts[0].clips]
         _, groups = np.unique(folders, return_inverse=True)
         (training, vectors), (validation, validation_vectors) = joined

@@ -19,6 +19,7 @@ import torch
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from embedkit import scoring
 from embedkit.audio.decode import decode
 from embedkit.audio.features import front_end
 from embedkit.audio.segments import cut, in_batches, stack
@@ -32,7 +33,7 @@ from embedkit.workers import end_with_parent
 BATCH = 64  # segments whose features are computed at a time
 SHARD = 64  # clips, at least
 SHARDS = 64  # of one computation, at most: each that is open takes a file descriptor
-FORMAT = 2  # of the cache; another front-end code that gives other values needs another number
+FORMAT = 3  # of the cache; another front-end code that gives other values needs another
 
 Failure = tuple[str, str, str]
 Key = tuple[str, int, int]  # path, size and time of change: another file of that name is another
@@ -43,6 +44,7 @@ class Features:
 
     Attributes:
         clip: int64 [segments], the index of the clip in the list they were asked for.
+        seconds: float64 [segments], their real duration: a clip's last one may be padded.
         failures: clips that gave no features, or not all: (path, kind, message).
     """
 
@@ -52,11 +54,12 @@ class Features:
         shard: NDArray[np.int64],
         row: NDArray[np.int64],
         clip: NDArray[np.int64],
+        seconds: NDArray[np.float64],
         failures: list[Failure],
     ) -> None:
         self._shards = shards
         self._shard, self._row = shard, row  # where each segment stands
-        self.clip = clip
+        self.clip, self.seconds = clip, seconds
         self.failures = failures
 
     def __len__(self) -> int:
@@ -65,7 +68,13 @@ class Features:
     def where(self, keep: NDArray[np.bool_]) -> "Features":
         """Those of some segments alone [segments]."""
         place = self._shard[keep], self._row[keep]
-        return Features(self._shards, *place, self.clip[keep], self.failures)
+        return Features(self._shards, *place, self.clip[keep], self.seconds[keep], self.failures)
+
+    def mostly_sound(self, segment_s: float) -> "Features":
+        """Those that are no slivers at the clips' ends, of segments of this length."""
+        first = np.searchsorted(self.clip, self.clip)  # a clip's segments stand together
+        numbers = np.arange(len(self)) - first
+        return self.where(scoring.mostly_sound(numbers, self.seconds, segment_s))
 
     def rows(self, segments: NDArray[np.int64]) -> NDArray[np.float32]:
         """The features [n, 1, frames, bands] of the segments of these numbers [n]."""
@@ -112,6 +121,7 @@ class Cached:
     shape: tuple[int, ...]  # of the shard
     first: int
     rows: int
+    last_s: float  # real duration of the last one
     kind: str
     message: str
 
@@ -160,7 +170,7 @@ def compute_features(
                 for _ in track(mapped(write, shares), "Features", len(shares)):
                     pass
             known = _read(folder)
-    return _open([known[key] for key in keys], [clip.path for clip in clips])
+    return _open([known[key] for key in keys], [clip.path for clip in clips], segments.duration_s)
 
 
 @contextmanager
@@ -194,7 +204,9 @@ def _check_settings(cache: Path, features: FeatureSpec, segments: SegmentSpec) -
     except (ValueError, TypeError, AttributeError) as error:
         raise UsageError(f"{path}: not the settings of a feature cache: {error}") from error
     if odd:
-        raise UsageError(f"{cache}: a feature cache with other settings: {odd}")
+        raise UsageError(
+            f"{cache}: a feature cache with other settings: {odd}; name another folder, or remove it"
+        )
 
 
 def _key(path: Path) -> Key:
@@ -215,22 +227,17 @@ def _write_shard(
     shape: tuple[int, ...] = (0,)
     with atomic_write(folder / f"{name}.f32") as file, torch.inference_mode():
         for key in keys:
-            whole = (
-                segment
-                for segment in cut(decode(Path(key[0]), rate), segments, rate)
-                # A sliver at a clip's end is mostly padding and would teach silence.
-                if not segment.index or segment.end_s - segment.start_s >= segments.duration_s / 2
-            )
-            rows, kind, message = 0, "", ""
+            rows, last_s, kind, message = 0, 0.0, "", ""
             try:
-                for batch in in_batches(whole, BATCH):
+                for batch in in_batches(cut(decode(Path(key[0]), rate), segments, rate), BATCH):
                     values = compute(torch.from_numpy(stack(batch))).numpy()
                     file.write(values.tobytes())
                     shape = values.shape[1:]
                     rows += len(batch)
+                    last_s = batch[-1].end_s - batch[-1].start_s
             except AudioError as error:
                 kind, message = str(error.kind), str(error)
-            clips.append((*key, rows, kind, message))
+            clips.append((*key, rows, last_s, kind, message))
     with atomic_write(folder / f"{name}.json") as file:
         file.write(json.dumps({"shape": shape, "clips": clips}).encode())
 
@@ -247,14 +254,14 @@ def _read(folder: Path) -> dict[Key, Cached]:
         except (OSError, ValueError, KeyError, TypeError, IndexError):
             continue
         first = 0
-        for *key, rows, kind, message in index["clips"]:
+        for *key, rows, last_s, kind, message in index["clips"]:
             if rows or tuple(key) not in known:
-                known[tuple(key)] = Cached(shard, shape, first, rows, kind, message)
+                known[tuple(key)] = Cached(shard, shape, first, rows, last_s, kind, message)
             first += rows
     return known
 
 
-def _open(cached: Sequence[Cached], paths: Sequence[Path]) -> Features:
+def _open(cached: Sequence[Cached], paths: Sequence[Path], segment_s: float) -> Features:
     failures = [
         (str(path), clip.kind, clip.message)
         for path, clip in zip(paths, cached, strict=True)
@@ -266,10 +273,14 @@ def _open(cached: Sequence[Cached], paths: Sequence[Path]) -> Features:
         raise DatasetError(f"none of {len(paths)} clips can be decoded; {found}: {kind}: {message}")
     number = {path: index for index, path in enumerate(shapes)}
     counts = [clip.rows for clip in cached]
+    there = [clip for clip in cached if clip.rows]
+    seconds = np.full(sum(counts), segment_s)
+    seconds[np.cumsum([clip.rows for clip in there]) - 1] = [clip.last_s for clip in there]
     return Features(
         shards=[np.memmap(path, np.float32, "r", shape=shape) for path, shape in shapes.items()],
         shard=np.repeat([number.get(clip.shard, -1) for clip in cached], counts),
         row=np.concatenate([clip.first + np.arange(clip.rows) for clip in cached]),
         clip=np.repeat(np.arange(len(cached)), counts),
+        seconds=seconds,
         failures=failures,
     )

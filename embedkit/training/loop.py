@@ -222,6 +222,8 @@ def run_training(
             compute(workers=workers, track=track)
         ranks.wait()  # until the first process has computed what all open
         sets.append(compute())
+    # Validation scores whole clips, as `evaluate` does; a sliver alone would teach silence.
+    sets[0] = sets[0].mostly_sound(segments.duration_s)
     goal = objective(sets, parts)
     training, validation = goal.training, goal.validation
     if len(training) < 2 * ranks.count:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from embedkit import metrics
+from embedkit import metrics, scoring
 from embedkit.config import Activation, Loss, TargetSpec
 from embedkit.training.features import Features
 
@@ -76,16 +76,16 @@ class Classification:
         return chance
 
     def figures(self, outputs: Iterable[Tensor]) -> dict[str, float]:
-        """Of clips: the mean of their segments' scores (paper, section 3.2)."""
+        """Of clips, scored as `evaluate` scores them."""
         clips, owner = np.unique(self.validation.clip, return_inverse=True)
-        scores = np.zeros((len(clips), self._targets.shape[1]))
+        total = scoring.no_sums(len(clips), self._targets.shape[1])
         start = 0
         for batch in outputs:
-            owners = owner[start : start + len(batch)]
-            np.add.at(scores, owners, batch.cpu().double().numpy())
-            start += len(batch)
-        scores /= np.bincount(owner)[:, None]
-        return validation_figures(self._validation_targets[clips], scores, self._activation)
+            here = slice(start, start + len(batch))
+            scoring.add(total, batch.cpu().numpy(), self.validation.seconds[here], owner[here])
+            start = here.stop
+        wanted = self._validation_targets[clips]
+        return validation_figures(wanted, scoring.means(total), self._activation)
 
 
 class Distillation:
