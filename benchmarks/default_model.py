@@ -62,7 +62,7 @@ def score(name: str, data: Labelled, size: int | None = None) -> Row:
 
 def row_of(name: str, correct: NDArray[np.float64], size: int) -> Row:
     """Right and wrong clips as a row."""
-    low, high = metrics.interval(correct)
+    low, high = metrics.share_interval(correct)
     row: Row = {
         "system": name,
         "size": size,

@@ -113,7 +113,7 @@ def main() -> None:
 
 
 def _right(correct: NDArray[np.float64]) -> str:
-    low, high = metrics.interval(correct)
+    low, high = metrics.share_interval(correct)
     return f"{int(correct.sum())} of {len(correct)}, {correct.mean():.1%} ({low:.1%} to {high:.1%})"
 
 

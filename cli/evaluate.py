@@ -24,9 +24,9 @@ def evaluate(
 ) -> None:
     """Score labelled clips with the network itself.
 
-    A clip's scores are the mean of its segments'. Figures: accuracy by clip (with its 95 %
-    bootstrap interval) and by segment where clips have one label, weighted and macro AUC, d' and
-    mAP.
+    A clip's scores are the mean of its segments', weighted by their real duration. Figures:
+    accuracy by clip (with Wilson's 95 % interval) and by segment where clips have one label,
+    weighted and macro AUC, d' and mAP.
 
     Example: embedkit evaluate model sounds.csv --fold 1
     """

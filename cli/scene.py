@@ -42,11 +42,14 @@ def scene(
 
     Of embeddings a classifier is fitted: where the labels have a split column, as TUT 2016 has, on
     `train`, and the evaluation set is scored; with --folds each of its folds is held out in turn. A
-    trained network scores the fold that its training held out, else the evaluation set.
+    trained network scores the fold that its training held out, else the evaluation set. Below stand
+    Wilson's interval of each way, and the p of McNemar's exact test of it against the best.
 
     Example: embedkit scene embeddings --dataset tut2016 --root /data/tut2016 --folds
     """
+    from embedkit.backends.scene import against_best
     from embedkit.checkpoint import CONFIG
+    from embedkit.metrics import share_interval
 
     manifest = read(data, dataset, root)
     if manifest.several_labels:
@@ -63,12 +66,17 @@ def scene(
             assert data is not None  # `read` has refused everything else
             place = data.parent
         how, found = _by_vectors(source, manifest, place, method, folds)
+    tests = against_best(found)
     if json:
         print_json(
             {
                 "split": how,
                 "decisions": {
-                    decision: {**done.figures(), "per_scene": done.per_class()}
+                    decision: {
+                        **done.figures(),
+                        "p_against_best": tests[decision],
+                        "per_scene": done.per_class(),
+                    }
                     for decision, done in found.items()
                 },
             }
@@ -82,7 +90,13 @@ def scene(
             for label in labels
         ]
         accuracies = [f"{done.correct.mean():.3f}" for done in found.values()]
-        print_table(["scene", *found], [*rows, ["all", *accuracies]])
+        spans = [share_interval(done.correct) for done in found.values()]
+        rows += [
+            ["all", *accuracies],
+            ["95 % interval", *(f"{low:.3f} to {high:.3f}" for low, high in spans)],
+            ["p against the best", *(f"{tests[decision]:.3f}" for decision in found)],
+        ]
+        print_table(["scene", *found], rows)
     report_failures(failures, of=scored)
 
 

@@ -130,7 +130,7 @@ def _write_report(demo: Demo, out: Path, table: EmbeddingTable, data: Labelled) 
     label = dict(zip(data.clips, (data.labels[index] for index in data.classes), strict=True))
     held = [index for index, clip in enumerate(rows.clips) if clip in set(demo.evaluation.clips)]
     figures = demo.evaluation.figures()
-    low, high = metrics.interval(demo.evaluation.correct)
+    low, high = metrics.share_interval(demo.evaluation.correct)
     hours = sum(record.duration_s for record in table.journal) / 3600
 
     def card(clip: str, start_s: float, end_s: float, similarity: float | None) -> ReportCard:
@@ -157,7 +157,7 @@ def _write_report(demo: Demo, out: Path, table: EmbeddingTable, data: Labelled) 
             (
                 "held-out clips",
                 f"{figures['correct']} of {figures['clips']} named right"
-                + (f" ({low:.0%} to {high:.0%} with 95 % confidence)" if low < high else ""),
+                f" ({low:.0%} to {high:.0%} with 95 % confidence)",
             ),
             ("retrieval", f"mAP {demo.retrieval_map:.3f} among the held-out clips"),
         ],

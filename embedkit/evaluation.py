@@ -170,7 +170,7 @@ def evaluate(
         )
         figures["correct"] = int(correct.sum())
         figures["accuracy"] = float(correct.mean())
-        figures["accuracy_interval"] = metrics.interval(correct)
+        figures["accuracy_interval"] = metrics.share_interval(correct)
         figures["segment_accuracy"] = float(by_segment.mean())
     figures["weighted_auc"] = metrics.weighted_auc(wanted, by_clip)
     figures["macro_auc"] = metrics.macro_auc(wanted, by_clip)

@@ -467,7 +467,7 @@ def test_evaluate_is_the_loop_over_the_splits() -> None:
         "clips": 36,
         "correct": right.sum(),
         "accuracy": pytest.approx(right.mean()),
-        "accuracy_interval": metrics.interval(right.astype(float)),
+        "accuracy_interval": metrics.share_interval(right.astype(float)),
         "weighted_auc": pytest.approx(metrics.weighted_auc(done.targets, by_hand)),
         "macro_auc": pytest.approx(metrics.macro_auc(done.targets, by_hand)),
         "map": pytest.approx(metrics.mean_average_precision(done.targets, by_hand)),
@@ -903,12 +903,3 @@ def test_of_too_many_vectors_a_sample_is_read(
     assert len(drawn & known) == 12
     again = join_labels(table, "folders", unit)
     np.testing.assert_array_equal(again.vectors, data.vectors)
-
-
-def test_the_interval_of_segments_draws_whole_clips() -> None:
-    # Every clip is right throughout or wrong throughout: its segments are one piece of evidence.
-    values = np.repeat([1.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0, 1.0], 50)
-    owners = [str(n) for n in np.repeat(np.arange(8), 50)]
-    low, high = metrics.interval(values, owners)
-    np.testing.assert_allclose((low, high), metrics.interval(values[::50]))
-    assert high - low > 3 * np.diff(metrics.interval(values))[0]

@@ -171,7 +171,7 @@ def test_figures_are_the_metrics_of_the_clips_scores(
     assert done.figures == {
         "correct": right.sum(),
         "accuracy": pytest.approx(right.mean()),
-        "accuracy_interval": metrics.interval(right.astype(float)),
+        "accuracy_interval": metrics.share_interval(right.astype(float)),
         "segment_accuracy": pytest.approx(by_segment.mean()),
         "weighted_auc": pytest.approx(np.mean([roc_auc_score(*c) for c in columns]), abs=1e-6),
         "macro_auc": pytest.approx(np.mean([roc_auc_score(*c) for c in columns]), abs=1e-6),

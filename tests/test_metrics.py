@@ -4,14 +4,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy.stats import binom, norm
+from scipy.stats import norm
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from embedkit import metrics
 from embedkit.metrics import (
     accuracy,
     d_prime,
-    interval,
     macro_auc,
     mean_average_precision,
     resampled,
@@ -145,40 +144,6 @@ def test_what_shares_a_label_is_relevant_and_many_queries_are_drawn(
 
 def test_retrieval_without_a_relevant_clip_is_undefined() -> None:
     assert np.isnan(retrieval(np.eye(3), np.eye(3))).all()
-
-
-def test_interval_equals_a_plain_bootstrap_of_the_mean() -> None:
-    values = (np.random.default_rng(0).random(80) < 0.85).astype(float)
-    low, high = interval(values)
-    rng = np.random.default_rng(1)
-    means = values[rng.integers(0, 80, (20000, 80))].mean(axis=1)
-    # To a step of the mean; and to the normal approximation.
-    assert (low, high) == pytest.approx(np.quantile(means, [0.025, 0.975]), abs=1 / 80 + 1e-9)
-    half = 1.96 * values.std() / np.sqrt(80)
-    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.02)
-    assert interval(values) == (low, high) != interval(values, seed=1)
-
-
-def test_interval_of_skewed_values_is_the_quantiles_of_a_binomial_share() -> None:
-    # Of 40 clips 1 is wrong: a resample holds it k times with the odds of a binomial.
-    values = np.ones(40)
-    values[7] = 0
-    most, fewest = binom.ppf([0.975, 0.025], 40, 1 / 40)
-    assert interval(values) == pytest.approx((1 - most / 40, 1 - fewest / 40), abs=1e-12)
-
-
-def test_interval_covers_the_true_mean_about_95_times_in_100() -> None:
-    rng = np.random.default_rng(2)
-    covered = 0
-    for _ in range(40):
-        low, high = interval(rng.normal(3, 1, 50))
-        covered += low <= 3 <= high
-    assert covered >= 34  # fewer of 40 have a chance below 1 in 100
-
-
-@pytest.mark.parametrize("values", [[1.0], [0.0, 0.0, 0.0], [1.0] * 30])
-def test_interval_of_what_cannot_vary_is_a_point(values: list[float]) -> None:
-    assert interval(np.array(values)) == (values[0], values[0])
 
 
 def test_accuracy_is_the_share_of_right_classes() -> None:

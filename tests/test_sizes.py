@@ -169,7 +169,8 @@ def test_the_advice_is_the_smallest_size_that_is_not_clearly_worse() -> None:
     assert text.startswith(
         "128 numbers: knn names 179 of 200 clips right, with the best, 1024 numbers, 180"
     )
-    assert "0.5 points (0.0 to 1.5 with 95 % confidence), is not clear" in text
+    assert "180; 1 that it alone names right against 0 are no clear difference" in text
+    assert "(McNemar's exact test, p = 1.00)" in text
     assert "1.8 MB for an hour of audio instead of 14.7" in text
     text = advise(rows[:2], "knn")
     assert text == "1024 numbers: everything smaller is clearly worse by knn on these 200 clips."

@@ -774,7 +774,7 @@ def test_a_cache_of_another_format_is_refused(tmp_path: Path, manifest: Manifest
     noted = json.loads(place.read_text())
     assert noted["format"]["number"] == 3  # 2 left slivers out, and no lengths
     place.write_text(json.dumps({**noted, "format": {"number": 2}}))
-    with pytest.raises(UsageError, match=r"other settings: format.number is 2 there.*name another folder"):
+    with pytest.raises(UsageError, match=r"format.number is 2 there.*name another folder"):
         compute_features(manifest.clips[:2], tmp_path, **settings)
 
 

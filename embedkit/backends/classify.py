@@ -40,7 +40,7 @@ class Evaluation:
         return right.astype(np.float64)
 
     def figures(self) -> dict[str, float | int | tuple[float, float]]:
-        """AUCs, mAP, and where clips have one label accuracy with its 95 % interval over clips."""
+        """AUCs, mAP, and where clips have one label accuracy with its 95 % interval."""
         clips = len(set(self.clips))
         figures: dict[str, float | int | tuple[float, float]] = {"clips": clips}
         if clips < len(self.clips):
@@ -48,7 +48,7 @@ class Evaluation:
         if not self.several_labels:
             figures["correct"] = int(self.correct.sum())
             figures["accuracy"] = float(self.correct.mean())
-            figures["accuracy_interval"] = metrics.interval(self.correct, self.clips)
+            figures["accuracy_interval"] = metrics.share_interval(self.correct, self.clips)
         figures["weighted_auc"] = metrics.weighted_auc(self.targets, self.scores)
         figures["macro_auc"] = metrics.macro_auc(self.targets, self.scores)
         figures["map"] = metrics.mean_average_precision(self.targets, self.scores)

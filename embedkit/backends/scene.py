@@ -1,12 +1,12 @@
 """A long clip decided from its segments: three ways, compared."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embedkit import scoring
+from embedkit import metrics, scoring
 from embedkit.backends.classifier import Classifier
 from embedkit.backends.classify import Evaluation, evaluate
 from embedkit.backends.labels import Labelled
@@ -86,3 +86,12 @@ def compare_decisions(
         for decision, parts in found.items()
     }
     return {**evaluations, Decision.MEAN_VECTOR: whole}
+
+
+def against_best(found: Mapping[Decision, Evaluation]) -> dict[Decision, float]:
+    """How likely ways that are equally good differ as much as each does from the best of these.
+
+    By McNemar's exact test on the clips; 1 for the best itself.
+    """
+    best = max(found.values(), key=lambda done: done.correct.mean()).correct
+    return {way: metrics.mcnemar(best, done.correct) for way, done in found.items()}

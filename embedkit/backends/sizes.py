@@ -24,6 +24,7 @@ SIZES = (64, 128, 256, 512, 1024)
 METHODS = ("logistic", "knn", "plda")
 QUERIES = 200  # whose search is timed
 ROWS = 100_000  # segments that they search among
+LEVEL = 0.05  # of the test that tells worse vectors from the best
 
 Splits = Sequence[tuple[Indices, Indices]]
 
@@ -196,8 +197,8 @@ def _search_ms(vectors: NDArray[np.float32], how: How) -> float:
 def advise(rows: Sequence[SizeRow], method: str) -> str:
     """The smallest vectors that are not clearly worse than the best, with the evidence.
 
-    Only what a network gives by itself is advised: whole vectors and their first numbers. A paired
-    bootstrap over the held-out clips: clearly worse is what loses clips in 95 % of the draws.
+    Only what a network gives by itself is advised: whole vectors and their first numbers. Clearly
+    worse is what McNemar's exact test on the held-out clips tells from the best at a level of 5 %.
     """
     offered = [row for row in rows if row.how in (How.WHOLE, How.TRAINED, How.PREFIX)]
     best = max(offered, key=lambda row: (row.figures[method], row.how is How.WHOLE, -row.size))
@@ -208,16 +209,16 @@ def advise(rows: Sequence[SizeRow], method: str) -> str:
         )
     clips = len(best.correct[method])
     for row in sorted(offered, key=lambda row: (row.size, row.macs or 0)):
-        lost = best.correct[method] - row.correct[method]
-        low, high = metrics.interval(lost)
-        if row is not best and low <= 0:
-            return (
-                f"{row.name}: {method} names {int(row.correct[method].sum())} of {clips} clips"
-                f" right, with the best, {best.name}, {int(best.correct[method].sum())}; the"
-                f" difference, {100 * lost.mean():.1f} points ({100 * low:.1f} to {100 * high:.1f}"
-                f" with 95 % confidence), is not clear. It takes {row.bytes_an_hour / 1e6:.1f} MB"
-                f" for an hour of audio instead of {best.bytes_an_hour / 1e6:.1f}."
-            )
         if row is best:
             break
+        mine, its = row.correct[method], best.correct[method]
+        p = metrics.mcnemar(its, mine)
+        if p >= LEVEL:
+            return (
+                f"{row.name}: {method} names {int(mine.sum())} of {clips} clips right, with the"
+                f" best, {best.name}, {int(its.sum())}; {int((its > mine).sum())} that it alone"
+                f" names right against {int((mine > its).sum())} are no clear difference (McNemar's"
+                f" exact test, p = {p:.2f}). It takes {row.bytes_an_hour / 1e6:.1f} MB for an hour"
+                f" of audio instead of {best.bytes_an_hour / 1e6:.1f}."
+            )
     return f"{best.name}: everything smaller is clearly worse by {method} on these {clips} clips."

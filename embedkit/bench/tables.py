@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from embedkit.bench.claims import Comparison, Verdict
 from embedkit.bench.paper import Row
 from embedkit.bench.speed import Speed
+from embedkit.metrics import wilson
 from embedkit.models import FAMILIES, build_model, count_parameters, resolve
 from embedkit.plots import mark_points
 
@@ -155,16 +156,22 @@ def _systems(
 def _scenes(scenes: Iterable[tuple[str, float]], rows: Mapping[str, Row]) -> str:
     names = TABLE_1 | TABLE_2
     return _table(
-        ["model", "accuracy", "the paper's, on TUT 2016"],
+        ["model", "accuracy (95 % interval)", "the paper's, on TUT 2016"],
         [
             [
                 names[name][0],
-                f"{rows[name].figures['accuracy']:.3f}",
+                _accuracy(rows[name]),
                 f"{its:.3f}",
             ]
             for name, its in scenes
         ],
     )
+
+
+def _accuracy(row: Row) -> str:
+    accuracy = row.figures["accuracy"]
+    low, high = wilson(accuracy, len(row.scores))
+    return f"{accuracy:.3f} ({low:.3f} to {high:.3f})"
 
 
 def _front_ends(rows: Iterable[Row]) -> str:

@@ -205,7 +205,8 @@ def _check_settings(cache: Path, features: FeatureSpec, segments: SegmentSpec) -
         raise UsageError(f"{path}: not the settings of a feature cache: {error}") from error
     if odd:
         raise UsageError(
-            f"{cache}: a feature cache with other settings: {odd}; name another folder, or remove it"
+            f"{cache}: a feature cache with other settings: {odd}; name another folder, or remove"
+            " this one"
         )
 
 
