@@ -9,7 +9,7 @@ import typer
 from embedkit.errors import UsageError
 
 from ._app import app
-from ._output import Json, message, print_figures, print_json, print_table
+from ._output import Json, message, print_figures, print_json, print_table, track
 
 if TYPE_CHECKING:
     from embedkit.backends.classify import Predictions
@@ -89,7 +89,9 @@ def fit(
         rows = splits.training_split(data)[0]
     else:
         rows = np.arange(len(data.clips))
-    classifier = Classifier.fit(data, rows, chosen, fingerprint=table.provenance.fingerprint)
+    classifier = Classifier.fit(
+        data, rows, chosen, fingerprint=table.provenance.fingerprint, track=track
+    )
     classifier.save(out)
     clips = len({data.clips[row] for row in rows})
     if json:
@@ -141,7 +143,7 @@ def evaluate(
     if picture is not None and data.several_labels:
         raise UsageError("--picture: clips with several labels have no confusion matrix")
     how, held = splits.choose(data, fold=hold_out_fold, folds=k_folds, share=test_share, seed=seed)
-    done = backend.evaluate(data, held, chosen)
+    done = backend.evaluate(data, held, chosen, track)
     per_class = done.per_class()
     if picture is not None:
         save_png(confusion_matrix(done.confusion(), done.labels), picture)

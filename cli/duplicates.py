@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ._app import app
-from ._output import Json, message, print_json, print_table
+from ._output import Json, message, print_json, print_table, track
 
 
 @app.command()
@@ -20,18 +20,22 @@ def duplicates(
 ) -> None:
     """List pairs of clips that are nearly the same: copies, other formats, other gains.
 
+    Clips that pairs join are a group. It is listed by the most similar pairs that join it, one less
+    than it has clips: of 3 copies, 2 pairs.
+
     Example: embedkit duplicates embeddings --least 0.99
     """
     from embedkit.backends.duplicates import find_duplicates
     from embedkit.store import EmbeddingTable
 
-    pairs = find_duplicates(EmbeddingTable.open(emb_dir), least)
+    pairs = find_duplicates(EmbeddingTable.open(emb_dir), least, track)
     if json:
         print_json([asdict(pair) for pair in pairs])
         return
-    message(f"{len(pairs)} pairs")
+    groups = len({pair.group for pair in pairs})
+    message(f"{len(pairs)} pairs join {len(pairs) + groups} clips to {groups} groups")
     if pairs:
         print_table(
-            ["similarity", "clip", "other"],
-            [[f"{pair.similarity:.4f}", pair.clip, pair.other] for pair in pairs],
+            ["similarity", "group", "clip", "other"],
+            [[f"{pair.similarity:.4f}", pair.group, pair.clip, pair.other] for pair in pairs],
         )

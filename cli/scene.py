@@ -112,7 +112,7 @@ def _by_vectors(
     table = EmbeddingTable.open(emb_dir)
     clips, segments = (join_manifest(table, manifest, place, unit) for unit in Unit)
     how, held = splits.in_turn(clips) if folds else splits.choose(clips)
-    found = compare_decisions(clips, segments, held, find_method(method))
+    found = compare_decisions(clips, segments, held, find_method(method), track)
     return f"{how}, {method}", found
 
 

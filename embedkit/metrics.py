@@ -111,9 +111,10 @@ def share_interval(right: Floats, owners: Sequence[str] | None = None) -> tuple[
             of their own: they count as so many as there are clips, or fewer where a few clips have
             most of the segments (Kish's effective sample size).
     """
-    counts = np.ones(len(right))
+    numbers = np.arange(len(right))
     if owners is not None:
-        _, counts = np.unique(np.asarray(owners, str), return_counts=True)
+        _, numbers = np.unique(np.asarray(owners, str), return_inverse=True)
+    counts = np.bincount(numbers)
     return wilson(float(np.mean(right)), counts.sum() ** 2 / np.square(counts).sum())
 
 

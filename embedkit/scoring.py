@@ -18,7 +18,10 @@ def no_sums(clips: int, size: int) -> Floats:
 
 
 def add(
-    total: Floats, values: ArrayLike, seconds: ArrayLike, owners: ArrayLike | None = None
+    total: Floats,
+    values: ArrayLike,
+    seconds: ArrayLike,
+    owners: NDArray[np.integer] | None = None,
 ) -> None:
     """Add a batch of segments to the sums of their clips, in place.
 
@@ -42,7 +45,9 @@ def means(total: Floats) -> Floats:
     return found
 
 
-def clip_means(values: ArrayLike, seconds: ArrayLike, owners: ArrayLike, clips: int) -> Floats:
+def clip_means(
+    values: ArrayLike, seconds: ArrayLike, owners: NDArray[np.integer], clips: int
+) -> Floats:
     """Scores or vectors of clips [clips, size] from those of all their segments; see `add`."""
     total = no_sums(clips, np.shape(values)[1])
     add(total, values, seconds, owners)

@@ -1,15 +1,14 @@
-"""The few-shot loop and near-duplicates, against brute force."""
+"""The few-shot loop, against brute force."""
 
 import csv
 import json
 from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from command import run, succeed
+from command import succeed
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -17,7 +16,6 @@ from sklearn.preprocessing import StandardScaler
 
 from embedkit.backends import active
 from embedkit.backends.active import propose, sheet, suggest
-from embedkit.backends.duplicates import find_duplicates
 from embedkit.errors import DatasetError
 from embedkit.store import EmbeddingTable, EmbeddingWriter, FileRecord, Provenance
 
@@ -223,55 +221,3 @@ def test_the_answers_are_labels_to_fit_on(table: EmbeddingTable, tmp_path: Path)
     succeed("classify", "fit", table.folder, "--labels", path, "--out", tmp_path / "classifier")
     text = succeed("classify", "predict", table.folder, "--classifier", tmp_path / "classifier")
     assert len(text.splitlines()) == 61
-
-
-def brute_force(clips: list[str], vectors: Vectors, least: float) -> list[tuple[str, str]]:
-    centred = vectors - vectors.sum(axis=0) / (len(vectors) + 1)
-    centred /= np.linalg.norm(centred, axis=1, keepdims=True)
-    cosine = centred @ centred.T
-    return sorted(
-        (clips[a], clips[b])
-        for a in range(len(clips))
-        for b in range(a + 1, len(clips))
-        if cosine[a, b] >= least
-    )
-
-
-@pytest.mark.parametrize("least", [0.5, 0.9, 0.98])
-def test_duplicates_are_the_pairs_of_brute_force(tmp_path: Path, least: float) -> None:
-    rng = np.random.default_rng(1)
-    base = rng.standard_normal((40, 8)) + 5  # what all share makes none alike
-    copies = base[:10] + 0.02 * rng.standard_normal((10, 8))
-    clips = {f"{n:02d}.wav": vector.astype(np.float32) for n, vector in enumerate(base)}
-    clips |= {f"copy-{n:02d}.mp3": vector.astype(np.float32) for n, vector in enumerate(copies)}
-    table = write(tmp_path / "emb", clips)
-    pairs = find_duplicates(table, least)
-    assert sorted((pair.clip, pair.other) for pair in pairs) == brute_force(
-        *table.clip_vectors(), least
-    )
-    assert {(f"{n:02d}.wav", f"copy-{n:02d}.mp3") for n in range(10)} <= {
-        (pair.clip, pair.other) for pair in pairs
-    }
-    values = [pair.similarity for pair in pairs]
-    assert values == sorted(values, reverse=True)
-
-
-@pytest.mark.parametrize("count", [2, 3, 40])
-def test_copies_alone_are_duplicates_and_two_unlike_clips_are_not(
-    tmp_path: Path, count: int
-) -> None:
-    vector = np.random.default_rng(0).standard_normal(8).astype(np.float32)
-    copies = write(tmp_path / "copies", {f"{n}.wav": vector for n in range(count)})
-    assert len(find_duplicates(copies, 0.999)) == count * (count - 1) // 2
-    other = np.roll(vector, 1)
-    assert find_duplicates(write(tmp_path / "two", {"a": vector, "b": other}), 0.9) == []
-
-
-def test_the_command_lists_the_pairs(table: EmbeddingTable) -> None:
-    answers: list[dict[str, Any]] = json.loads(
-        succeed("duplicates", table.folder, "--least", 0.9, "--json")
-    )
-    pairs = find_duplicates(table, 0.9)
-    assert [answer["clip"] for answer in answers] == [pair.clip for pair in pairs]
-    done = run("duplicates", table.folder, "--least", 2)
-    assert done.returncode == 2

@@ -1,7 +1,8 @@
 """One body over all methods of classification, and an oracle for each."""
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -13,12 +14,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from embedkit.backends import classifier as classifier_module
-from embedkit.backends import classify, splits
+from embedkit.backends import classify, logistic, splits
 from embedkit.backends.classifier import METHODS, Classifier, find_method
 from embedkit.backends.labels import Labelled
-from embedkit.backends.logistic import STRENGTHS, choose_c
+from embedkit.backends.logistic import STRENGTHS, Logistic, choose_c
 from embedkit.backends.method import Training
 from embedkit.errors import DatasetError, UsageError
+from embedkit.progress import Track
 
 CASES = [(name, several) for name in METHODS for several in (False, True)]
 CASES.remove(("plda", True))
@@ -178,6 +180,61 @@ def test_the_strength_is_the_one_of_least_log_loss_over_held_out_groups() -> Non
     assert fitted.model.c == choose_c(training)
 
 
+class Counted:
+    """A solver that only counts its fits and what they are of."""
+
+    fits: ClassVar[list[tuple[float, int, int]]] = []
+
+    def __init__(self, C: float, max_iter: int) -> None:
+        self.c = C
+
+    def fit(self, vectors: NDArray[np.float64], wanted: NDArray[Any]) -> "Counted":
+        self.classes_ = np.unique(wanted)
+        Counted.fits.append((self.c, len(vectors), len(self.classes_)))
+        rows = 1 if len(self.classes_) == 2 else len(self.classes_)
+        self.coef_, self.intercept_ = np.zeros((rows, vectors.shape[1])), np.zeros(rows)
+        return self
+
+
+@pytest.mark.parametrize("several", [True, False])
+def test_choosing_the_strength_is_bounded_however_many_labels_and_vectors(
+    several: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logistic, "LogisticRegression", Counted)
+    monkeypatch.setattr(logistic, "CHOICE", 1000)
+    monkeypatch.setattr(logistic, "SCORES", 52_700)
+    monkeypatch.setattr(Counted, "fits", [])
+    rng = np.random.default_rng(0)
+    count, labels = 3000, 527
+    targets = np.eye(labels, dtype=np.float32)[rng.permutation(count) % labels]
+    if several:
+        targets = np.maximum(targets, np.roll(targets, 1, axis=0))
+    training = Training(
+        vectors=rng.standard_normal((count, 4)).astype(np.float32),
+        targets=targets,
+        several_labels=several,
+        groups=np.arange(count).astype(object),
+    )
+    work: list[tuple[str, int | None, int]] = []
+
+    def track(items: Iterable[Any], description: str, total: int | None = None) -> Iterable[Any]:
+        items = list(items)
+        work.append((description, total, len(items)))
+        return items
+
+    Logistic().fit(training, track)
+    choosing = [fit for fit in Counted.fits if fit[1] != count]
+    if several:  # before: 20 fits of each of the 527 labels
+        assert len(choosing) <= 20 * 20
+        assert len({vectors for _, vectors, _ in choosing}) == 1
+        assert choosing[0][1] == 800  # four folds of five
+        assert len(Counted.fits) == len(choosing) + labels
+    else:  # before: on as many vectors as there are
+        assert [(vectors, classes <= 100) for _, vectors, classes in choosing] == [(80, True)] * 20
+        assert len(Counted.fits) == 21
+    assert work == [("Choosing C", 20, 20), ("Fitting", *[labels if several else 1] * 2)]
+
+
 def test_many_vectors_are_fitted_on_a_sample(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -185,7 +242,7 @@ def test_many_vectors_are_fitted_on_a_sample(
     seen: list[NDArray[np.float32]] = []
 
     class Spy:
-        def fit(self, training: Training) -> Any:
+        def fit(self, training: Training, track: Track) -> Any:
             seen.append(training.vectors)
             return find_method("knn").fit(training)
 

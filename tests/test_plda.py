@@ -147,6 +147,68 @@ def test_equal_vectors_are_refused() -> None:
         classify(np.ones((6, 3)), np.arange(6) % 2, np.ones((1, 3)), 2)
 
 
+def test_vectors_that_only_rounding_tells_apart_are_refused() -> None:
+    one = 5 * np.random.default_rng(1).standard_normal(16)
+    vectors = one * (1 + 1e-7 * np.random.default_rng(2).standard_normal((12, 16)))
+    assert len(np.unique(vectors.astype(np.float32), axis=0)) == 12
+    for lda in (True, False):
+        with pytest.raises(DatasetError, match="12 that it is fitted on are equal, but for round"):
+            classify(vectors, np.arange(12) % 3, vectors, 3, lda=lda)
+
+
+POINTS = np.random.default_rng(3).standard_normal((6, 16))
+
+
+@pytest.mark.parametrize("lda", [True, False])
+@pytest.mark.parametrize(
+    ("vectors", "classes"),
+    [
+        (np.repeat(POINTS[:2], 5, axis=0), [0] * 5 + [1] * 5),
+        (np.repeat(POINTS[:3], 4, axis=0), np.repeat([0, 1, 2], 4)),
+        (np.repeat(POINTS, 2, axis=0), np.repeat([0, 1, 2], 4)),  # two copies twice in each class
+        (np.repeat(POINTS, 2, axis=0), np.repeat(np.arange(6), 2)),
+        (POINTS[[0, 0, 1]], [0, 0, 1]),
+        (
+            np.repeat(POINTS[:3], 4, axis=0) + 1e-6 * RNG.standard_normal((12, 16)),
+            np.repeat([0, 1, 2], 4),
+        ),
+    ],
+)
+def test_copies_within_classes_are_told_apart_without_infinite_certainty(
+    vectors: np.ndarray, classes: Any, lda: bool
+) -> None:
+    classes = np.asarray(classes)
+    count = classes.max() + 1
+    found = classify(vectors, classes, vectors, count, lda=lda)
+    np.testing.assert_array_equal(found.argmax(axis=1), classes)
+    assert np.isfinite(found).all()
+    # Noise far below the differences between classes changes nothing.
+    noisy = vectors + 1e-4 * np.random.default_rng(4).standard_normal(vectors.shape)
+    again = classify(vectors, classes, noisy, count, lda=lda)
+    np.testing.assert_array_equal(again.argmax(axis=1), classes)
+
+
+@pytest.mark.parametrize("lda", [True, False])
+def test_classes_that_have_the_same_vectors_are_equally_likely(lda: bool) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = classify(np.tile(POINTS, (3, 1)), np.repeat([0, 1, 2], 6), POINTS, 3, lda=lda)
+    np.testing.assert_allclose(found, 1 / 3, atol=1e-6)
+
+
+def test_no_direction_varies_less_than_the_floor() -> None:
+    # Within classes one of four directions varies; between them all do.
+    rng = np.random.default_rng(5)
+    classes = np.repeat(np.arange(20), 6)
+    within = np.outer(rng.standard_normal(120), [1, 0, 0, 0])
+    model = PLDA.fit(rng.standard_normal((20, 4))[classes] + within, classes)
+    values = np.linalg.eigvalsh(model.within)
+    total = np.trace(model.within) + np.trace(model.between)
+    np.testing.assert_allclose(values[:3], 1e-6 * total / 4, rtol=0.2)
+    assert values[3] == pytest.approx(1, rel=0.3)
+    assert np.linalg.eigvalsh(model.between).min() > -1e-12
+
+
 @pytest.mark.parametrize("classes", [[0, 0, 0], [0, 1, 2]])
 def test_too_few_vectors_are_refused(classes: list[int]) -> None:
     with pytest.raises(DatasetError, match="PLDA needs 2 classes"):

@@ -20,8 +20,8 @@ COMMAND = [sys.executable, "-c", "from embedkit_cli import main; main()"]
 
 @pytest.fixture
 def emb(tmp_path: Path) -> Path:
-    """Eight clips on a half circle: how many pairs are near depends on `duplicates --least`."""
-    angles = np.linspace(0, np.pi, 8)
+    """Eight clips on a circle: how many pairs join them depends on `duplicates --least`."""
+    angles = np.array([0, 0.05, 0.5, 1.7, 3.3, 3.35, 3.8, 4.5])
     np.save(tmp_path / "v.npy", np.stack([np.cos(angles), np.sin(angles)], axis=1))
     rows = "\n".join(["path,start,end", *(f"{n}.wav,0,1" for n in range(8))])
     (tmp_path / "rows.csv").write_text(rows)

@@ -20,6 +20,7 @@ from embedkit.backends.mlp import Perceptron, PerceptronModel
 from embedkit.backends.plda import Plda, PldaModel
 from embedkit.errors import DatasetError, EmbedkitError, UsageError, choices
 from embedkit.files import atomic_write
+from embedkit.progress import Track, untracked
 from embedkit.store import EmbeddingTable
 
 log = logging.getLogger(__name__)
@@ -75,7 +76,13 @@ class Classifier:
 
     @classmethod
     def fit(
-        cls, data: Labelled, rows: NDArray[np.int64], method: Method, *, fingerprint: str
+        cls,
+        data: Labelled,
+        rows: NDArray[np.int64],
+        method: Method,
+        *,
+        fingerprint: str,
+        track: Track = untracked,
     ) -> "Classifier":
         """Fit on some of the labelled vectors; of more than 100,000, on so many drawn at random.
 
@@ -100,7 +107,7 @@ class Classifier:
             several_labels=data.several_labels,
             fingerprint=fingerprint,
             size=data.vectors.shape[1],
-            model=method.fit(training),
+            model=method.fit(training, track),
         )
 
     def check(self, table: EmbeddingTable) -> None:

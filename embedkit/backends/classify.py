@@ -12,6 +12,7 @@ from embedkit.backends.classifier import Classifier
 from embedkit.backends.labels import Labelled, Unit
 from embedkit.backends.method import Method
 from embedkit.backends.splits import Indices
+from embedkit.progress import Track, untracked
 from embedkit.store import EmbeddingTable
 
 
@@ -82,13 +83,16 @@ class Evaluation:
 
 
 def evaluate(
-    data: Labelled, splits: Iterable[tuple[Indices, Indices]], method: Method
+    data: Labelled,
+    splits: Iterable[tuple[Indices, Indices]],
+    method: Method,
+    track: Track = untracked,
 ) -> Evaluation:
     """Fit on one side of each split and score the other; what all splits hold out together."""
     held, scores = [], []
     for rows, others in splits:
         held.append(others)
-        fitted = Classifier.fit(data, rows, method, fingerprint="")
+        fitted = Classifier.fit(data, rows, method, fingerprint="", track=track)
         scores.append(fitted.scores(data.vectors[others]))
     order = np.concatenate(held)
     return Evaluation(

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from embedkit.backends.method import Floats, Scale, Training, Vectors
 from embedkit.backends.vectors import unit
+from embedkit.progress import Track, untracked
 
 TEMPERATURE = 0.07
 BATCH = 4096  # queries at a time
@@ -61,7 +62,7 @@ class Neighbours:
 
     neighbours: int = 20
 
-    def fit(self, training: Training) -> NeighboursModel:
+    def fit(self, training: Training, track: Track = untracked) -> NeighboursModel:
         """Remember the training vectors."""
         scale = Scale.of(training.vectors)
         return NeighboursModel(

@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.preprocessing import StandardScaler
 
+from embedkit.progress import Track, untracked
+
 Vectors = NDArray[np.float32]
 Floats = NDArray[np.float64]
 
@@ -51,8 +53,8 @@ class Model(Protocol):
 class Method(Protocol):
     """How to fit a model: a dataclass of settings."""
 
-    def fit(self, training: Training) -> Model:
-        """Fit.
+    def fit(self, training: Training, track: Track = untracked) -> Model:
+        """Fit, and show the progress where it takes long.
 
         Raises:
             DatasetError: the method cannot be fitted on this.

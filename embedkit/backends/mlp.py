@@ -9,6 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
 from embedkit.backends.method import Floats, Scale, Training, Vectors
+from embedkit.progress import Track, untracked
 
 UNITS = 256  # of the hidden layer
 EPOCHS = 200  # at most: fewer if the loss stands still
@@ -48,17 +49,18 @@ class PerceptronModel:
 class Perceptron:
     """How to fit it: scikit-learn's, by Adam, for at most 200 epochs."""
 
-    def fit(self, training: Training) -> PerceptronModel:
+    def fit(self, training: Training, track: Track = untracked) -> PerceptronModel:
         """Fit."""
         scale = Scale.of(training.vectors)
         standard = (training.vectors - scale.mean) / scale.scale
         # As a matrix with a column a class the loss is a sum of yes and no, whatever the classes
         # there are: so one label a vector is named by its number.
         classes = training.targets if training.several_labels else training.targets.argmax(axis=1)
-        model = MLPClassifier((UNITS,), alpha=DECAY, max_iter=EPOCHS, random_state=0)
+        solver = MLPClassifier((UNITS,), alpha=DECAY, max_iter=EPOCHS, random_state=0)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # it is stopped on purpose
-            model.fit(standard, classes)
+            for each in track([solver], "Fitting", 1):
+                model = each.fit(standard, classes)
         hidden, weights = model.coefs_
         hidden_bias, bias = model.intercepts_
         if not training.several_labels:

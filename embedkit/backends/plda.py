@@ -1,16 +1,24 @@
 """Two-covariance PLDA: which class's distribution explains a vector best, given few of each."""
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 from scipy.stats import multivariate_normal
+from sklearn.base import BaseEstimator
+from sklearn.covariance import ledoit_wolf
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.preprocessing import StandardScaler
 
 from embedkit.backends.method import Floats, Training, Vectors
 from embedkit.errors import DatasetError
+from embedkit.progress import Track, untracked
+
+FLOOR = 1e-6  # of the mean variance: less than this varies, within classes too, in no direction
+NOISE = 1e-6  # of the vectors' length: differences of this size are of float32's rounding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,11 +50,12 @@ class PLDA:
         centres = np.array([vectors[owner == index].mean(axis=0) for index in range(len(numbers))])
         residuals = vectors - centres[owner]
         within = residuals.T @ residuals / (len(vectors) - len(numbers))
+        scatter = np.atleast_2d(np.cov(centres.T))
         # The centres of finite samples scatter more than the true ones, by what `within` adds.
-        between = np.atleast_2d(np.cov(centres.T)) - within * np.mean(1 / counts)
-        values, axes = np.linalg.eigh(between)
-        between = (axes * np.maximum(values, 1e-9 * values.max())) @ axes.T
-        return cls(mean=centres.mean(axis=0), between=between, within=within)
+        between = _at_least(scatter - within * np.mean(1 / counts), 0.0)
+        # Copies in every class leave directions in which nothing varies within classes.
+        least = FLOOR * float(np.trace(scatter + within)) / len(within)
+        return cls(mean=centres.mean(axis=0), between=between, within=_at_least(within, least))
 
     def log_likelihood(self, vectors: Floats, enrolled: Floats, count: int) -> Floats:
         """Ln p(x | the class of some known vectors), for each x.
@@ -144,18 +153,24 @@ class Plda:
 
     lda: bool = True
 
-    def fit(self, training: Training) -> PldaModel:
+    def fit(self, training: Training, track: Track = untracked) -> PldaModel:
         """Fit by moments.
 
         Raises:
             DatasetError: vectors with several labels, fewer than two classes, none of two vectors,
-                or all vectors equal.
+                or all vectors equal but for rounding.
         """
         if training.several_labels:
             raise DatasetError("PLDA tells apart classes: it needs one label a clip")
         classes = training.targets.argmax(axis=1)
         _require_classes(len(classes), len(set(classes)))
         centre = training.vectors.mean(axis=0, dtype=np.float64)
+        apart = np.linalg.norm(training.vectors - centre, axis=1).max()
+        if apart <= NOISE * np.linalg.norm(centre):
+            raise DatasetError(
+                f"PLDA needs vectors that differ; the {len(classes)} that it is fitted on are"
+                " equal, but for rounding: are they of silence, or copies of one sound?"
+            )
         units = _unit(training.vectors - centre)
         projection, offset = self._projection(units, classes)
         projected = units @ projection + offset
@@ -180,18 +195,42 @@ class Plda:
         As many are kept as leave the covariance within classes of full rank (Belhumeur et al.,
         1997).
         """
-        if np.ptp(units, axis=0).max() < 1e-12:
-            raise DatasetError("PLDA needs vectors that differ; all training vectors are equal")
         pca = PCA().fit(units)
         varying = pca.explained_variance_ > 1e-9 * pca.explained_variance_[0]
         kept = min(int(varying.sum()), len(units) - len(np.unique(classes)))
         projection: Floats = pca.components_[:kept].T
         if self.lda:
-            lda = LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto")
-            lda.fit((units - pca.mean_) @ projection, classes)
+            floor = FLOOR * float(pca.explained_variance_[:kept].mean())
+            lda = LinearDiscriminantAnalysis(
+                solver="eigen", covariance_estimator=_ShrunkCovariance(floor)
+            )
+            with np.errstate(invalid="ignore"):  # shares of no variance between equal centres
+                lda.fit((units - pca.mean_) @ projection, classes)
             dimensions = min(kept, len(lda.classes_) - 1)
             projection = projection @ lda.scalings_[:, :dimensions]
         return projection, -pca.mean_ @ projection
+
+
+class _ShrunkCovariance(BaseEstimator):  # type: ignore[misc]
+    """What shrinkage="auto" of LinearDiscriminantAnalysis is, and at least a little everywhere."""
+
+    def __init__(self, floor: float) -> None:
+        self.floor = floor
+
+    def fit(self, X: Floats) -> Self:
+        """Estimate `covariance_` [D, D] of X [n, D], by Ledoit and Wolf (2004)."""
+        scaler = StandardScaler().fit(X)
+        shrunk, _ = ledoit_wolf(scaler.transform(X))
+        covariance = scaler.scale_[:, None] * shrunk * scaler.scale_
+        self.covariance_ = covariance + self.floor * np.eye(X.shape[1])
+        return self
+
+
+def _at_least(covariance: Floats, least: float) -> Floats:
+    """With eigenvalues that are no smaller than this."""
+    values, axes = np.linalg.eigh(covariance)
+    raised: Floats = (axes * np.maximum(values, least)) @ axes.T
+    return raised
 
 
 def _require_classes(vectors: int, classes: int) -> None:

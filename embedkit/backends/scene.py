@@ -12,6 +12,7 @@ from embedkit.backends.classify import Evaluation, evaluate
 from embedkit.backends.labels import Labelled
 from embedkit.backends.method import Floats, Method
 from embedkit.backends.splits import Indices
+from embedkit.progress import Track, untracked
 
 
 class Decision(StrEnum):
@@ -54,6 +55,7 @@ def compare_decisions(
     segments: Labelled,
     splits: Sequence[tuple[Indices, Indices]],
     method: Method,
+    track: Track = untracked,
 ) -> dict[Decision, Evaluation]:
     """Score held-out clips in all three ways.
 
@@ -62,6 +64,7 @@ def compare_decisions(
         segments: of the same clips' segments.
         splits: of the clips.
         method: of classification; fitted on segments for the first two ways, on clips for the last.
+        track: shows the progress of each fit.
     """
     number = {clip: index for index, clip in enumerate(clips.clips)}
     owner = np.array([number[clip] for clip in segments.clips])
@@ -74,13 +77,13 @@ def compare_decisions(
     for fitted, held in splits:
         rows = np.flatnonzero(np.isin(owner, fitted))
         asked = np.flatnonzero(np.isin(owner, held))
-        model = Classifier.fit(segments, rows, method, fingerprint="")
+        model = Classifier.fit(segments, rows, method, fingerprint="", track=track)
         scores = model.scores(segments.vectors[asked])
         place = np.full(len(clips.clips), -1)
         place[held] = np.arange(len(held))
         for decision, parts in found.items():
             parts.append(decide(scores, seconds[asked], place[owner[asked]], decision, len(held)))
-    whole = evaluate(clips, splits, method)
+    whole = evaluate(clips, splits, method, track)
     evaluations = {
         decision: Evaluation(**{**vars(whole), "scores": np.concatenate(parts)})
         for decision, parts in found.items()
