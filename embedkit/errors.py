@@ -57,8 +57,12 @@ class AudioError(EmbedkitError):
     """
 
     def __init__(self, kind: Kind, message: str) -> None:
-        super().__init__(message)
+        super().__init__(kind, message)  # both, so that another process can make it anew
         self.kind = kind
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
 
 
 def choices(name: str, known: Iterable[str]) -> str:

@@ -9,10 +9,8 @@ import math
 import random
 import tempfile
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +25,7 @@ from embedkit.config import SAMPLE_RATES
 from embedkit.errors import AudioError, DatasetError, UsageError, require
 from embedkit.files import atomic_write
 from embedkit.progress import Track, untracked
-from embedkit.workers import end_with_parent
+from embedkit.workers import WorkerPool
 
 SCENE_S, SCENES = 1.0, 10  # a file holds ten scenes, each as long as a segment
 LAYERS = (0.4, 0.45, 0.15)  # how likely one, two and three sounds are in a scene
@@ -117,7 +115,7 @@ def mix(
     with tempfile.TemporaryDirectory(prefix="embedkit-") as scratch:
         sounds, failures = _gather(root, Path(scratch) / "sounds", sample_rate, weights, track)
         write = partial(_write, sounds, out, sample_rate, seed)
-        pool = ProcessPoolExecutor(workers, get_context("forkserver"), initializer=end_with_parent)
+        pool = WorkerPool(workers)
         try:
             for _ in track(pool.map(write, missing, chunksize=8), "Mixing", len(missing)):
                 pass

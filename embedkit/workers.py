@@ -1,17 +1,101 @@
-"""Worker processes that do not outlive the process that started them."""
+"""Worker processes: they do not outlive the process that started them, and say what went wrong."""
 
 import multiprocessing
 import os
 import threading
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
+
+from embedkit.errors import EmbedkitError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+MEMORY = "if memory is short, fewer workers or a smaller batch need less of it"
+
+
+class WorkerPool(ProcessPoolExecutor):
+    """Processes that end with this one, and whose errors arrive, whatever they are."""
+
+    def __init__(self, workers: int, start: Callable[..., None] | None = None, *args: Any) -> None:
+        """Each process calls `start(*args)` first."""
+        # A fork of a threaded torch may hang.
+        context = multiprocessing.get_context("spawn")
+        super().__init__(workers, context, initializer=_start, initargs=(start, args))
+
+    def submit(
+        self, function: Callable[P, T], /, *args: P.args, **options: P.kwargs
+    ) -> "Future[T]":
+        """As of any executor; what is raised is an EmbedkitError or an OSError."""
+        return super().submit(_call, partial(function, *args, **options))
+
+    def map(
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+    ) -> Iterator[T]:
+        """As of any executor.
+
+        Raises:
+            EmbedkitError: a process died, or what the function raised.
+        """
+        try:
+            yield from super().map(fn, *iterables, timeout=timeout, chunksize=chunksize)
+        except BrokenProcessPool as error:
+            raise EmbedkitError(f"a worker process died; {MEMORY}") from error
 
 
 def end_with_parent() -> None:
-    """Let this worker end when its parent does: a parent that is killed stops nobody."""
-    threading.Thread(target=_wait, daemon=True).start()
+    """Let this process end when its parent does: a parent that is killed stops nobody.
+
+    The parent of a worker is the process that asked for it, even if a fork server made it.
+    """
+    threading.Thread(target=_outlast, args=(os.getppid(),), daemon=True).start()
 
 
-def _wait() -> None:
+def portable(error: Exception) -> EmbedkitError | OSError:
+    """An error as it can cross to another process, with the traceback as a note.
+
+    Any class may refuse to be pickled, or raise when it is unpickled: then its name and its words
+    cross.
+    """
+    known = type(error).__module__ == "builtins" or isinstance(error, EmbedkitError)
+    found: EmbedkitError | OSError
+    if known and isinstance(error, EmbedkitError | OSError):
+        found = error
+    else:
+        text = traceback.format_exception_only(error)[0].strip()
+        if isinstance(error, MemoryError) or "out of memory" in text.lower():
+            text += f"; {MEMORY}"
+        found = EmbedkitError(f"a worker process failed: {text}")
+    found.add_note("".join(traceback.format_exception(error)))
+    return found
+
+
+def _outlast(starter: int) -> None:
     parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
+    if parent is not None:
+        parent.join()  # its end closes a pipe
+    while parent is None and os.getppid() == starter:  # a process of torchrun
+        time.sleep(1)
     os._exit(1)
+
+
+def _start(start: Callable[..., None] | None, args: tuple[Any, ...]) -> None:
+    end_with_parent()
+    if start is not None:
+        start(*args)
+
+
+def _call(task: Callable[[], T]) -> T:
+    try:
+        return task()
+    except Exception as error:
+        raise portable(error) from None

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import count, cycle, islice
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +25,7 @@ from embedkit.extraction.run import make_job
 from embedkit.extraction.worker import Job
 from embedkit.models import count_macs
 from embedkit.store import EmbeddingWriter, FileRecord
+from embedkit.workers import WorkerPool
 
 SEGMENTS = 512  # that a stage works on again and again: more than a cache holds, as in a real run
 SIDE = 2048  # of the matrices that tell the machine's peak
@@ -98,11 +98,10 @@ def measure_extraction(
         job = make_job(AudioCollection(root, WHOLE), model, scratch / "stages", scratch, settings)
         sample = _sample(job, paths)
         stages = {}
-        context = get_context("forkserver")
-        with context.Pool(processes) as pool:
+        with WorkerPool(processes) as pool:
             for name, stage in STAGES.items():
                 time_it = partial(_rate, stage, job, paths, sample, threads, seconds)
-                rates = [sum(pool.map(time_it, range(processes), 1)) for _ in range(repeats)]
+                rates = [sum(pool.map(time_it, range(processes))) for _ in range(repeats)]
                 stages[name] = statistics.median(rates)
         # Features and network were timed as one.
         stages["network"] = 1 / (1 / stages["network"] - 1 / stages["features"])

@@ -9,7 +9,7 @@ from typing import Any
 from embedkit.audio.files import Skipped
 from embedkit.errors import EmbedkitError, UsageError, require
 from embedkit.extraction.collection import Shard
-from embedkit.extraction.local import EXAMPLES
+from embedkit.extraction.progress import EXAMPLES
 from embedkit.extraction.run import Extraction, extract
 from embedkit.extraction.settings import DEFAULTS, Settings
 

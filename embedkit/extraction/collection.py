@@ -1,10 +1,12 @@
 """What a run has to do: the collection on the disk beside the journal of the embedding folder."""
 
 import hashlib
+import json
 import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import pyarrow as pa
@@ -59,6 +61,7 @@ class Survey:
     """What a collection holds, compared with the journal.
 
     Attributes:
+        listing: the file that holds what may be embedded: all but what the journal has as good.
         new: files that are not in the journal.
         new_bytes: of them.
         known: files that are.
@@ -68,6 +71,7 @@ class Survey:
         vanished: clips whose file is not there any more.
     """
 
+    listing: Path
     new: int = 0
     new_bytes: int = 0
     known: int = 0
@@ -76,12 +80,18 @@ class Survey:
     changed: dict[str, int] = field(default_factory=dict)
     vanished: list[str] = field(default_factory=list)
 
+    def tasks(self, again: Collection[str]) -> Iterator[Task]:
+        """The new files, and of the failed or changed ones those with these clips."""
+        with self.listing.open(encoding="ascii") as file:
+            for line in file:
+                path, *facts, new = json.loads(line)
+                task = Task(Path(path), *facts)
+                if new or task.clip in again:
+                    yield task
+
 
 class AudioCollection:
-    """The audio below a folder, or the one file that it is; one share of it.
-
-    It is walked whenever it is asked, so that no list of a million files is held.
-    """
+    """The audio below a folder, or the one file that it is; one share of it."""
 
     def __init__(self, root: Path, shard: Shard, base: Path | None = None) -> None:
         """Of what is below `root`; clips are named relative to `base`, a folder above it.
@@ -93,28 +103,39 @@ class AudioCollection:
         self.base = base or (root if root.is_dir() else root.parent)
         self.shard = shard
 
-    def survey(self, journal: pa.Table) -> Survey:
-        """Compare with a journal (columns clip, size, mtime_ns, kind)."""
+    def survey(self, journal: pa.Table, scratch: Path) -> Survey:
+        """List it, and compare it with a journal (columns clip, size, mtime_ns, kind).
+
+        A list of a million files takes much memory: it is kept as a file in the folder `scratch`.
+
+        Raises:
+            UsageError: there is no such folder or file.
+        """
         clips, kinds = (journal[name].to_pylist() for name in ("clip", "kind"))
         sizes, times = (journal[name].to_numpy() for name in ("size", "mtime_ns"))
         number = {clip: index for index, clip in enumerate(clips)}
         seen = np.zeros(len(clips), bool)
-        found = Survey()
+        found = Survey(listing=scratch / "listing.jsonl")
         closed = []  # folders that cannot be listed: what is below them has not vanished
-        for task in self._walk(found):
-            if task.path.is_dir():
-                closed.append(f"{task.clip}/")
-            index = number.get(task.clip)
-            if index is None:
-                found.new += 1
-                found.new_bytes += task.size
-                continue
-            found.known += 1
-            seen[index] = True
-            if kinds[index]:
-                found.failed[task.clip] = task.size
-            if (task.size, task.mtime_ns) != (sizes[index], times[index]):
-                found.changed[task.clip] = task.size
+        with found.listing.open("w", encoding="ascii") as listing:
+            for task in self._walk(found):
+                if task.path.is_dir():
+                    closed.append(f"{task.clip}/")
+                index = number.get(task.clip)
+                if index is None:
+                    found.new += 1
+                    found.new_bytes += task.size
+                    _note(listing, task, new=True)
+                    continue
+                found.known += 1
+                seen[index] = True
+                changed = (task.size, task.mtime_ns) != (sizes[index], times[index])
+                if kinds[index]:
+                    found.failed[task.clip] = task.size
+                if changed:
+                    found.changed[task.clip] = task.size
+                if kinds[index] or changed:
+                    _note(listing, task, new=False)
         if self.root.is_dir():  # one file says nothing of the others
             below = "" if self.root == self.base else f"{clip_name(self.root, self.base)}/"
             gone = (clips[index] for index in np.flatnonzero(~seen))
@@ -126,10 +147,6 @@ class AudioCollection:
                 and not clip.startswith(tuple(closed))
             ]
         return found
-
-    def tasks(self, without: Collection[str]) -> Iterator[Task]:
-        """The files whose clips are not among those."""
-        return (task for task in self._walk(Survey()) if task.clip not in without)
 
     def _walk(self, found: Survey) -> Iterator[Task]:
         for file in walk(self.root, self._owns):
@@ -155,3 +172,9 @@ def _below(root: Path, base: Path) -> Path:
         if path.is_relative_to(above):
             return base / path.relative_to(above)
     raise UsageError(f"{root}: not in the audio root {base}")
+
+
+def _note(listing: TextIO, task: Task, *, new: bool) -> None:
+    # JSON escapes the bytes of a name that are not UTF-8.
+    line = [str(task.path), task.clip, task.size, task.mtime_ns, new]
+    listing.write(json.dumps(line) + "\n")

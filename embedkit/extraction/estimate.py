@@ -13,8 +13,9 @@ import pyarrow as pa
 
 from embedkit.audio.files import Skipped, require_audio
 from embedkit.extraction.collection import AudioCollection, Task
-from embedkit.extraction.local import Progress, run_local
+from embedkit.extraction.local import run_local
 from embedkit.extraction.moved import compare_files
+from embedkit.extraction.progress import Progress
 from embedkit.extraction.run import known_again, make_job
 from embedkit.extraction.settings import DEFAULTS, Settings
 from embedkit.store import (
@@ -85,9 +86,9 @@ def estimate(root: Path, model: Path, folder: Path, settings: Settings = DEFAULT
             journal = read_journal(folder)
             if moved:
                 journal = with_times(journal, compare_files(journal, collection.base))
-        survey = collection.survey(journal)
+        survey = collection.survey(journal, Path(name))
         again = known_again(survey, settings)
-        sample = _draw(collection.tasks(set(journal["clip"].to_pylist()) - again.keys()))
+        sample = _draw(survey.tasks(again))
         tried = Progress(total_files=len(sample))
         started = time.monotonic()
         speed = 0.0

@@ -10,8 +10,9 @@ from embedkit.audio.files import Skipped, require_audio
 from embedkit.checkpoint import load_config
 from embedkit.errors import EmbeddingFolderError, UsageError
 from embedkit.extraction.collection import AudioCollection, Survey
-from embedkit.extraction.local import Progress, run_local
+from embedkit.extraction.local import run_local
 from embedkit.extraction.moved import compare_files
+from embedkit.extraction.progress import Progress
 from embedkit.extraction.settings import DEFAULTS, Settings
 from embedkit.extraction.worker import Job
 from embedkit.runtime import Runtime, prepare
@@ -84,7 +85,7 @@ def extract(
             start_folder(folder, job.provenance)
             remove_leftovers(folder)
             journal = read_journal(folder)
-            survey = collection.survey(journal)
+            survey = collection.survey(journal, Path(scratch))
             again = known_again(survey, settings)
             gone = set(again)
             if settings.refresh:
@@ -102,8 +103,7 @@ def extract(
                 total_files=survey.new + len(again),
                 total_bytes=survey.new_bytes + sum(again.values()),
             )
-            known = set(journal["clip"].to_pylist()) - again.keys()
-            run_local(job, collection.tasks(known), run, settings, lambda: report(run))
+            run_local(job, survey.tasks(again), run, settings, lambda: report(run))
     return run
 
 

@@ -20,13 +20,15 @@ class Settings:
         dim: size of the embedding, where the model was trained for several.
         hop_s: between two segments; the model's own by default.
         batch_size: segments that the network takes at a time.
-        workers: processes; by default one for each processor. The vectors do not depend on it.
+        workers: processes; by default one for each processor, and a single one on another device
+            than the CPU, which all would share. The vectors do not depend on it.
         channel: of the files.
         device: where torch computes.
         shard: the share of the collection that the run embeds; others may run beside it.
         refresh: embed files anew that have changed, and take out those that have vanished.
         retry_errors: try the files again that have failed.
         timeout: seconds that a decoder may take over nothing, after which it is given up.
+            Neither the network's time counts nor that of a process that is suspended.
         audio_root: folder that clips are named relative to, where it is not the one that is
             embedded but one above it; or where a collection is that has moved.
         max_errors: how many files may fail before the run stops.
@@ -60,7 +62,8 @@ class Settings:
     def share_processors(self, files: int) -> tuple[int, int]:
         """How many workers so many files are worth, and how many threads each may use."""
         processors = count_processors()
-        workers = min(self.workers or processors, files)
+        on_cpu = self.device.partition(":")[0] == "cpu"
+        workers = min(self.workers or (processors if on_cpu else 1), files)
         return workers, max(1, processors // max(1, workers))
 
 

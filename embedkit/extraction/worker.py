@@ -24,6 +24,7 @@ from embedkit.errors import AudioError, EmbedkitError, Kind
 from embedkit.extraction.collection import Task
 from embedkit.runtime import Embedder, Program
 from embedkit.store import EmbeddingWriter, FileRecord, Provenance
+from embedkit.workers import portable
 
 QUEUE = 4  # batches that may wait between decoding and the network
 TELL = 0.2  # seconds between two messages to the parent, if nothing is urgent
@@ -82,48 +83,59 @@ class Decoding:
     """
 
     def __init__(self, context: BaseContext) -> None:
-        self._numbers = context.RawArray("d", 4)
+        self._numbers = context.RawArray("q", 4)
 
     @property
     def begun(self) -> int:
         """How many files it has begun with."""
         return int(self._numbers[0])
 
-    @property
-    def under_way(self) -> bool:
-        """Whether it has not ended the last of them."""
-        return bool(self._numbers[0] > self._numbers[1])
+    def begin(self) -> None:
+        """Begin with a file."""
+        self._numbers[0] += 1
 
     @property
     def stopped(self) -> bool:
         """Whether the parent wants no other file begun."""
-        return bool(self._numbers[3])
+        return bool(self._numbers[1])
 
     def stop(self) -> None:
         """Ask for no other file to be begun."""
-        self._numbers[3] = 1
+        self._numbers[1] = 1
 
     @property
-    def last_sign(self) -> float:
-        """When it last began, gave a segment, or ended, by the clock of time.monotonic."""
-        return float(self._numbers[2])
+    def at_work(self) -> bool:
+        """Whether the decoder is at work, and does not wait for the network or for a file."""
+        return bool(self._numbers[2])
 
-    def begin(self) -> None:
-        """Begin with a file."""
-        self.give_sign()
-        self._numbers[0] += 1
+    @property
+    def signs(self) -> int:
+        """How many times it went to work; as long as it is there, a sign of life."""
+        return int(self._numbers[3])
 
-    def end(self) -> None:
-        """End it."""
-        self._numbers[1] += 1
-
-    def give_sign(self) -> None:
-        """Show that it goes on."""
-        self._numbers[2] = time.monotonic()
+    def watch(self, segments: Iterator[Segment]) -> Iterator[Segment]:
+        """What a decoder gives, with the decoder at work while it makes the next."""
+        while True:
+            self._numbers[3] += 1
+            self._numbers[2] = 1
+            try:
+                segment = next(segments, None)
+            finally:
+                self._numbers[2] = 0
+            if segment is None:
+                return
+            yield segment
 
 
 def run_worker(
-    job: Job, shard: int, threads: int, tasks: Tasks, decoding: Decoding, parent: Connection
+    job: Job,
+    shard: int,
+    threads: int,
+    tasks: Tasks,
+    decoding: Decoding,
+    parent: Connection,
+    *,
+    ahead: bool,
 ) -> None:
     """Embed files as one shard of the embedding folder.
 
@@ -134,21 +146,24 @@ def run_worker(
         tasks: the files, or the records of files that ended elsewhere; None at the end.
         decoding: is kept up to date.
         parent: is told how far it has come, or as an exception what went wrong.
+        ahead: decode while the network works; else one after the other, so that whoever is at work
+            when the process dies has killed it.
     """
     try:
         embedder = job.program.start(threads)
         with EmbeddingWriter(job.folder, job.provenance, shard) as writer:
             sink = _Sink(embedder, writer)
             told = time.monotonic()
-            for batch in _decoded_ahead(job, tasks, decoding):
+            batches = _batches(_items(job, tasks, decoding), job.batch_size)
+            for batch in _made_ahead(batches) if ahead else batches:
                 sink.write(batch)
                 if sink.is_urgent() or time.monotonic() - told > TELL:
                     parent.send(sink.take_advance())
                     told = time.monotonic()
             sink.close()
             parent.send(sink.take_advance())
-    except (EmbedkitError, OSError) as error:
-        parent.send(error)
+    except Exception as error:  # no file's: those have a record
+        parent.send(portable(error))
 
 
 def peak_memory() -> int:
@@ -157,19 +172,19 @@ def peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def _decoded_ahead(job: Job, tasks: Tasks, decoding: Decoding) -> Iterator[list[Item]]:
+def _made_ahead(batches: Iterator[list[Item]]) -> Iterator[list[Item]]:
     """Batches, decoded in a thread of its own while the network works."""
     ready: queue.Queue[list[Item] | BaseException | None] = queue.Queue(QUEUE)
 
-    def decode_all() -> None:
+    def make_all() -> None:
         try:
-            for batch in _batches(_items(job, tasks, decoding), job.batch_size):
+            for batch in batches:
                 ready.put(batch)
             ready.put(None)
         except BaseException as error:  # to be raised where the batches are used
             ready.put(error)
 
-    threading.Thread(target=decode_all, daemon=True).start()
+    threading.Thread(target=make_all, daemon=True).start()
     while (batch := ready.get()) is not None:
         if isinstance(batch, BaseException):
             raise batch
@@ -182,18 +197,14 @@ def _items(job: Job, tasks: Tasks, decoding: Decoding) -> Iterator[Item]:
         if isinstance(task, FileRecord):
             yield task
         else:
-            for item in _items_of(job, task):
-                decoding.give_sign()
-                yield item
-        decoding.end()
+            yield from _items_of(job, task, decoding)
 
 
-def _items_of(job: Job, task: Task) -> Iterator[Item]:
+def _items_of(job: Job, task: Task, decoding: Decoding) -> Iterator[Item]:
     kind = message = ""
     duration_s, rows = 0.0, 0
-    rate = job.program.features.sample_rate
     try:
-        for segment in cut(decode(task.path, rate, job.channel), job.segments, rate):
+        for segment in decoding.watch(_segments_of(job, task)):
             duration_s, rows = segment.end_s, rows + 1
             yield task.clip, segment
     except AudioError as error:
@@ -207,6 +218,11 @@ def _items_of(job: Job, task: Task) -> Iterator[Item]:
         kind=kind,
         message=message,
     )
+
+
+def _segments_of(job: Job, task: Task) -> Iterator[Segment]:
+    rate = job.program.features.sample_rate
+    yield from cut(decode(task.path, rate, job.channel), job.segments, rate)
 
 
 def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

@@ -4,10 +4,8 @@ import hashlib
 import json
 import math
 import mmap
-import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -28,7 +26,7 @@ from embedkit.datasets import Clip
 from embedkit.errors import AudioError, DatasetError, UsageError
 from embedkit.files import atomic_write
 from embedkit.progress import Track, untracked
-from embedkit.workers import end_with_parent
+from embedkit.workers import WorkerPool
 
 BATCH = 64  # segments whose features are computed at a time
 SHARD = 64  # clips, at least
@@ -179,14 +177,8 @@ def _mapper(workers: int) -> Iterator[Callable[..., Iterator[None]]]:
     if workers == 1:
         yield map
         return
-    context = multiprocessing.get_context("spawn")  # a fork of a threaded torch may hang
-    with ProcessPoolExecutor(workers, context, initializer=_start_worker) as pool:
+    with WorkerPool(workers, torch.set_num_threads, 1) as pool:
         yield pool.map
-
-
-def _start_worker() -> None:
-    end_with_parent()
-    torch.set_num_threads(1)
 
 
 def _check_settings(cache: Path, features: FeatureSpec, segments: SegmentSpec) -> None:
