@@ -36,23 +36,12 @@ class QueryEmbedder:
             device: where torch computes.
 
         Raises:
-            EmbeddingFolderError: the model is not there, or not the one that made the folder.
+            EmbeddingFolderError: the vectors were imported, the model is not there, or is not the
+                one that made the folder.
+            ModelFolderError: it is, and is damaged.
         """
-        runtime = Runtime.parse(provenance.runtime)
-        folder = model or Path(provenance.model)
-        # embedkit's own may have been elsewhere: in another environment, on another machine.
-        if model is None and fingerprint(DEFAULT_MODEL, runtime) == provenance.fingerprint:
-            folder = DEFAULT_MODEL
-        try:
-            found = fingerprint(folder, runtime)
-        except ModelFolderError as error:
-            raise EmbeddingFolderError(
-                f"{folder}: the model that made these embeddings is not there; name it with --model"
-            ) from error
-        if found != provenance.fingerprint:
-            raise EmbeddingFolderError(
-                f"{folder}: not the model that made these embeddings; name that one with --model"
-            )
+        runtime = Runtime.that_made(provenance)
+        folder = _find_model(provenance, runtime, model)
         self._rate = load_config(folder).features.sample_rate
         self._embedder: Embedder
         size = provenance.embedding_size
@@ -92,6 +81,27 @@ class QueryEmbedder:
         if damage is not None:
             log.warning("%s: %s: %s", path, damage.kind, damage)
         return vector
+
+
+def _find_model(provenance: Provenance, runtime: Runtime, named: Path | None) -> Path:
+    """The folder of the model that made some vectors, wherever it is now."""
+    # embedkit's own may have been elsewhere: in another environment, on another machine.
+    if named is None and fingerprint(DEFAULT_MODEL, runtime) == provenance.fingerprint:
+        return DEFAULT_MODEL
+    folder = named or Path(provenance.model)
+    wanted = f"the model that made these vectors (it was {provenance.model})"
+    if not folder.is_dir():
+        raise EmbeddingFolderError(f"{folder}: no such folder; name that of {wanted} with --model")
+    try:
+        found = fingerprint(folder, runtime)
+    except ModelFolderError as error:
+        raise EmbeddingFolderError(f"{error}; name the folder of {wanted} with --model") from error
+    if found != provenance.fingerprint:
+        raise EmbeddingFolderError(
+            f"{folder}: its weights are {found[:12]}, and those of {wanted} were"
+            f" {provenance.fingerprint[:12]}; name the right folder with --model"
+        )
+    return folder
 
 
 def _span(

@@ -21,7 +21,7 @@ from embedkit.datasets.columns import END, PATH, START, VECTOR, find, require
 from embedkit.datasets.names import Folder
 from embedkit.datasets.table import read_table
 from embedkit.errors import DatasetError, UsageError, choices
-from embedkit.store import EmbeddingWriter, FileRecord, Provenance, clip_path
+from embedkit.store import IMPORTED, EmbeddingWriter, FileRecord, Provenance, clip_path
 
 BATCH = 8192  # rows read at once
 
@@ -98,7 +98,7 @@ def import_vectors(source: Path, form: str, foreign: Foreign, out: Path) -> tupl
         segment_s=window,
         hop_s=float(foreign.hop_s or (np.median(starts) if len(starts) else window)),
         channel="mix",
-        runtime="imported",
+        runtime=IMPORTED,
     )
     with _alone(out) as scratch:
         found = _write(scratch / "emb", provenance, chain([first], clips), foreign.audio, source)

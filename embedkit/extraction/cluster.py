@@ -1,39 +1,79 @@
 """The same runs on a Ray cluster: shards of the collection are its units of work."""
 
 import importlib
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from embedkit.audio.files import Skipped
-from embedkit.errors import EmbedkitError, UsageError, require
+from embedkit.errors import UsageError, require
 from embedkit.extraction.collection import Shard
 from embedkit.extraction.progress import EXAMPLES
 from embedkit.extraction.run import Extraction, extract
 from embedkit.extraction.settings import DEFAULTS, Settings
+from embedkit.workers import portable
 
+PATIENCE = 1.0  # seconds after which a shard asks how many errors the others have
 SHARDS_PER_PROCESSOR = 4  # so that processors that are done early take another
+
+
+class Errors:
+    """An actor that counts the errors of all shards: `max_errors` is of the whole run."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def add(self, more: int) -> int:
+        """Count more errors; how many there are."""
+        self._count += more
+        return self._count
 
 
 class ShardRun:
     """What an actor of Ray Data does: a run for each shard that it is given."""
 
-    def __init__(self, places: tuple[Path, Path, Path], count: int, settings: Settings) -> None:
+    def __init__(
+        self, places: tuple[Path, Path, Path], count: int, settings: Settings, errors: Any
+    ) -> None:
+        """Shards of `count`; `errors` is the handle of the actor."""
         self._places = places
         self._count = count
         self._settings = settings
+        self._errors = errors
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         """Embed the files of a shard; its rows go to the disk from here, counts to the driver."""
         [number] = batch["id"].tolist()
         settings = replace(self._settings, shard=Shard(number + 1, self._count))
+        told, asked = 0, time.monotonic()
+
+        def stop_in_time(run: Extraction) -> None:
+            nonlocal told, asked
+            failed, now = run.errors.total(), time.monotonic()
+            if failed != told or now - asked > PATIENCE:
+                run.stopped |= self._too_many(failed - told)
+                told, asked = failed, now
+
         result: Extraction | Exception
         try:
-            result = extract(*self._places, settings)
-        except (EmbedkitError, OSError) as error:
-            result = error  # raised, it would come back as Ray's
+            if self._too_many(0):
+                result = _nothing()
+                result.stopped = True
+            else:
+                result = extract(*self._places, settings, stop_in_time)
+        except Exception as error:
+            result = portable(error)  # raised, it would come back as Ray's
         return {"result": [result]}
+
+    def _too_many(self, more: int) -> bool:
+        """Whether the shards have too many errors, with some more of this one."""
+        most = self._settings.max_errors
+        if most is None:
+            return False
+        ray = importlib.import_module("ray")
+        return bool(ray.get(self._errors.add.remote(more)) >= most)
 
 
 def extract_on_ray(
@@ -55,7 +95,8 @@ def extract_on_ray(
         root: folder of audio.
         model: the model folder.
         folder: the embedding folder.
-        settings: as for `extract`; `shard` and `workers` are given by Ray's part.
+        settings: as for `extract`; `shard` and `workers` are given by Ray's part, and `max_errors`
+            counts those of all shards.
         report: called whenever a shard is done.
         address: of the cluster; by default that of this environment, or a new one on this machine.
         shards: how many to cut the collection into; by default four for each processor.
@@ -74,24 +115,30 @@ def extract_on_ray(
     data.DataContext.get_current().enable_progress_bars = False
     processors = int(ray.cluster_resources().get("CPU", 1))
     count = shards or SHARDS_PER_PROCESSOR * processors
+    errors = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Errors).remote()
     above = settings.audio_root and settings.audio_root.resolve()
     places = (root.resolve(), model.resolve(), folder.resolve())
+    each = replace(settings, workers=1, audio_root=above)
     runs = data.range(count, override_num_blocks=count).map_batches(
         ShardRun,
-        fn_constructor_args=(places, count, replace(settings, workers=1, audio_root=above)),
+        fn_constructor_args=(places, count, each, errors),
         batch_size=1,
         num_cpus=1,
         concurrency=(1, max(1, processors)),
         max_restarts=-1,
         max_task_retries=-1,  # of an actor that died
     )
-    total = Extraction(already_done=0, failed_before=0, changed=0, vanished=0, skipped=Skipped())
+    total = _nothing()
     for row in runs.iter_rows():
         if isinstance(row["result"], Exception):
             raise row["result"]
         _add(total, row["result"])
         report(total)
     return total
+
+
+def _nothing() -> Extraction:
+    return Extraction(already_done=0, failed_before=0, changed=0, vanished=0, skipped=Skipped())
 
 
 def _add(total: Extraction, run: Extraction) -> None:

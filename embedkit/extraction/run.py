@@ -8,7 +8,7 @@ from pathlib import Path
 
 from embedkit.audio.files import Skipped, require_audio
 from embedkit.checkpoint import load_config
-from embedkit.errors import EmbeddingFolderError, UsageError
+from embedkit.errors import UsageError
 from embedkit.extraction.collection import AudioCollection, Survey
 from embedkit.extraction.local import run_local
 from embedkit.extraction.moved import compare_files
@@ -128,7 +128,7 @@ def make_job(
     """What every worker of a run does, with all that it needs in `scratch`; see `extract`."""
     runtime = settings.runtime
     if runtime is None and (folder / MANIFEST).exists():
-        runtime = _runtime_of(folder)
+        runtime = Runtime.that_made(read_manifest(folder))
     config = load_config(model)
     hop = {} if settings.hop_s is None else {"hop_s": settings.hop_s}
     segments = replace(config.segments, **hop)
@@ -152,10 +152,3 @@ def make_job(
         folder=folder,
         provenance=provenance,
     )
-
-
-def _runtime_of(folder: Path) -> Runtime:
-    try:
-        return Runtime.parse(read_manifest(folder).runtime)
-    except UsageError as error:
-        raise EmbeddingFolderError(f"{folder}: {error}") from error

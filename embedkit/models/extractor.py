@@ -16,6 +16,7 @@ from embedkit.config import DEFAULT_MODEL, Activation
 from embedkit.errors import ModelFolderError, UsageError
 from embedkit.hub import download
 from embedkit.models import Network, build_model
+from embedkit.models.precision import full_float32
 
 BATCH = 64  # segments at a time, so that an hour in one call needs no more memory than a minute
 
@@ -148,6 +149,7 @@ class Extractor(nn.Module):
         return self.config.labels
 
     @torch.inference_mode()
+    @full_float32()
     def embed_segments(self, segments: Samples) -> NDArray[np.float32]:
         """Embeddings float32 [B, D] of segments float32 [B, samples]."""
         embeddings: NDArray[np.float32] = self(self._tensor(segments)).cpu().numpy()
@@ -162,6 +164,7 @@ class Extractor(nn.Module):
         return self.score_vectors(self.embed_segments(segments))
 
     @torch.inference_mode()
+    @full_float32()
     def score_vectors(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """Scores float32 [B, classes] of embeddings float32 [B, D].
 

@@ -16,12 +16,14 @@ from embedkit.audio.decode import Samples
 from embedkit.checkpoint import fingerprint as weights_fingerprint
 from embedkit.checkpoint import load_config
 from embedkit.config import FeatureSpec
-from embedkit.errors import ModelFolderError, UsageError, choices
+from embedkit.errors import EmbeddingFolderError, ModelFolderError, UsageError, choices
 from embedkit.models import build_model
 from embedkit.models.extractor import Extractor, check_device
+from embedkit.models.precision import full_float32
 from embedkit.runtime.exported import FLOAT32, int8_path, read_network
 from embedkit.runtime.graph import load_whole, network_graph
 from embedkit.runtime.session import OnnxEmbedder
+from embedkit.store import IMPORTED, Provenance
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +48,25 @@ class Runtime(StrEnum):
             return cls(name)
         except ValueError as error:
             raise UsageError(f"no runtime {name!r}{choices(name, cls)}") from error
+
+    @classmethod
+    def that_made(cls, provenance: Provenance) -> "Runtime":
+        """The runtime of the vectors of an embedding folder.
+
+        Raises:
+            EmbeddingFolderError: they were imported, so that nothing here makes more of them, or
+                another version of embedkit made them.
+        """
+        if provenance.runtime == IMPORTED:
+            raise EmbeddingFolderError(
+                f"the vectors of this folder were imported from {provenance.model}: embedkit has no"
+                " extractor that embeds another sound as they were. Search with clips of the"
+                " collection, or `embedkit extract` the sounds into a folder of their own"
+            )
+        try:
+            return cls.parse(provenance.runtime)
+        except UsageError as error:
+            raise EmbeddingFolderError(f"the manifest of this folder names {error}") from error
 
 
 class Embedder(Protocol):
@@ -169,6 +190,7 @@ class _Autocast:
         self._precision = precision
 
     @torch.inference_mode()
+    @full_float32()
     def embed_segments(self, segments: Samples) -> NDArray[np.float32]:
         extractor = self._extractor
         device = extractor.mean.device

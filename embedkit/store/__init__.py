@@ -2,6 +2,7 @@
 
 from embedkit.store.contract import (
     FILES_SCHEMA,
+    IMPORTED,
     MANIFEST,
     FileRecord,
     Provenance,
@@ -18,6 +19,7 @@ from embedkit.store.writer import EmbeddingWriter
 
 __all__ = [
     "FILES_SCHEMA",
+    "IMPORTED",
     "MANIFEST",
     "EmbeddingTable",
     "EmbeddingWriter",

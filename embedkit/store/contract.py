@@ -55,6 +55,9 @@ def rows_schema(dim: int) -> pa.Schema:
     )
 
 
+IMPORTED = "imported"  # the runtime of vectors that another tool made
+
+
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
     """What the vectors of a folder depend on; equal provenance means comparable vectors.

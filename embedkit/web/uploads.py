@@ -1,12 +1,10 @@
 """Sounds that a person drops on the page: embedded in a process of its own, with limits."""
 
-import multiprocessing
 import resource
 import secrets
 import tempfile
 import threading
 from collections import OrderedDict
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from numpy.typing import NDArray
 from embedkit.errors import AudioError, Kind
 from embedkit.query import QueryEmbedder
 from embedkit.store import Provenance
+from embedkit.workers import WorkerPool
 
 MOST_BYTES = 32 * 2**20
 SECONDS = 30.0  # of work on one
@@ -30,7 +29,7 @@ class Uploads:
     def __init__(self, provenance: Provenance, model: Path | None = None) -> None:
         """Of a collection; the process starts with the first upload."""
         self._arguments = (provenance, model)
-        self._pool: ProcessPoolExecutor | None = None
+        self._pool: WorkerPool | None = None
         self._lock = threading.Lock()
         self._vectors: OrderedDict[int, NDArray[np.float32]] = OrderedDict()
         # Not 0: a page may still hold the numbers that the server before this one gave.
@@ -41,7 +40,7 @@ class Uploads:
 
         Raises:
             AudioError: it cannot be decoded, or not in time.
-            EmbedkitError: the collection's model is not there.
+            EmbedkitError: the collection's model is not there, or embedding failed.
         """
         with self._lock, tempfile.TemporaryDirectory(prefix="embedkit-") as folder:
             path = Path(folder) / "upload"
@@ -67,25 +66,31 @@ class Uploads:
 
     def _embed(self, path: Path) -> NDArray[np.float32]:
         if self._pool is None:
-            self._pool = ProcessPoolExecutor(
-                1, multiprocessing.get_context("spawn"), _start, self._arguments
-            )
+            self._pool = WorkerPool(1, _limit_memory)
         try:
+            # The limit is for the sound: how long a model takes to load is not its fault.
+            self._pool.submit(_load, *self._arguments).result()
             return self._pool.submit(_embed, path).result(SECONDS)
         except TimeoutError as error:
             self.close()
             raise AudioError(Kind.TIMEOUT, f"not embedded within {SECONDS:.0f} s") from error
         except BrokenProcessPool as error:
             self.close()
-            raise AudioError(Kind.CRASHED, "the decoder crashed on it") from error
+            raise AudioError(
+                Kind.CRASHED, "the process that embeds it died: of its decoder, or short of memory"
+            ) from error
 
 
 _embedders: list[QueryEmbedder] = []  # of the process that embeds: one
 
 
-def _start(provenance: Provenance, model: Path | None) -> None:
+def _limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
-    _embedders.append(QueryEmbedder(provenance, model))
+
+
+def _load(provenance: Provenance, model: Path | None) -> None:
+    if not _embedders:
+        _embedders.append(QueryEmbedder(provenance, model))
 
 
 def _embed(path: Path) -> NDArray[np.float32]:
