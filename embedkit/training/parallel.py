@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from embedkit.workers import end_with_parent
+
 # One process computes the features and validates while the others wait.
 PATIENCE = timedelta(days=2)
 
@@ -66,6 +68,7 @@ def join(device: str) -> tuple[Processes, str]:
     if device == "cuda":
         device = f"cuda:{os.environ['LOCAL_RANK']}"
     if not distributed.is_initialized():  # once in a process: a second group would find the first
+        end_with_parent()  # torchrun, killed, would leave us training
         # gloo also beside NCCL: sums of numbers that stand in main memory.
         backend = "cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo"
         distributed.init_process_group(backend, timeout=PATIENCE)
