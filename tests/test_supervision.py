@@ -38,7 +38,8 @@ SCRIPT = """
 import os, signal, sys, time
 from pathlib import Path
 import numpy as np
-from embedkit.extraction import Settings, extract, worker
+import psutil
+from embedkit.extraction import Settings, extract, local, worker
 from embedkit.extraction.worker import decode
 from embedkit.runtime.session import OnnxEmbedder
 from embedkit.store import writer
@@ -48,6 +49,15 @@ from embedkit.store import writer
 if __name__ == "__main__":
     done = extract(*map(Path, sys.argv[1:4]), Settings(**eval(sys.argv[4])))
     print([(record.clip, record.kind, record.message) for record in done.failures])
+"""
+
+
+# As the command does it, with its words and its exit code.
+COMMAND = """
+    import embedkit_cli
+    sys.argv = ["embedkit", *eval(sys.argv[4])["first"], "extract", sys.argv[1],
+                "--model", sys.argv[2], "--out", sys.argv[3], "--workers", "1"]
+    embedkit_cli.main()
 """
 
 
@@ -138,6 +148,154 @@ def test_a_worker_that_dies_of_no_file_ends_the_run(
     _, err = done.communicate(timeout=100)
     assert done.returncode == 1
     assert "a worker process, not decoding a file, crashed: exit code 7" in err
+
+
+FAILING_NETWORK = """
+class OddError(Exception):
+    def __init__(self, one, two):
+        super().__init__(f"{{one}} and {{two}}")
+        self.hold = lambda: None
+
+def embed(self, segments):
+    {failure}
+
+OnnxEmbedder.embed_segments = embed
+local.SUSPECTS = 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("failure", "words"),
+    [
+        ("raise RuntimeError('CUDA out of memory. Tried to allocate 2 GiB')", "Tried to allocate"),
+        ("raise OddError('this', 'that')", "OddError: this and that"),
+        ("signal.raise_signal(signal.SIGSEGV)", "crashed: signal SIGSEGV"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "SIGKILL; run again to go on; if memory is short"),
+    ],
+)
+def test_a_failing_network_ends_the_run_in_its_own_words_and_blames_no_file(
+    tmp_path: Path,
+    audio: Path,
+    model_dir: Path,
+    whole: EmbeddingTable,
+    failure: str,
+    words: str,
+) -> None:
+    emb = tmp_path / "emb"
+    path = script(tmp_path, FAILING_NETWORK.format(failure=failure))
+    path.write_text(path.read_text().split("    done = ")[0] + COMMAND)
+    verbose = failure.startswith("raise Odd")
+    done = start(path, audio, model_dir, emb, first=["--verbose"] * verbose)
+    _, err = done.communicate(timeout=200)
+    assert done.returncode == 1, err
+    assert words in err
+    assert err.count("embedkit: ") == 1
+    # The worker's own, that shows the place.
+    assert ("Traceback" in err, "in embed\n" in err) == (verbose, verbose)
+    assert EmbeddingTable.open(emb).journal == []
+    extract(audio, model_dir, emb)
+    check_equal(emb, whole)
+
+
+KILLED = """
+def decode_or_die(path, *settings):
+    if path.name in ("3.wav", "5.wav"):
+        tries = Path(sys.argv[3]).with_name(path.stem)
+        beside = len(psutil.Process(os.getppid()).children())  # of the fork server
+        again = tries.exists()
+        with tries.open("a") as file:
+            file.write(f"{{beside}} ")
+        if {always} or not again:
+            os.kill(os.getpid(), signal.SIGKILL)
+    return decode(path, *settings)
+
+worker.decode = decode_or_die
+local.SUSPECTS = 1
+"""
+
+
+@pytest.mark.parametrize("always", [False, True])
+def test_a_file_whose_worker_was_killed_is_tried_once_more_and_alone(
+    tmp_path: Path, audio: Path, model_dir: Path, whole: EmbeddingTable, always: bool
+) -> None:
+    emb = tmp_path / "emb"
+    path = script(tmp_path, KILLED.format(always=always))
+    done = start(path, audio, model_dir, emb, workers=2)
+    out, err = done.communicate(timeout=200)
+    assert done.returncode == 0, err
+    for name in "35":
+        first, second = (tmp_path / name).read_text().split()
+        assert int(first) in {1, 2}
+        assert int(second) == 1
+    failed = sorted(ast.literal_eval(out))
+    assert [(clip, kind) for clip, kind, _ in failed] == (
+        [("3.wav", "crashed"), ("5.wav", "crashed")] if always else []
+    )
+    assert all("SIGKILL" in text and "memory" in text for _, _, text in failed)
+    if always:
+        extract(audio, model_dir, emb, Settings(retry_errors=True))
+    check_equal(emb, whole)
+
+
+SLOW_NETWORK = """
+def embed(self, segments):
+    if not slow:
+        slow.append(True)
+        time.sleep(5)
+    return embed_segments(self, segments)
+
+slow = []
+embed_segments = OnnxEmbedder.embed_segments
+OnnxEmbedder.embed_segments = embed
+"""
+
+
+def test_a_batch_slower_than_the_timeout_is_not_the_decoders_silence(
+    tmp_path: Path, audio: Path, model_dir: Path, whole: EmbeddingTable
+) -> None:
+    emb = tmp_path / "emb"
+    path = script(tmp_path, SLOW_NETWORK)
+    done = start(path, audio, model_dir, emb, workers=1, batch_size=1, timeout=2.5)
+    out, err = done.communicate(timeout=200)
+    assert done.returncode == 0, err
+    assert ast.literal_eval(out) == []
+    check_equal(emb, whole)
+
+
+WAITING = """
+def decode_when_told(path, *settings):
+    if path.name in ("2.wav", "5.wav"):
+        begun = Path(sys.argv[3]).with_name(path.stem)
+        begun.write_text(f"{os.getpid()} ")
+        while not begun.with_suffix(".go").exists():
+            time.sleep(0.02)
+    return decode(path, *settings)
+
+worker.decode = decode_when_told
+"""
+
+
+def test_a_run_or_a_worker_that_is_suspended_for_longer_than_the_timeout_goes_on(
+    tmp_path: Path, audio: Path, model_dir: Path, whole: EmbeddingTable
+) -> None:
+    emb = tmp_path / "emb"
+    path = script(tmp_path, WAITING)
+    running = start(path, audio, model_dir, emb, workers=1, timeout=4.0)
+    for name, send in (("2", os.killpg), ("5", os.kill)):  # the run, as Ctrl-Z does; one worker
+        begun = tmp_path / name
+        while not (begun.exists() and begun.read_text().endswith(" ")):
+            assert running.poll() is None, running.communicate()
+            time.sleep(0.02)
+        process = running.pid if send is os.killpg else int(begun.read_text())
+        send(process, signal.SIGSTOP)
+        time.sleep(5)
+        send(process, signal.SIGCONT)
+        time.sleep(0.5)  # the parent looks before the decoder gives a sign
+        begun.with_suffix(".go").touch()
+    out, err = running.communicate(timeout=200)
+    assert running.returncode == 0, err
+    assert ast.literal_eval(out) == []
+    check_equal(emb, whole)
 
 
 SILENT_CRASH = """
