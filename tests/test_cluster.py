@@ -14,7 +14,7 @@ from command import run, succeed
 from numpy.typing import NDArray
 
 from embedkit.errors import EmbeddingFolderError
-from embedkit.extraction import Settings, extract
+from embedkit.extraction import Settings, Shard, extract
 from embedkit.extraction.cluster import extract_on_ray
 from embedkit.store import EmbeddingTable
 
@@ -100,6 +100,26 @@ def test_rows_are_those_of_the_local_engine_though_a_worker_is_killed(
     again = run(*arguments, "--engine", "ray", "--address", cluster)
     assert (again.returncode, json.loads(again.stdout)["already_done"]) == (3, CLIPS + 1)
     assert extract(audio, model_dir, emb).files == 0
+
+
+def test_the_errors_of_all_shards_together_stop_the_run(
+    cluster: str, model_dir: Path, tmp_path: Path
+) -> None:
+    """Of six shards each has two bad files, and three are the most: none reaches it alone."""
+    shards, names = 6, [f"bad-{number}.wav" for number in range(200)]
+    audio = tmp_path / "audio"
+    audio.mkdir()
+    for number in range(1, shards + 1):
+        for name in [name for name in names if Shard(number, shards).owns(name)][:2]:
+            (audio / name).write_text("no audio")
+    arguments = (audio, model_dir, tmp_path / "emb", Settings(max_errors=3, batch_size=1))
+    done = extract_on_ray(*arguments, shards=shards)
+    assert done.stopped
+    # Two shards run at a time: when the third begins, the first has told of two.
+    assert 3 <= done.errors.total() <= 6
+    left = extract_on_ray(*arguments[:3], shards=shards)
+    assert not left.stopped
+    assert left.files + done.files == 2 * shards
 
 
 def test_an_error_of_a_shard_is_the_commands(
