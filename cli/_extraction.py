@@ -27,7 +27,10 @@ RuntimeName = Annotated[
     ),
 ]
 Workers = Annotated[
-    int | None, typer.Option(help="Processes.", min=1, show_default="one for each processor")
+    int | None,
+    typer.Option(
+        help="Processes.", min=1, show_default="one for each processor, a single one on a GPU"
+    ),
 ]
 
 

@@ -66,10 +66,13 @@ def extract(
         bool, typer.Option("--retry-errors", help="Try the files again that have failed.")
     ] = False,
     timeout: Annotated[
-        float, typer.Option(help="Seconds after which a decoder that hangs is given up.")
+        float, typer.Option(help="Seconds without a sign after which a decoder is given up.")
     ] = 300.0,
     max_errors: Annotated[
-        int | None, typer.Option(help="Stop when so many files have failed.", show_default="never")
+        int | None,
+        typer.Option(
+            help="Stop when so many files have failed, on a cluster in all.", show_default="never"
+        ),
     ] = None,
     engine: Annotated[
         Engine, typer.Option(help="local: processes here. ray: on a cluster (embedkit[ray]).")
