@@ -98,7 +98,7 @@ def _find_model(provenance: Provenance, runtime: Runtime, named: Path | None) ->
         raise EmbeddingFolderError(f"{error}; name the folder of {wanted} with --model") from error
     if found != provenance.fingerprint:
         raise EmbeddingFolderError(
-            f"{folder}: its weights are {found[:12]}, and those of {wanted} were"
+            f"{folder}: not {wanted}: its weights are {found[:12]}, and those were"
             f" {provenance.fingerprint[:12]}; name the right folder with --model"
         )
     return folder

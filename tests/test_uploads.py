@@ -59,7 +59,7 @@ def test_a_bad_upload_has_its_decoders_words_and_costs_no_process(
 
 CASES = {
     "missing": ("no such folder", "--model"),
-    "foreign": ("its weights are", "--model"),
+    "foreign": ("not the model that made these", "--model"),
     "damaged": ("model.safetensors: cannot be read", "--model"),
     "imported": ("were imported from BirdNET", "clips of the collection"),
 }
