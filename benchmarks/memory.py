@@ -8,10 +8,8 @@ process walks the folder and hands over the files.
 """
 
 import argparse
-import multiprocessing
 import os
 import tempfile
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +17,7 @@ import soundfile
 
 from embedkit.extraction import Settings, extract
 from embedkit.extraction.worker import peak_memory
+from embedkit.workers import WorkerPool
 
 
 def one_file(folder: Path, minutes: int) -> None:
@@ -65,7 +64,7 @@ def main() -> None:
     for kind in ("minutes", "files"):
         for size in getattr(options, kind):
             # Nothing of the row before may be in this one's peak.
-            with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+            with WorkerPool(1) as pool:
                 worker, main_process = pool.submit(peaks, kind, size, options.model).result()
             print(f"| {size:,} {kind} | {worker:.0f} | {main_process:.0f} |", flush=True)
 

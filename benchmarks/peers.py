@@ -34,7 +34,6 @@ parameters: all that were trained, output layers included where the network has 
 
 import argparse
 import json
-import multiprocessing
 import os
 import re
 import statistics
@@ -42,7 +41,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, wait
+from concurrent.futures import wait
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -57,6 +56,7 @@ import torch
 from torch import Tensor, nn
 
 from embedkit.audio.files import find_audio  # all else where it is used: peers do not need it
+from embedkit.workers import WorkerPool
 
 THREADS = 2
 PATCHES = 64  # that a peer takes at a time
@@ -227,7 +227,7 @@ def duration_s(root: Path) -> float:
 def apart(function: Callable[..., Any], *arguments: object) -> tuple[Any, float]:
     """What a function returns in a fresh process, and the peak MB of it and its workers."""
     # Not a Pool, whose processes may not start workers of their own.
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with WorkerPool(1) as pool:
         pid = pool.submit(os.getpid).result()
         future = pool.submit(function, *arguments)
         peak = 0

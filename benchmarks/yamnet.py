@@ -10,9 +10,7 @@ basis.npz, is made of the first 20,000 seconds; with --basis that of another run
 """
 
 import argparse
-import multiprocessing
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
 from pathlib import Path
 
@@ -28,6 +26,7 @@ from embedkit.audio.files import clip_name, find_audio
 from embedkit.audio.segments import cut
 from embedkit.config import SegmentSpec
 from embedkit.errors import AudioError
+from embedkit.workers import WorkerPool
 
 WINDOW = 15600  # samples that it hears
 OUTPUTS = {"embedding": "global_average_pooling2d/Mean", "logits": "dense/BiasAdd"}
@@ -86,8 +85,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     paths = find_audio(options.audio).paths
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(options.workers, context, start, (options.model,)) as pool:
+    with WorkerPool(options.workers, start, options.model) as pool:
         rows = _rows(zip(paths, pool.map(embed, paths, chunksize=16), strict=True), options.audio)
         part = list(islice(rows, SAMPLE))
         basis = _basis(options.basis or options.out / "basis.npz", part)
