@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from embedkit.audio.files import find_audio
+from embedkit.audio.files import Skipped, find_audio
 from embedkit.extraction.collection import AudioCollection, Shard
 from embedkit.store import FILES_SCHEMA
 
@@ -53,7 +53,7 @@ def test_shards_list_a_collection_once_and_open_no_file_of_another(
     with watching(root) as once:
         whole = find_audio(root)
     empty = FILES_SCHEMA.empty_table()
-    paths, skipped, opened = [], 0, Counter[str]()
+    paths, skipped, opened = [], Skipped(), Counter[str]()
     for number in range(1, SHARDS + 1):
         shard = Shard(number, SHARDS)
         collection = AudioCollection(root, shard)
@@ -64,13 +64,14 @@ def test_shards_list_a_collection_once_and_open_no_file_of_another(
         assert sum(task.size for task in tasks) == survey.new_bytes
         assert all(task.path.stat().st_mtime_ns == task.mtime_ns for task in tasks)
         paths += [task.path for task in tasks]
-        skipped += survey.skipped
+        skipped = skipped + survey.skipped
         folders = {key: n for key, n in asked_here.items() if key[0] != "open"}
         assert folders == {key: n for key, n in once.items() if key[0] != "open"}
         mine = Counter({key[1]: n for key, n in asked_here.items() if key[0] == "open"})
         assert all(shard.owns(Path(path).relative_to(root).as_posix()) for path in mine)
         opened += mine
     assert sorted(paths) == sorted(whole.paths)
-    assert skipped == whole.skipped == 12
+    assert skipped == whole.skipped
+    assert skipped.not_audio == {".txt": 12}
     assert opened == Counter({key[1]: n for key, n in once.items() if key[0] == "open"})
     assert len(opened) >= 24
