@@ -40,12 +40,14 @@ class Kind(StrEnum):
 
     CRASHED = "crashed"  # the decoder took its process with it
     EMPTY = "empty"  # it opens as audio and holds no sample, or has no byte
+    GAPS = "gaps"  # pieces are missing midway; silence stands for them
     NO_AUDIO = "no-audio"  # a container without a sound track
-    NO_CHANNEL = "no-channel"  # the channel asked for does not exist
+    NO_CHANNEL = "no-channel"  # the channel asked for does not exist, or not to the end
+    NO_TRACK = "no-track"  # the sound track asked for does not exist
     NON_FINITE = "non-finite"  # NaN or infinite samples
     NOT_A_FILE = "not-a-file"  # a pipe, socket, device or folder named like audio
     TIMEOUT = "timeout"  # the decoder hung
-    TRUNCATED = "truncated"  # ends before its end or is damaged midway
+    TRUNCATED = "truncated"  # ends before its end
     UNREADABLE = "unreadable"  # missing, forbidden, or no decoder knows it
 
 

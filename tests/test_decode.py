@@ -3,6 +3,7 @@
 import io
 import os
 import socket
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from embedkit.audio.decode import BLOCK, LOUDEST, MIX, Channel, decode, probe
+from embedkit.audio.blocks import BLOCK
+from embedkit.audio.decode import LOUDEST, MIX, Channel, decode, probe
 from embedkit.errors import AudioError, Kind, UsageError
 
 Samples = NDArray[np.float32]
@@ -441,3 +443,49 @@ def test_probe_tells_what_decoding_finds(tmp_path, write_audio: Write, make_soun
     half = probe(half_of(path))
     assert half.problem.startswith("truncated: ")
     assert half.duration_s == pytest.approx(1.5, abs=0.001)
+
+
+def test_a_dsf_of_one_bit_sounds_like_its_tone(tmp_path):
+    """Sony's DSF: 1-bit samples at 64 times 44.1 kHz, in blocks of 4096 bytes, low bits first."""
+    rate, hertz = 64 * 44100, 440
+    wave = 0.5 + 0.25 * np.sin(2 * np.pi * hertz * np.arange(rate) / rate)
+    bits = np.diff(np.floor(np.cumsum(wave)), prepend=0).astype(np.uint8)  # first-order modulation
+    data = np.packbits(bits, bitorder="little").tobytes()
+    data += bytes(-len(data) % 4096)
+    fmt = struct.pack("<4sQIIIIIIQII", b"fmt ", 52, 1, 0, 1, 1, rate, 1, len(bits), 4096, 0)
+    rest = fmt + struct.pack("<4sQ", b"data", 12 + len(data)) + data
+    path = tmp_path / "a.dsf"
+    path.write_bytes(struct.pack("<4sQQQ", b"DSD ", 28, 28 + len(rest), 0) + rest)
+    found, kind = collect(path)
+    assert kind == ""
+    assert len(found) == pytest.approx(RATE, abs=200)
+    middle = found[RATE // 4 : 3 * RATE // 4]
+    time = np.arange(len(middle)) / RATE
+    level = 2 * np.abs(np.mean(middle * np.exp(-2j * np.pi * hertz * time)))
+    assert level == pytest.approx(0.5, rel=0.05)  # of bits that stand for -1 and 1
+
+
+def test_an_amr_is_never_short_of_what_ffmpeg_guesses(tmp_path, make_sound: Make):
+    """It states no length; FFmpeg takes the bit rate of its beginning for that of the whole."""
+    bodies = []
+    for number, (bits, seconds) in enumerate(((4750, 2), (12200, 6))):
+        path = tmp_path / f"{number}.amr"
+        with av.open(path, "w") as container:
+            stream = container.add_stream("libopencore_amrnb", rate=8000, layout="mono")
+            stream.bit_rate = bits
+            whole = (2**14 * make_sound(seconds, 8000)).astype(np.int16)
+            for pts in range(0, len(whole), 160):  # 20 ms
+                block = whole[None, pts : pts + 160]
+                frame = av.AudioFrame.from_ndarray(block, format="s16", layout="mono")
+                frame.sample_rate, frame.pts = 8000, pts
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+        bodies.append(path.read_bytes()[6:])
+    path = tmp_path / "joined.amr"
+    path.write_bytes(b"#!AMR\n" + b"".join(bodies))
+    with av.open(path) as container:
+        guessed = container.duration / av.time_base
+    found, kind = collect(path)
+    assert kind == ""
+    assert len(found) == pytest.approx(8 * RATE, abs=0.1 * RATE)
+    assert guessed > 10

@@ -1,0 +1,53 @@
+"""What every decoder gives: blocks of samples, notes for people, and one end."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedkit.errors import AudioError, Kind
+
+# A rate in Hz, and float32 [samples, channels].
+Block = tuple[int, NDArray[np.float32]]
+
+# Is told what is odd about a file that is read all the same.
+Note = Callable[[str], object]
+
+# Samples that are decoded, checked, mixed and resampled at a time.
+BLOCK = 16384
+
+# Of a file with many channels a block has fewer samples: this many values at most.
+VALUES = 2**18
+
+# Beyond any recording, Hz. A damaged header's rate could make resampling take hours or gigabytes.
+RATES = range(100, 10_000_001)
+
+# Seconds that may be missing: encoders round the lengths that they state to whole frames.
+TOLERANCE_S = 0.25
+
+
+def check_rate(rate: int) -> None:
+    """Refuse a rate that no recording has.
+
+    Raises:
+        AudioError: it is one.
+    """
+    if rate not in RATES:
+        raise AudioError(Kind.UNREADABLE, f"it states a sample rate of {rate} Hz")
+
+
+def block_length(channels: int) -> int:
+    """How many samples of so many channels a block has."""
+    return min(BLOCK, max(1, VALUES // channels))
+
+
+def is_short(found: float, stated: float) -> bool:
+    """Whether so many seconds are fewer than what is stated, and not by rounding."""
+    return stated - found > min(TOLERANCE_S, stated / 10)
+
+
+def truncated(seconds: float, reason: str) -> AudioError:
+    """The error of a file that ends before its end; of one that gives nothing, if so."""
+    if seconds == 0:
+        return AudioError(Kind.UNREADABLE, f"no sample can be decoded ({reason})")
+    return AudioError(Kind.TRUNCATED, f"ends or is damaged after {seconds:.2f} s: {reason}")

@@ -1,0 +1,177 @@
+"""An audio file as blocks of its own rate and channels, by the decoder that reads it best."""
+
+import os
+import re
+from collections.abc import Iterator
+from io import FileIO
+from pathlib import Path
+
+import soundfile
+
+from embedkit.audio import ffmpeg, ogg
+from embedkit.audio.blocks import Block, Note, block_length, check_rate, is_short, truncated
+from embedkit.audio.formats import HEAD, headerless
+from embedkit.audio.headers import Extent, Sound, extent, find_sound
+from embedkit.audio.part import Part
+from embedkit.errors import AudioError, Kind
+
+# What libsndfile takes for the number of samples that a header leaves open.
+OPEN_LENGTH = 2**63 - 1
+
+AHEAD = 2**14  # bytes that libsndfile may have read ahead
+BEFORE = 2**16  # bytes within which a FLAC's own beginning is
+PEEK = 2**20  # bytes within which the next one's is looked for
+FLAC = re.compile(rb"fLaC[\0\x80]\0\0\x22")
+
+
+def read(file: FileIO, path: Path, note: Note, track: int | None = None) -> Iterator[Block]:
+    """Decode a file, which is open, by its path; see `ffmpeg.read`.
+
+    Content decides which decoder reads it; where it tells nothing, the suffix. What its header says of its length is not trusted.
+    """
+    descriptor = file.fileno()
+    demuxer = headerless(path, file.read(HEAD))
+    if demuxer is not None:
+        yield from ffmpeg.read(file, note, track, f"named {path.suffix}", demuxer)
+    elif track is not None and track > 1:  # only FFmpeg knows of tracks
+        yield from ffmpeg.read(file, note, track)
+    elif ogg.is_ogg(file):
+        # libsndfile reads the first link of a chain alone, and is silent about holes in Vorbis.
+        yield from _chain(ogg.links(file), note, track)
+    elif (sound := find_sound(descriptor)) is None:
+        yield from _joined(file, note, track)
+    else:
+        yield from _stated(file, sound, note, track)
+
+
+def _chain(links: list[Part], note: Note, track: int | None) -> Iterator[Block]:
+    """What an Ogg file has, link by link."""
+    damage: AudioError | None = None
+    for link in links:
+        try:
+            yield from ffmpeg.read(link, note, track)
+        except AudioError as error:
+            damage = damage or error
+            if len(links) > 1 and link is not links[-1] and error.kind == Kind.TRUNCATED:
+                damage = AudioError(Kind.GAPS, str(error))
+    if damage is not None:
+        raise damage
+
+
+def _joined(file: FileIO, note: Note, track: int | None) -> Iterator[Block]:
+    """What a file has, and where it is a FLAC that others were joined to, what they have."""
+    part: FileIO | Part | None = file
+    while part is not None:
+        yield from _whole(part, note, track)
+        part = _next_flac(part)
+
+
+def _next_flac(part: FileIO | Part) -> Part | None:
+    """The FLAC that begins behind what libsndfile has read of another one."""
+    descriptor, start = part.fileno(), part.start if isinstance(part, Part) else 0
+    place = start + part.tell()
+    own = FLAC.search(os.pread(descriptor, BEFORE, start))
+    if own is None:
+        return None
+    first = max(start + own.end(), place - AHEAD)
+    behind = max(0, os.fstat(descriptor).st_size - first)
+    found = FLAC.search(os.pread(descriptor, min(PEEK, behind), first))
+    return None if found is None else Part(descriptor, first + found.start())
+
+
+def _stated(file: FileIO, sound: Sound, note: Note, track: int | None) -> Iterator[Block]:
+    """What a file has whose header states a number of bytes, right or wrong."""
+    descriptor = file.fileno()
+    found = extent(descriptor, sound)
+    if found.note:
+        note(found.note)
+    seconds = 0.0
+    for rate, block in _mended(file, sound, found, note, track):
+        seconds += len(block) / rate
+        yield rate, block
+    if found.missing:
+        there = found.end - sound.start
+        stated_s = seconds * sound.stated / there if there > 0 else 0.0
+        if is_short(seconds, stated_s) or not seconds:
+            raise truncated(seconds, f"the header promises {sound.stated} bytes, {there} are there")
+
+
+def _mended(
+    file: FileIO, sound: Sound, found: Extent, note: Note, track: int | None
+) -> Iterator[Block]:
+    """What the file has with the right length in its header."""
+    descriptor, length = file.fileno(), found.end - sound.start
+    behind = os.fstat(descriptor).st_size - found.end
+    if length == sound.stated and behind and sound.chunks and not sound.chunks.heeded:
+        return _whole(Part(descriptor, 0, found.end), note, track)
+    if length == sound.stated or found.missing or not sound.size or _is_known(sound, found):
+        return _whole(file, note, track)
+    field = sound.field(length)
+    part = Part(descriptor, 0, found.end, at=sound.at, new=field)
+    if sound.field(length + 1) == field:  # too long for it: FFmpeg then reads to the end
+        return ffmpeg.read(part, note, track)
+    return _whole(part, note, track)
+
+
+def _is_known(sound: Sound, found: Extent) -> bool:
+    """Whether it is a WAV that was written to a pipe: decoders know that its length is open."""
+    return sound.is_open and sound.size == 4 and sound.order == "little" and not found.note
+
+
+def _whole(file: FileIO | Part, note: Note, track: int | None) -> Iterator[Block]:
+    """What libsndfile reads of a file, else FFmpeg."""
+    file.seek(0)
+    # libsndfile reads a descriptor faster than an object of Python's.
+    source = os.dup(file.fileno()) if isinstance(file, FileIO) else file
+    try:
+        sound = soundfile.SoundFile(source, closefd=True)
+    except soundfile.LibsndfileError as error:
+        yield from ffmpeg.read(file, note, track, _reason(error))
+        return
+    with sound:
+        # libsndfile stops an MP3 without a Xing header at an estimate of its length, and one of
+        # several parts at the end of the first. It loses the end of a streamed FLAC, whose header
+        # leaves the length open.
+        if sound.format != "MP3" and sound.frames < OPEN_LENGTH:
+            yield from _libsndfile(sound, file, note, track)
+            return
+        reason = f"{sound.format} that no decoder reads"
+    yield from ffmpeg.read(file, note, track, reason)
+
+
+def _libsndfile(
+    sound: soundfile.SoundFile, file: FileIO | Part, note: Note, track: int | None
+) -> Iterator[Block]:
+    rate, done = sound.samplerate, 0
+    check_rate(rate)
+    length = block_length(sound.channels)
+    try:
+        while len(block := sound.read(length, dtype="float32", always_2d=True)):
+            done += len(block)
+            yield rate, block
+    except soundfile.LibsndfileError as error:
+        reason = _reason(error) or "decoding failed"
+        yield from _go_on(file, note, track, done, rate, reason)
+        return
+    if is_short(done / rate, sound.frames / rate):
+        raise truncated(done / rate, f"the header promises {sound.frames / rate:.2f} s")
+
+
+def _go_on(
+    file: FileIO | Part, note: Note, track: int | None, done: int, rate: int, reason: str
+) -> Iterator[Block]:
+    """What FFmpeg reads behind the samples that libsndfile has read; it goes on after damage."""
+    skip = done
+    try:
+        for other_rate, block in ffmpeg.read(file, note, track, reason):
+            if len(block) > skip:
+                yield other_rate, block[skip:]
+            skip = max(0, skip - len(block))
+    except AudioError as error:
+        if error.kind == Kind.UNREADABLE:
+            raise truncated(done / rate, reason) from error
+        raise
+
+
+def _reason(error: soundfile.LibsndfileError) -> str:
+    return str(error.error_string).strip().rstrip(".")
