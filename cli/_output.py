@@ -26,6 +26,16 @@ Dim = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="Where torch computes: cpu, cuda, cuda:1, mps.")]
 
+SoundTrack = Annotated[
+    int | None,
+    typer.Option(
+        "--track",
+        help="Which of a file's sound tracks (stems, languages), from 1 on.",
+        min=1,
+        show_default="the first",
+    ),
+]
+
 
 def show_progress(console: Console) -> bool:
     """Whether a progress bar is wanted: on a terminal, without --quiet."""

@@ -18,6 +18,7 @@ from ._output import (
     Device,
     Dim,
     Json,
+    SoundTrack,
     duration,
     message,
     name_failures,
@@ -51,6 +52,7 @@ def extract(
     channel: Annotated[
         str, typer.Option(help="mix, left, right, or a channel's number from 1 on.")
     ] = "mix",
+    track: SoundTrack = None,
     device: Device = "cpu",
     shard: Annotated[
         str,
@@ -120,6 +122,7 @@ def extract(
         batch_size=batch_size,
         workers=workers,
         channel=Channel.parse(channel),
+        track=track,
         device=device,
         shard=Shard.parse(shard),
         refresh=refresh,
@@ -191,6 +194,7 @@ def _show(done: "Extraction", out: Path, json: bool) -> None:
                 "changed": done.changed,
                 "vanished": done.vanished,
                 **_skipped_json(done.skipped),
+                "remarks": done.remarks,
                 "stopped": done.stopped,
                 "worker_peak_mb": done.peak_bytes / 2**20,
                 "errors": done.errors,
@@ -221,6 +225,11 @@ def _show(done: "Extraction", out: Path, json: bool) -> None:
         message(
             f"failed or damaged in earlier runs: {done.failed_before}; embedkit info counts them,"
             " --retry-errors tries them again"
+        )
+    if done.remarks:
+        message(
+            f"read, though something about them is odd: {done.remarks}; the messages of the journal"
+            " say what"
         )
     failures = [(record.clip, record.kind, record.message) for record in done.failures]
     name_failures(failures, failed=done.errors.total(), of=done.files)

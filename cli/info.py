@@ -10,7 +10,7 @@ import typer
 from embedkit.errors import UsageError
 
 from ._app import app
-from ._output import Json, print_json, print_table
+from ._output import Json, SoundTrack, print_json, print_table
 
 
 @app.command()
@@ -18,6 +18,7 @@ def info(
     path: Annotated[
         Path, typer.Argument(help="A model folder, an embedding folder, or an audio file.")
     ],
+    track: SoundTrack = None,
     json: Json = False,
 ) -> None:
     """Say what a model folder, an embedding folder or an audio file is.
@@ -29,7 +30,7 @@ def info(
     elif (path / "config.json").exists():
         found = _model(path)
     elif path.is_file():
-        found = _audio(path)
+        found = _audio(path, track)
     else:
         raise UsageError(f"{path}: neither a model folder, nor an embedding folder, nor a file")
     if json:
@@ -47,6 +48,7 @@ def _embeddings(path: Path) -> dict[str, Any]:
         "kind": "embedding folder",
         "files": len(table.journal),
         "failed_or_damaged": dict(sorted(kinds.items())),
+        "remarks": sum(1 for record in table.journal if record.message and not record.kind),
         "audio_hours": round(sum(record.duration_s for record in table.journal) / 3600, 4),
         "rows": len(table),
         **asdict(table.provenance),
@@ -76,10 +78,10 @@ def _model(path: Path) -> dict[str, Any]:
     }
 
 
-def _audio(path: Path) -> dict[str, Any]:
+def _audio(path: Path, track: int | None) -> dict[str, Any]:
     from embedkit.audio.decode import probe
 
-    return {"kind": "audio file", **asdict(probe(path))}
+    return {"kind": "audio file", **asdict(probe(path, track))}
 
 
 def _flatten(found: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
@@ -88,7 +90,7 @@ def _flatten(found: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         if isinstance(value, dict):
             rows += _flatten(value, f"{prefix}{name}.") or [(prefix + name, "none")]
         elif isinstance(value, list):
-            rows.append((prefix + name, ", ".join(map(str, value))))
+            rows.append((prefix + name, ", ".join(map(str, value)) or "none"))
         else:
             rows.append((prefix + name, "none" if value in {"", None} else str(value)))
     return rows

@@ -82,7 +82,7 @@ def write_map(
     sounds = []
     for clip in track(clips, "Reading sounds", len(clips)):
         try:
-            sounds.append(_sound(clip_path(root, clip)))
+            sounds.append(_sound(clip_path(root, clip), table.provenance.track))
         except AudioError as error:
             sounds.append("")
             failures.append((clip, str(error.kind), str(error)))
@@ -120,10 +120,10 @@ def _write_page(
         file.write(page.encode("utf-8", "replace"))
 
 
-def _sound(path: Path) -> str:
-    """The first seconds of a file as the source of an audio element."""
+def _sound(path: Path, track: int) -> str:
+    """The first seconds of a sound track as the source of an audio element."""
     parts: list[NDArray[np.float32]] = []
-    for block in decode(path, RATE):
+    for block in decode(path, RATE, track=track):
         parts.append(block)
         if sum(map(len, parts)) >= HEARD_S * RATE:
             break

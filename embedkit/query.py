@@ -4,6 +4,7 @@ import logging
 import math
 import tempfile
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ class QueryEmbedder:
         """Load the model that made the folder.
 
         Args:
-            provenance: of the embedding folder: its model, hop and channel are used.
+            provenance: of the embedding folder: its model, hop, channel and track are used.
             model: where the model is now, if it has moved.
             device: where torch computes.
 
@@ -55,6 +56,7 @@ class QueryEmbedder:
             self._embedder = Extractor.load(folder, device, dim=size)
         self._spec = SegmentSpec(duration_s=provenance.segment_s, hop_s=provenance.hop_s)
         self._channel = Channel.parse(provenance.channel)
+        self._track = provenance.track if provenance.track > 1 else None
 
     def embed(
         self, path: Path, start_s: float = 0.0, end_s: float = math.inf
@@ -72,7 +74,10 @@ class QueryEmbedder:
             raise UsageError(f"{path}: neither a clip of the collection nor a file")
         if not 0 <= start_s < end_s:
             raise UsageError(f"{path}: a span from {start_s:g} to {end_s:g} s is empty")
-        blocks = _span(decode(path, self._rate, self._channel), start_s, end_s, self._rate)
+        decoded = decode(
+            path, self._rate, self._channel, self._track, partial(log.warning, "%s: %s", path)
+        )
+        blocks = _span(decoded, start_s, end_s, self._rate)
         vector, damage = clip_vector(self._embedder, blocks, self._spec, self._rate)
         if vector is None and damage is not None:
             raise AudioError(damage.kind, f"{path}: {damage}") from damage

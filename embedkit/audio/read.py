@@ -27,7 +27,8 @@ FLAC = re.compile(rb"fLaC[\0\x80]\0\0\x22")
 def read(file: FileIO, path: Path, note: Note, track: int | None = None) -> Iterator[Block]:
     """Decode a file, which is open, by its path; see `ffmpeg.read`.
 
-    Content decides which decoder reads it; where it tells nothing, the suffix. What its header says of its length is not trusted.
+    Content decides which decoder reads it; where it tells nothing, the suffix. What its header
+    says of its length is not trusted.
     """
     descriptor = file.fileno()
     demuxer = headerless(path, file.read(HEAD))

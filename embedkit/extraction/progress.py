@@ -20,6 +20,7 @@ class Progress:
         bytes: of them.
         audio_s: seconds of audio that are embedded.
         errors: finished files that have a kind, by kind.
+        remarks: finished files without a kind about which the journal says something.
         rows: vectors that are on the disk.
         failures: the records of the first thousand files that have a kind.
         peak_bytes: the most memory that a worker held.
@@ -32,6 +33,7 @@ class Progress:
     bytes: int = 0
     audio_s: float = 0.0
     errors: Counter[str] = field(default_factory=Counter)
+    remarks: int = 0
     rows: int = 0
     failures: list[FileRecord] = field(default_factory=list)
     peak_bytes: int = 0
@@ -45,6 +47,8 @@ class Progress:
             self.bytes += sign * record.size
             if record.kind:
                 self.errors[record.kind] += sign
+            elif record.message:
+                self.remarks += sign
 
     def store(self, record: FileRecord) -> None:
         """Note that a file's rows and record are on the disk."""

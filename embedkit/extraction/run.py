@@ -143,11 +143,13 @@ def make_job(
         hop_s=segments.hop_s,
         channel=str(settings.channel),
         runtime=str(program.runtime),
+        track=settings.track or 1,
     )
     return Job(
         program=program,
         segments=segments,
         channel=settings.channel,
+        track=settings.track,
         batch_size=settings.batch_size,
         folder=folder,
         provenance=provenance,

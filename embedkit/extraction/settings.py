@@ -23,6 +23,8 @@ class Settings:
         workers: processes; by default one for each processor, and a single one on another device
             than the CPU, which all would share. The vectors do not depend on it.
         channel: of the files.
+        track: which of several sound tracks, from 1 on; by default the first, and the journal says
+            of which files there are more.
         device: where torch computes.
         shard: the share of the collection that the run embeds; others may run beside it.
         refresh: embed files anew that have changed, and take out those that have vanished.
@@ -43,6 +45,7 @@ class Settings:
     batch_size: int = 8
     workers: int | None = None
     channel: Channel = MIX
+    track: int | None = None
     device: str = "cpu"
     shard: Shard = WHOLE
     refresh: bool = False
@@ -52,7 +55,7 @@ class Settings:
     audio_root: Path | None = None
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "workers", "max_errors"):
+        for name in ("batch_size", "workers", "track", "max_errors"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name.replace('_', ' ')} {value}: at least 1")

@@ -17,6 +17,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from embedkit.audio.blocks import Note
 from embedkit.audio.decode import Channel, decode
 from embedkit.audio.segments import Segment, cut, stack
 from embedkit.config import SegmentSpec
@@ -38,6 +39,7 @@ class Job:
         program: the extractor.
         segments: how clips are cut.
         channel: of the files.
+        track: which of several sound tracks; None: the first, and the journal says of the others.
         batch_size: segments that the network takes at a time.
         folder: the embedding folder.
         provenance: of its vectors.
@@ -46,6 +48,7 @@ class Job:
     program: Program
     segments: SegmentSpec
     channel: Channel
+    track: int | None
     batch_size: int
     folder: Path
     provenance: Provenance
@@ -201,14 +204,16 @@ def _items(job: Job, tasks: Tasks, decoding: Decoding) -> Iterator[Item]:
 
 
 def _items_of(job: Job, task: Task, decoding: Decoding) -> Iterator[Item]:
-    kind = message = ""
+    kind = ""
     duration_s, rows = 0.0, 0
+    words: list[str] = []  # a file that is odd and can be read has some too, and no kind
     try:
-        for segment in decoding.watch(_segments_of(job, task)):
+        for segment in decoding.watch(_segments_of(job, task, words.append)):
             duration_s, rows = segment.end_s, rows + 1
             yield task.clip, segment
     except AudioError as error:
-        kind, message = str(error.kind), str(error)
+        kind = str(error.kind)
+        words.insert(0, str(error))
     yield FileRecord(
         clip=task.clip,
         size=task.size,
@@ -216,13 +221,14 @@ def _items_of(job: Job, task: Task, decoding: Decoding) -> Iterator[Item]:
         duration_s=duration_s,
         rows=rows,
         kind=kind,
-        message=message,
+        message="; ".join(words),
     )
 
 
-def _segments_of(job: Job, task: Task) -> Iterator[Segment]:
+def _segments_of(job: Job, task: Task, note: Note) -> Iterator[Segment]:
     rate = job.program.features.sample_rate
-    yield from cut(decode(task.path, rate, job.channel), job.segments, rate)
+    blocks = decode(task.path, rate, job.channel, job.track, note)
+    yield from cut(blocks, job.segments, rate)
 
 
 def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

@@ -72,6 +72,7 @@ class Provenance:
         hop_s: between two segments.
         channel: mix, or the channel's number.
         runtime: what executed the network.
+        track: which of several sound tracks of a file, from 1 on.
     """
 
     audio_root: str
@@ -83,6 +84,7 @@ class Provenance:
     hop_s: float
     channel: str
     runtime: str
+    track: int = 1  # version 0.1.0 knows no other
 
     @property
     def sample_rate(self) -> int:

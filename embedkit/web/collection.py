@@ -53,6 +53,7 @@ class Collection:
         if not len(rows.clips):
             raise EmbeddingFolderError(f"{table.folder}: it has no vectors to explore")
         self.table = table
+        self.track = table.provenance.track
         self.audio = (audio or Path(table.provenance.audio_root)).absolute()
         if not self.audio.exists():
             raise UsageError(

@@ -204,9 +204,12 @@ class Explorer:
     ) -> Made:
         path = self.path(clip)
         key = (what, clip, round(start_s, 3), round(end_s, 3), sound.stamp(path))
-        return Made(
-            key, lambda: self.cache.get(key, lambda: encode(sound.read_span(path, start_s, end_s)))
-        )
+        track = self.collection.track
+
+        def make() -> bytes:
+            return encode(sound.read_span(path, start_s, end_s, track))
+
+        return Made(key, lambda: self.cache.get(key, make))
 
     def duplicates(self) -> list[dict[str, Any]]:
         """Pairs of clips that are nearly the same, as cards of their first segments."""

@@ -58,8 +58,10 @@ def stamp(path: Path) -> tuple[int, ...]:
     return status.st_size, status.st_mtime_ns
 
 
-def read_span(path: Path, start_s: float, end_s: float) -> Samples:
-    """The samples of a span at 32 kHz, of at most two minutes; of a damaged file what there is.
+def read_span(path: Path, start_s: float, end_s: float, track: int = 1) -> Samples:
+    """The samples of a span of a sound track at 32 kHz, of at most two minutes.
+
+    Of a damaged file what there is.
 
     Raises:
         AudioError: nothing of it can be decoded.
@@ -68,7 +70,7 @@ def read_span(path: Path, start_s: float, end_s: float) -> Samples:
     parts: list[Samples] = []
     place = 0
     try:
-        for block in decode(path, RATE):
+        for block in decode(path, RATE, track=track):
             part = block[max(0, first - place) : max(0, last - place)]
             if len(part):
                 parts.append(part)
