@@ -238,6 +238,7 @@ OTHER = {
     "hop_s": 0.25,
     "channel": "1",
     "runtime": "onnx",
+    "track": 2,
 }
 
 
