@@ -1,13 +1,15 @@
 """The embedkit command line. Each command's file parses, calls the library, and prints."""
 
 import logging
+import os
 import signal
 import sys
 import warnings
+from typing import Any
 
 import typer
 
-from embedkit.errors import EmbedkitError, UsageError
+from embedkit.errors import EmbedkitError, EmbedkitWarning, UsageError
 
 from . import (
     bench,
@@ -33,6 +35,7 @@ from . import (
     verify,
 )
 from ._app import app
+from ._streams import flush_stdout, open_streams
 
 __all__ = [
     "app",
@@ -66,19 +69,25 @@ def main() -> None:
 
     0 done, 1 failed, 2 wrong usage, 3 finished but some files failed, 130 interrupted.
     """
+    open_streams()
     # As Ctrl-C: batch systems stop a job so, and it is to leave what it has done in order.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     log = logging.getLogger("embedkit")  # not the root: libraries have much to say
     log.setLevel(logging.INFO)
     log.handlers = [logging.StreamHandler(sys.stderr)]
+    logging.lastResort = _Aside(logging.WARNING)
     warnings.simplefilter("once")
-    warnings.showwarning = lambda text, *_: typer.echo(f"warning: {text}", err=True)
+    warnings.showwarning = _show_warning
+    os.environ.setdefault("PYTHONWARNINGS", "ignore")  # for the processes that we start
     command = typer.main.get_command(app)
     for option in command.params:
         # What acts at once is no setting: an image may well have EMBEDKIT_VERSION.
         option.allow_from_autoenv = option.callback is None  # type: ignore[attr-defined]
     try:
-        command()
+        try:
+            command()
+        finally:
+            flush_stdout()
     except UsageError as error:
         _fail(error, 2)
     except EmbedkitError as error:
@@ -88,10 +97,25 @@ def main() -> None:
     except BrokenPipeError:
         sys.exit(1)  # the reader of our output has left
     except OSError as error:  # a full disk, a folder that may not be written
-        _fail(error, 1)
+        reason = error.strerror or str(error)
+        _fail(f"{error.filename}: {reason}" if error.filename else reason, 1)
+
+
+class _Aside(logging.Handler):
+    """What libraries log and nobody takes: they speak to programmers, so it is for --verbose."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        logging.getLogger("embedkit").debug("%s: %s", record.name, record.getMessage())
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    ours = issubclass(category, EmbedkitWarning)
+    level = logging.WARNING if ours else logging.DEBUG
+    name = "warning" if ours else category.__name__
+    logging.getLogger("embedkit").log(level, "%s: %s", name, message)
 
 
 def _fail(error: object, code: int) -> None:
     logging.getLogger("embedkit").debug("what led to it:", exc_info=True)
-    typer.echo(f"embedkit: {error}", err=True)
+    print(f"embedkit: {error}", file=sys.stderr)
     sys.exit(code)

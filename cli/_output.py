@@ -10,6 +10,8 @@ import typer
 from rich.console import Console
 from rich.progress import track as rich_track
 
+from ._streams import shown
+
 log = logging.getLogger("embedkit")
 
 T = TypeVar("T")
@@ -62,12 +64,16 @@ def message(text: str) -> None:
 
 def print_json(value: Any) -> None:
     """Print a result for a program."""
-    print(json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False))
+    finite = _finite(value)
+    text = json.dumps(finite, indent=2, ensure_ascii=False, allow_nan=False)
+    if shown(text) != text:  # JSON has escapes of its own, which its readers know
+        text = json.dumps(finite, indent=2, allow_nan=False)
+    print(text)
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a result for a person: columns aligned, numbers to the right."""
-    cells = [[_safe(str(cell)) for cell in row] for row in [header, *rows]]
+    cells = [[shown(_safe(str(cell))) for cell in row] for row in [header, *rows]]
     widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
     numeric = [all(_is_number(row[column]) for row in cells[1:]) for column in range(len(header))]
     for row in cells:

@@ -7,10 +7,12 @@ import typer
 
 from embedkit.errors import UsageError
 
+from ._outputs import OutFolder
+
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where it was interrupted.")]
 Cache = Annotated[
     Path | None,
-    typer.Option(
+    OutFolder(
         help="Folder of features to use and to keep, shared by trainings with one front-end.",
         show_default="in the model folder, until the training ends",
     ),

@@ -12,6 +12,7 @@ from ._app import app
 from ._data import Dataset, Root, read
 from ._extraction import Model, RuntimeName, Workers, extraction_progress
 from ._output import Device, Dim, Json, message, print_json, print_table, track
+from ._outputs import OutFolder
 
 bench = typer.Typer(help="Measure on data of your own.", no_args_is_help=True)
 app.add_typer(bench, name="bench")
@@ -21,7 +22,7 @@ RECIPE = TrainSpec()
 
 @bench.command()
 def paper(
-    out: Annotated[Path, typer.Option(help="Folder to write, or to go on with.")],
+    out: Annotated[Path, OutFolder(help="Folder to write, or to go on with.")],
     data: Annotated[
         Path | None, typer.Option(help="Labelled clips, as `embedkit train` takes them.")
     ] = None,

@@ -10,6 +10,7 @@ from embedkit.errors import UsageError
 
 from ._data import Dataset, Root, read
 from ._output import Device, Json, message, print_json, print_table, track
+from ._outputs import OutFile, OutFolder
 from ._training import FeatureWorkers
 from ._training import sizes as parse_sizes
 from .bench import bench
@@ -46,7 +47,7 @@ def sizes(
     dataset: Dataset = None,
     root: Root = None,
     out: Annotated[
-        Path | None, typer.Option(help="With --data: the folder to write, or to go on with.")
+        Path | None, OutFolder(help="With --data: the folder to write, or to go on with.")
     ] = None,
     family: Annotated[
         list[str] | None,
@@ -75,7 +76,7 @@ def sizes(
         typer.Option(help="With --embeddings: hold out this share, drawn at random."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Fixes everything that is drawn.")] = RECIPE.seed,
-    picture: Annotated[Path | None, typer.Option(help="A .png file: quality over bytes.")] = None,
+    picture: Annotated[Path | None, OutFile(help="A .png file: quality over bytes.")] = None,
     json: Json = False,
 ) -> None:
     """Which size of vector to choose: what each costs, and what it keeps.

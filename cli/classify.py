@@ -10,6 +10,7 @@ from embedkit.errors import UsageError
 
 from ._app import app
 from ._output import Json, message, print_figures, print_json, print_table, track
+from ._outputs import OutFile, OutFolder
 
 if TYPE_CHECKING:
     from embedkit.backends.classify import Predictions
@@ -60,7 +61,7 @@ HoldOut = Annotated[str | None, typer.Option(help="A fold to leave out.")]
 def fit(
     emb_dir: EmbDir,
     labels: Labels,
-    out: Annotated[Path, typer.Option(help="The classifier folder to write.")],
+    out: Annotated[Path, OutFolder(help="The classifier folder to write.")],
     method: MethodName = "logistic",
     c: C = None,
     neighbours: Neighbours = None,
@@ -120,7 +121,7 @@ def evaluate(
     ] = None,
     seed: Annotated[int, typer.Option(help="Of what is drawn.")] = 0,
     picture: Annotated[
-        Path | None, typer.Option(help="A .png file to draw the confusion matrix in.")
+        Path | None, OutFile(help="A .png file to draw the confusion matrix in.")
     ] = None,
     json: Json = False,
 ) -> None:
@@ -181,13 +182,13 @@ def predict(
     classifier: Annotated[Path, typer.Option(help="What `embedkit classify fit` wrote.")],
     segments: Segments = False,
     out: Annotated[
-        Path | None, typer.Option(help="A .csv or .parquet file to write all scores to.")
+        Path | None, OutFile(help="A .csv or .parquet file to write all scores to.")
     ] = None,
     audacity: Annotated[
-        Path | None, typer.Option(help="Folder to write a label track for each clip to.")
+        Path | None, OutFolder(help="Folder to write a label track for each clip to.")
     ] = None,
     raven: Annotated[
-        Path | None, typer.Option(help="Folder to write a selection table for each clip to.")
+        Path | None, OutFolder(help="Folder to write a selection table for each clip to.")
     ] = None,
     least: Annotated[
         float,

@@ -9,6 +9,7 @@ from embedkit.errors import UsageError
 
 from ._app import app
 from ._output import message
+from ._outputs import OutPlace
 
 
 @app.command()
@@ -16,7 +17,7 @@ def convert(
     source: Annotated[
         Path, typer.Argument(help="An embedding folder; with --from, another tool's vectors.")
     ],
-    out: Annotated[Path, typer.Option(help="The file or folder to write.")],
+    out: Annotated[Path, OutPlace(help="The file or folder to write.")],
     to: Annotated[
         str | None,
         typer.Option(help="npy, npz, csv, lance, hf, tensorboard, audacity or raven."),

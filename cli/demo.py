@@ -6,16 +6,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from ._app import app
 from ._extraction import extraction_progress
 from ._output import Json, message, print_figures, print_json, print_table, track
+from ._outputs import OutFolder
 
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("demo"),
+    out: Annotated[Path, OutFolder(help="Folder to write.")] = Path("demo"),
     json: Json = False,
 ) -> None:
     """Synthesise a collection, extract, classify, search, and write a report page.

@@ -13,6 +13,7 @@ from embedkit.progress import untracked
 
 from ._app import app
 from ._output import Device, Json, print_json, report_failures, track
+from ._outputs import OutFolder
 from ._training import Cache, FeatureWorkers, Resume, TensorBoard, sizes
 
 RECIPE = TrainSpec(
@@ -31,7 +32,7 @@ def distil(
             " clip, start_s and embedding. Repeatable."
         ),
     ],
-    out: Annotated[Path, typer.Option(help="The model folder to write.")],
+    out: Annotated[Path, OutFolder(help="The model folder to write.")],
     model: Annotated[str, typer.Option(help="A name that `embedkit models` lists.")] = "gap-lite",
     dims: Annotated[
         str, typer.Option(help="Sizes of the embedding, with commas between them.")

@@ -9,12 +9,13 @@ from embedkit.errors import UsageError, choices
 
 from ._app import app
 from ._output import message, report_failures, track
+from ._outputs import OutFile
 
 
 @app.command(name="map")
 def draw_map(
     emb_dir: Annotated[Path, typer.Argument(help="The embedding folder.")],
-    out: Annotated[Path, typer.Option(help="A .png file, or an .html page with sound.")],
+    out: Annotated[Path, OutFile(help="A .png file, or an .html page with sound.")],
     how: Annotated[
         str, typer.Option("--projection", help="pca, tsne, or umap (embedkit[umap]).")
     ] = "pca",

@@ -10,6 +10,7 @@ from embedkit.errors import UsageError, choices, require
 
 from ._app import app
 from ._output import message
+from ._outputs import OutFile
 
 
 @app.command()
@@ -26,7 +27,7 @@ def explore(
     ] = None,
     labels: Annotated[
         Path | None,
-        typer.Option(
+        OutFile(
             help="The CSV that labels are saved in: path, label.",
             show_default="EMB_DIR-labels.csv, beside the folder",
         ),

@@ -8,6 +8,7 @@ import typer
 
 from ._app import app
 from ._output import Json, message, print_json
+from ._outputs import OutFile
 
 
 class Form(StrEnum):
@@ -32,7 +33,7 @@ def export(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(
+        OutFile(
             help="The file to write.", show_default="model.onnx or model-int8.onnx beside the model"
         ),
     ] = None,

@@ -24,6 +24,7 @@ from ._output import (
     name_failures,
     print_json,
 )
+from ._outputs import OutFolder
 
 if TYPE_CHECKING:
     from embedkit.audio.files import Skipped
@@ -40,7 +41,7 @@ class Engine(StrEnum):
 @app.command()
 def extract(
     audio_dir: Annotated[Path, typer.Argument(help="Folder of audio, searched recursively.")],
-    out: Annotated[Path, typer.Option(help="The embedding folder to write or to go on with.")],
+    out: Annotated[Path, OutFolder(help="The embedding folder to write or to go on with.")],
     model: Model = DEFAULT_MODEL,
     dim: Dim = None,
     runtime: RuntimeName = None,

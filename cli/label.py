@@ -8,13 +8,14 @@ import typer
 
 from ._app import app
 from ._output import Json, message, print_json, print_table
+from ._outputs import OutFile
 
 
 @app.command()
 def label(
     emb_dir: Annotated[Path, typer.Argument(help="The embedding folder.")],
     answers: Annotated[
-        Path, typer.Option(help="A CSV with the columns path and label; made if it is not there.")
+        Path, OutFile(help="A CSV with the columns path and label; made if it is not there.")
     ],
     count: Annotated[int, typer.Option(help="How many clips to propose.", min=1)] = 10,
     json: Json = False,

@@ -9,12 +9,13 @@ from embedkit.errors import UsageError
 
 from ._app import app
 from ._output import Json, print_json, report_failures, track
+from ._outputs import OutFolder
 
 
 @app.command()
 def mix(
     audio_dir: Annotated[Path, typer.Argument(help="Folder of audio, searched recursively.")],
-    out: Annotated[Path, typer.Option(help="The folder to write or to go on with.")],
+    out: Annotated[Path, OutFolder(help="The folder to write or to go on with.")],
     hours: Annotated[float, typer.Option(help="How much audio to make.")],
     weight: Annotated[
         list[str] | None,

@@ -24,6 +24,7 @@ from embedkit.progress import untracked
 from ._app import app
 from ._data import Data, Dataset, Root, read
 from ._output import Device, Json, print_json, report_failures, track
+from ._outputs import OutFolder
 from ._training import Cache, FeatureWorkers, Resume, TensorBoard, sizes
 
 RECIPE = TrainSpec()
@@ -35,7 +36,7 @@ beyond = partial(typer.Option, rich_help_panel="Beyond the paper")
 
 @app.command()
 def train(
-    out: Annotated[Path, typer.Option(help="The model folder to write.")],
+    out: Annotated[Path, OutFolder(help="The model folder to write.")],
     model: Annotated[
         str,
         typer.Option(

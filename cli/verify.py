@@ -11,6 +11,7 @@ from embedkit.errors import UsageError
 
 from ._app import app
 from ._output import Device, Json, message, print_figures, print_json
+from ._outputs import OutFile
 
 
 @app.command()
@@ -30,7 +31,7 @@ def verify(
         typer.Option(help="A CSV of pairs of clips: first, second, same (1 or 0)."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="A .csv file for the trials' log likelihood ratios.")
+        Path | None, OutFile(help="A .csv file for the trials' log likelihood ratios.")
     ] = None,
     model: Annotated[
         Path | None,

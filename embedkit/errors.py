@@ -6,6 +6,8 @@ EmbedkitError                  a message for a person: what was found, expected,
 ├── ModelFolderError           a model folder that cannot be read or does not fit
 ├── EmbeddingFolderError       an embedding folder that cannot be read, mixed or resumed
 └── AudioError                 one audio file; `kind` says what is wrong with it
+
+EmbedkitWarning is what embedkit warns with, where a library would use UserWarning.
 """
 
 from collections.abc import Iterable
@@ -33,6 +35,10 @@ class ModelFolderError(EmbedkitError):
 
 class EmbeddingFolderError(EmbedkitError):
     """An embedding folder that is not one, is damaged, locked, or made with other settings."""
+
+
+class EmbedkitWarning(UserWarning):
+    """Something that whoever reads the figures should know."""
 
 
 class Kind(StrEnum):

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest, norm, rankdata
 from sklearn.metrics import average_precision_score, roc_curve
 
+from embedkit.errors import EmbedkitWarning
+
 Floats = NDArray[np.floating]
 Integers = NDArray[np.integer]
 
@@ -199,6 +201,7 @@ def _defined(targets: Floats) -> NDArray[np.bool_]:
         warnings.warn(
             f"{int((~defined).sum())} of {len(defined)} classes have no positive or no negative"
             " clip and are left out",
+            EmbedkitWarning,
             stacklevel=4,
         )
     found: NDArray[np.bool_] = defined

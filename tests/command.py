@@ -26,6 +26,7 @@ def run(*arguments: object) -> Finished:
         contextlib.redirect_stderr(err),
     ):
         patch.setattr(sys, "argv", ["embedkit", *map(str, arguments)])
+        patch.setenv("PYTHONWARNINGS", "ignore")  # as `main` does, and here it does not stay
         try:
             main()
         except SystemExit as stop:

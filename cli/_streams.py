@@ -1,0 +1,42 @@
+"""stdout and stderr as they are given to us: of any encoding, closed, full, or with no reader."""
+
+import io
+import os
+import sys
+
+from embedkit.errors import EmbedkitError
+
+
+def open_streams() -> None:
+    """Let stdout and stderr take any text: what their encoding lacks is backslash-escaped."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # whoever called us has closed it
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def shown(text: str) -> str:
+    """A text as stdout will hold it."""
+    encoding = sys.stdout.encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def flush_stdout() -> None:
+    """Bring all that was printed to its reader, while it can still be said that this failed.
+
+    Raises:
+        BrokenPipeError: the reader has left.
+        EmbedkitError: the output cannot be written, as on a full disk.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # Python would try again as it ends, and print a traceback.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise EmbedkitError(f"the output cannot be written: {error.strerror}") from error
