@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from embedkit.errors import EmbedkitError, EmbedkitWarning, UsageError
+from embedkit.errors import EmbedkitError, EmbedkitWarning, UsageError, words
 
 from . import (
     bench,
@@ -97,8 +97,7 @@ def main() -> None:
     except BrokenPipeError:
         sys.exit(1)  # the reader of our output has left
     except OSError as error:  # a full disk, a folder that may not be written
-        reason = error.strerror or str(error)
-        _fail(f"{error.filename}: {reason}" if error.filename else reason, 1)
+        _fail(words(error), 1)
 
 
 class _Aside(logging.Handler):

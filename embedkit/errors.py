@@ -80,15 +80,31 @@ def choices(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]}?" if near else f"; there are: {', '.join(there)}"
 
 
+def words(error: Exception) -> str:
+    """What the system says of a file, for a person."""
+    if not isinstance(error, OSError):
+        return str(error)
+    reason = error.strerror or str(error)
+    return f"{error.filename}: {reason}" if error.filename else reason
+
+
 def require(module: str, extra: str) -> ModuleType:
     """Import what an extra of the installation brings.
 
     Raises:
-        UsageError: it is not installed; says how.
+        UsageError: it is not installed, or numba finds no place for what it compiles; says how.
     """
     try:
         return import_module(module)
     except ImportError as error:
         raise UsageError(
             f"this needs {error.name}, which is not installed: pip install 'embedkit[{extra}]'"
+        ) from error
+    except RuntimeError as error:
+        if "no locator" not in str(error):
+            raise
+        # Beside the library it may not write, nor into the user's cache.
+        raise UsageError(
+            f"{module} keeps compiled code, and neither its own folder nor the user's cache can be"
+            " written: NUMBA_CACHE_DIR names another folder"
         ) from error

@@ -1,9 +1,10 @@
 """Model folders on the Hugging Face Hub (needs `embedkit[hub]`)."""
 
+import errno
 from pathlib import Path
 
 from embedkit.checkpoint import CALIBRATION, CONFIG, WEIGHTS, load_config
-from embedkit.errors import ModelFolderError, require
+from embedkit.errors import ModelFolderError, require, words
 
 TRAVELS = [CONFIG, WEIGHTS, CALIBRATION, "README.md"]
 
@@ -19,15 +20,22 @@ def download(repo: str, revision: str | None = None) -> Path:
             folder's own name is the commit that was found.
 
     Raises:
-        ModelFolderError: there is no such model, or it cannot be reached.
+        ModelFolderError: there is no such model, it cannot be reached, or the cache cannot be
+            written.
         UsageError: huggingface_hub is not installed.
     """
     hub = require("huggingface_hub", "hub")
     try:
         return Path(hub.snapshot_download(repo, revision=revision, allow_patterns=TRAVELS))
     except (OSError, ValueError, hub.errors.HfHubHTTPError) as error:
-        reason = str(error).strip().splitlines()[0]
         place = f"{repo} at {revision}" if revision else repo
+        full = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
+        if full or getattr(error, "filename", None):  # a file's fault here, and not the Hub's
+            raise ModelFolderError(
+                f"{place}: the cache of the Hub cannot be used: {words(error)}; HF_HOME names"
+                " another folder"
+            ) from error
+        reason = str(error).strip().splitlines()[0]
         raise ModelFolderError(f"{place}: cannot be had from the Hub: {reason}") from error
 
 

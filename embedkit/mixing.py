@@ -7,7 +7,6 @@ more sounds than a collection holds (consistent teaching: Beyer et al., 2022).
 import fnmatch
 import math
 import random
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +24,7 @@ from embedkit.config import SAMPLE_RATES
 from embedkit.errors import AudioError, DatasetError, UsageError, require
 from embedkit.files import atomic_write
 from embedkit.progress import Track, untracked
+from embedkit.scratch import into_scratch, scratch_folder
 from embedkit.workers import WorkerPool
 
 SCENE_S, SCENES = 1.0, 10  # a file holds ten scenes, each as long as a segment
@@ -104,6 +104,7 @@ def mix(
         DatasetError: no clip can be decoded.
     """
     require("audiomentations", "mix")
+    require("librosa.core.notation", "mix")  # which the processes load late
     if hours <= 0 or any(weight < 0 for _, weight in weights):
         raise UsageError("hours: above 0; weights: not negative")
     if sample_rate not in SAMPLE_RATES:
@@ -112,8 +113,9 @@ def mix(
         raise UsageError(f"{out}: is in {root}, and the next run would mix its own mixtures")
     count = math.ceil(hours * 3600 / (SCENE_S * SCENES))
     missing = [number for number in range(count) if not _path(out, number).exists()]
-    with tempfile.TemporaryDirectory(prefix="embedkit-") as scratch:
-        sounds, failures = _gather(root, Path(scratch) / "sounds", sample_rate, weights, track)
+    with scratch_folder() as scratch:
+        with into_scratch():
+            sounds, failures = _gather(root, scratch / "sounds", sample_rate, weights, track)
         write = partial(_write, sounds, out, sample_rate, seed)
         pool = WorkerPool(workers)
         try:

@@ -2,6 +2,7 @@
 
 import fnmatch
 import math
+import os
 import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -21,14 +22,15 @@ from embedkit.store import EmbeddingTable
 if TYPE_CHECKING:
     from embedkit.query import QueryEmbedder
 
-SPAN = re.compile(r"(?P<sound>.+)@(?P<start>\d+(\.\d+)?)-(?P<end>\d+(\.\d+)?)")
+SECONDS = r"\d{1,9}(\.\d+)?"
+SPAN = re.compile(f"(?P<start>{SECONDS})-(?P<end>{SECONDS})")
 
 
 class Queries:
     """Turns what a person names into vectors of a collection.
 
     A name is a clip of the collection or the path of a file, with or without a span of seconds
-    behind an `@`: `long.wav@12.5-14`.
+    behind an `@`: `long.wav@12.5-14`. A clip or file whose own name is such is that clip or file.
     """
 
     def __init__(
@@ -49,7 +51,7 @@ class Queries:
             UsageError: a folder has no audio.
         """
         for name in names:
-            if self._collection.has_clip(name) or not Path(name).is_dir():
+            if self._collection.has_clip(name) or not os.path.isdir(name):
                 yield name
                 continue
             yield from map(str, find_audio(Path(name)).paths)
@@ -58,7 +60,7 @@ class Queries:
         """The vector [D] of a sound.
 
         Raises:
-            UsageError: there is neither such a clip nor such a file.
+            UsageError: there is neither such a clip nor such a file, or the span is none.
             AudioError: the file cannot be decoded.
             EmbeddingFolderError: the collection's model is not there, or not the same.
         """
@@ -103,10 +105,27 @@ class Queries:
         return mean
 
     def _parse(self, name: str) -> tuple[str, float, float]:
-        found = SPAN.fullmatch(name)
-        if found is None or self._collection.has_clip(name) or Path(name).exists():
+        sound, _, span = name.rpartition("@")
+        if self._is_there(name) or not sound:
             return name, 0.0, math.inf
-        return found["sound"], float(found["start"]), float(found["end"])
+        found = SPAN.fullmatch(span)
+        if found is None:
+            if self._is_there(sound):
+                raise UsageError(
+                    f"{name}: {span!r} is no span of seconds; expected FROM-TO, as in"
+                    f" {sound}@12.5-14"
+                )
+            return name, 0.0, math.inf
+        start_s, end_s = float(found["start"]), float(found["end"])
+        if start_s >= end_s:
+            raise UsageError(
+                f"{name}: a span from {start_s:g} to {end_s:g} s is empty; expected FROM-TO with"
+                " FROM below TO"
+            )
+        return sound, start_s, end_s
+
+    def _is_there(self, name: str) -> bool:
+        return self._collection.has_clip(name) or os.path.exists(name)
 
     @cached_property
     def _embedder(self) -> "QueryEmbedder":

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import tempfile
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ from embedkit.config import DEFAULT_MODEL, SegmentSpec
 from embedkit.errors import AudioError, EmbeddingFolderError, Kind, ModelFolderError, UsageError
 from embedkit.models.extractor import Extractor
 from embedkit.runtime import Embedder, Runtime, fingerprint, prepare
+from embedkit.scratch import scratch_folder
 from embedkit.store import Provenance
 
 log = logging.getLogger(__name__)
@@ -47,10 +47,8 @@ class QueryEmbedder:
         self._embedder: Embedder
         size = provenance.embedding_size
         if runtime is Runtime.ONNX_INT8:
-            with tempfile.TemporaryDirectory(prefix="embedkit-") as scratch:
-                program = prepare(
-                    folder, Path(scratch), runtime=runtime, dim=provenance.embedding_size
-                )
+            with scratch_folder() as scratch:
+                program = prepare(folder, scratch, runtime=runtime, dim=size)
                 self._embedder = program.start(torch.get_num_threads())
         else:  # all others agree, and torch starts soonest
             self._embedder = Extractor.load(folder, device, dim=size)

@@ -7,6 +7,7 @@ index trusts it.
 
 import hashlib
 import json
+import logging
 import math
 import os
 from collections.abc import Iterator
@@ -22,11 +23,14 @@ from platformdirs import user_cache_path
 
 from embedkit import scoring
 from embedkit.backends.vectors import unit
-from embedkit.errors import UsageError
+from embedkit.errors import UsageError, words
 from embedkit.files import atomic_write, publish, unpublished
 from embedkit.progress import Track
+from embedkit.scratch import scratch_folder
 from embedkit.store import EmbeddingTable
 from embedkit.store.table import Rows
+
+log = logging.getLogger(__name__)
 
 FORMAT = 1
 VECTORS = "vectors.f32"
@@ -91,9 +95,18 @@ def open_index(
     if kind is Kind.IVF_PQ and len(table) < FEWEST:
         raise UsageError(f"{kind} needs {FEWEST:,} segments, there are {len(table):,}: take flat")
     name = hashlib.sha256(str(table.folder.resolve()).encode("utf-8", "surrogateescape"))
-    root = cache or user_cache_path("embedkit") / "indices"
-    folder = root / f"{name.hexdigest()[:24]}-{kind}-{metric}"
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        root = cache or user_cache_path("embedkit") / "indices"
+        folder = root / f"{name.hexdigest()[:24]}-{kind}-{metric}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".lock").touch()
+    except (OSError, RuntimeError) as error:  # it may not be written, or nobody's home is known
+        log.warning(
+            "%s; the index is not kept for the next time: XDG_CACHE_HOME names another folder",
+            words(error),
+        )
+        with scratch_folder() as folder:  # what is mapped from there stays mapped
+            return _Kept(folder, table, kind, metric).open(track)
     with FileLock(folder / ".lock"):
         return _Kept(folder, table, kind, metric).open(track)
 

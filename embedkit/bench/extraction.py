@@ -2,7 +2,6 @@
 
 import platform
 import statistics
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from embedkit.extraction.collection import WHOLE, AudioCollection
 from embedkit.extraction.run import make_job
 from embedkit.extraction.worker import Job
 from embedkit.models import count_macs
+from embedkit.scratch import into_scratch, scratch_folder
 from embedkit.store import EmbeddingWriter, FileRecord
 from embedkit.workers import WorkerPool
 
@@ -93,8 +93,7 @@ def measure_extraction(
     settings = Settings(runtime=runtime, dim=dim, batch_size=batch_size, workers=workers)
     paths = find_audio(root).paths
     processes, threads = settings.share_processors(len(paths))
-    with tempfile.TemporaryDirectory(prefix="embedkit-") as folder:
-        scratch = Path(folder)
+    with scratch_folder() as scratch, into_scratch():
         job = make_job(AudioCollection(root, WHOLE), model, scratch / "stages", scratch, settings)
         sample = _sample(job, paths)
         stages = {}

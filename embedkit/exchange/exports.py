@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from embedkit.backends.predictions import Span, Track, write_tracks
 from embedkit.errors import UsageError, choices, require
 from embedkit.files import atomic_write, publish, unpublished
+from embedkit.scratch import into_scratch, scratch_folder
 from embedkit.store import EmbeddingTable
 from embedkit.store.contract import ROWS, rows_schema
 from embedkit.store.table import Rows
@@ -87,9 +88,10 @@ def _lance(table: EmbeddingTable, out: Path) -> None:
 
 def _hf(table: EmbeddingTable, out: Path) -> None:
     datasets = require("datasets", "hf")
-    with tempfile.TemporaryDirectory(prefix="embedkit-") as scratch:
+    with scratch_folder() as scratch:
         parts = [str(table.folder / ROWS / part.name) for part in table.parts]
-        found = datasets.Dataset.from_parquet(parts, cache_dir=scratch)
+        with into_scratch():
+            found = datasets.Dataset.from_parquet(parts, cache_dir=str(scratch))
         found.save_to_disk(out)
 
 

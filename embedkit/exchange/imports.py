@@ -2,7 +2,6 @@
 
 import hashlib
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from embedkit.datasets.columns import END, PATH, START, VECTOR, find, require
 from embedkit.datasets.names import Folder
 from embedkit.datasets.table import read_table
 from embedkit.errors import DatasetError, UsageError, choices
+from embedkit.scratch import into_scratch, scratch_folder
 from embedkit.store import IMPORTED, EmbeddingWriter, FileRecord, Provenance, clip_path
 
 BATCH = 8192  # rows read at once
@@ -189,7 +189,7 @@ def _parquet(source: Path, foreign: Foreign) -> Iterator[Clip]:
     tables: list[pa.Table] = []
     sizes: set[int] = set()
     # Rows come in any order and may be more than memory holds: vectors wait on the disk.
-    with tempfile.TemporaryFile() as scratch:
+    with scratch_folder() as folder, (folder / "vectors").open("w+b") as scratch:
         for file in files:
             try:
                 with pq.ParquetFile(file) as parquet:
@@ -202,7 +202,8 @@ def _parquet(source: Path, foreign: Foreign) -> Iterator[Clip]:
                     for batch in parquet.iter_batches(BATCH, columns=[vector]):
                         values = _vectors(batch.column(0), file)
                         sizes.add(values.shape[1])
-                        values.tofile(scratch)
+                        with into_scratch():
+                            values.tofile(scratch)
             except (OSError, ValueError, pa.ArrowException) as error:
                 raise DatasetError(f"{file}: cannot be read as Parquet: {error}") from error
         if len(sizes) > 1:

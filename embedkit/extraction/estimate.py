@@ -1,7 +1,6 @@
 """What a run would do, and how long it would take: tried out on a few of its files."""
 
 import random
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -18,6 +17,7 @@ from embedkit.extraction.moved import compare_files
 from embedkit.extraction.progress import Progress
 from embedkit.extraction.run import known_again, make_job
 from embedkit.extraction.settings import DEFAULTS, Settings
+from embedkit.scratch import into_scratch, scratch_folder
 from embedkit.store import (
     FILES_SCHEMA,
     MANIFEST,
@@ -75,8 +75,8 @@ def estimate(root: Path, model: Path, folder: Path, settings: Settings = DEFAULT
     """
     require_audio(root)
     collection = AudioCollection(root, settings.shard, settings.audio_root)
-    with tempfile.TemporaryDirectory(prefix="embedkit-") as name:
-        job = make_job(collection, model, folder, Path(name), settings)
+    with scratch_folder() as scratch:
+        job = make_job(collection, model, folder, scratch, settings)
         journal: pa.Table = FILES_SCHEMA.empty_table()
         if (folder / MANIFEST).exists():
             root_then = read_manifest(folder).audio_root
@@ -104,9 +104,9 @@ def estimate(root: Path, model: Path, folder: Path, settings: Settings = DEFAULT
             if now - started > SECONDS and tried.bytes:
                 raise _EnoughError
 
-        aside = replace(job, folder=Path(name) / "embeddings")
+        aside = replace(job, folder=scratch / "embeddings")
         without_end = replace(settings, max_errors=None)
-        with suppress(_EnoughError):
+        with suppress(_EnoughError), into_scratch():
             run_local(aside, iter(sample), tried, without_end, watch)
         speed = speed or tried.audio_s / (time.monotonic() - started)  # all came at once
     files = survey.new + len(again)

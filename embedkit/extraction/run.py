@@ -1,6 +1,5 @@
 """A run: an embedding folder brought up to date with a folder of sound."""
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from multiprocessing import forkserver
@@ -16,6 +15,7 @@ from embedkit.extraction.progress import Progress
 from embedkit.extraction.settings import DEFAULTS, Settings
 from embedkit.extraction.worker import Job
 from embedkit.runtime import Runtime, prepare
+from embedkit.scratch import scratch_folder
 from embedkit.store import (
     MANIFEST,
     Provenance,
@@ -75,10 +75,10 @@ def extract(
         EmbeddingFolderError: other settings made `folder`, or another run writes to it.
     """
     require_audio(root)  # most likely the wrong folder, to which the new one would be bound
-    forkserver.ensure_running()  # it loads torch while the network is made ready
     collection = AudioCollection(root, settings.shard, settings.audio_root)
-    with tempfile.TemporaryDirectory(prefix="embedkit-") as scratch:
-        job = make_job(collection, model, folder, Path(scratch), settings)
+    with scratch_folder() as scratch:
+        forkserver.ensure_running()  # it loads torch while the network is made ready
+        job = make_job(collection, model, folder, scratch, settings)
         if settings.audio_root is not None and (folder / MANIFEST).exists():
             move(folder, job.provenance, lambda known: compare_files(known, collection.base))
         with only_run(folder, settings.shard.number, settings.shard.count):

@@ -23,6 +23,7 @@ from embedkit.models.precision import full_float32
 from embedkit.runtime.exported import FLOAT32, int8_path, read_network
 from embedkit.runtime.graph import load_whole, network_graph
 from embedkit.runtime.session import OnnxEmbedder
+from embedkit.scratch import into_scratch
 from embedkit.store import IMPORTED, Provenance
 
 log = logging.getLogger(__name__)
@@ -144,10 +145,13 @@ def prepare(
     graph = None
     if runtime is Runtime.ONNX:
         graph = scratch / "network.onnx"
-        graph.write_bytes(_network(model, weights_fingerprint(model)))
+        content = _network(model, weights_fingerprint(model))
     elif runtime is Runtime.ONNX_INT8:
         graph = scratch / "network-int8.onnx"
-        graph.write_bytes(read_network(int8_path(model)).SerializeToString())
+        content = read_network(int8_path(model)).SerializeToString()
+    if graph is not None:
+        with into_scratch():
+            graph.write_bytes(content)
     return Program(
         runtime=runtime,
         model=model,

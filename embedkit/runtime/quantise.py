@@ -1,9 +1,7 @@
 """Quantisation to int8: once, on segments of the training set, never on a user's input."""
 
 import logging
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -17,6 +15,7 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from embedkit.runtime.graph import FEATURES
+from embedkit.scratch import into_scratch, scratch_folder
 
 BATCH = 16
 LARGE = 100_000  # numbers of an array that is worth storing in 16 bits
@@ -38,8 +37,8 @@ def quantise(network: onnx.ModelProto, features: NDArray[np.float32]) -> onnx.Mo
     level = log.level
     log.setLevel(logging.ERROR)  # the quantiser speaks to the root logger
     try:
-        with tempfile.TemporaryDirectory() as name:
-            plain, prepared, result = (Path(name, f"{step}.onnx") for step in range(3))
+        with scratch_folder() as folder, into_scratch():
+            plain, prepared, result = (folder / f"{step}.onnx" for step in range(3))
             onnx.save(network, plain)
             quant_pre_process(plain, prepared, skip_symbolic_shape=True)
             quantize_static(

@@ -2,7 +2,6 @@
 
 import resource
 import secrets
-import tempfile
 import threading
 from collections import OrderedDict
 from concurrent.futures.process import BrokenProcessPool
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from embedkit.errors import AudioError, Kind
 from embedkit.query import QueryEmbedder
+from embedkit.scratch import into_scratch, scratch_folder
 from embedkit.store import Provenance
 from embedkit.workers import WorkerPool
 
@@ -40,11 +40,13 @@ class Uploads:
 
         Raises:
             AudioError: it cannot be decoded, or not in time.
-            EmbedkitError: the collection's model is not there, or embedding failed.
+            EmbedkitError: the collection's model is not there, embedding failed, or no room for
+                temporary files.
         """
-        with self._lock, tempfile.TemporaryDirectory(prefix="embedkit-") as folder:
-            path = Path(folder) / "upload"
-            path.write_bytes(content)
+        with self._lock, scratch_folder() as folder:
+            path = folder / "upload"
+            with into_scratch():
+                path.write_bytes(content)
             vector = self._embed(path)
             self._number += 1
             self._vectors[self._number] = vector
