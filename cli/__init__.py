@@ -76,8 +76,8 @@ def main() -> None:
     log.setLevel(logging.INFO)
     log.handlers = [logging.StreamHandler(sys.stderr)]
     logging.lastResort = _Aside(logging.WARNING)
-    warnings.simplefilter("once")
-    warnings.showwarning = _show_warning
+    warnings.simplefilter("always")
+    warnings.showwarning = _Warnings()
     os.environ.setdefault("PYTHONWARNINGS", "ignore")  # for the processes that we start
     command = typer.main.get_command(app)
     for option in command.params:
@@ -107,11 +107,18 @@ class _Aside(logging.Handler):
         logging.getLogger("embedkit").debug("%s: %s", record.name, record.getMessage())
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    ours = issubclass(category, EmbedkitWarning)
-    level = logging.WARNING if ours else logging.DEBUG
-    name = "warning" if ours else category.__name__
-    logging.getLogger("embedkit").log(level, "%s: %s", name, message)
+class _Warnings:
+    """Tells each warning once: ours to users, those of libraries to who asks for more."""
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+
+    def __call__(self, message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        ours = issubclass(category, EmbedkitWarning)
+        text = f"{'warning' if ours else category.__name__}: {message}"
+        if text not in self._told:  # Python's own memory does not outlive a change of its filters
+            self._told.add(text)
+            logging.getLogger("embedkit").log(logging.WARNING if ours else logging.DEBUG, text)
 
 
 def _fail(error: object, code: int) -> None:

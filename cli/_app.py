@@ -40,7 +40,12 @@ def embedkit(
         bool, typer.Option("--quiet", "-q", help="No progress and no messages but of what failed.")
     ] = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Also what led to an error, for a bug report.")
+        bool,
+        typer.Option(
+            "--verbose",
+            "-v",
+            help="Also what libraries warn of and what led to an error, for a bug report.",
+        ),
     ] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")

@@ -9,9 +9,12 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from embedkit.errors import EmbedkitError
+
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerContext, SpawnContext
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -50,6 +53,26 @@ class WorkerPool(ProcessPoolExecutor):
             yield from super().map(fn, *iterables, timeout=timeout, chunksize=chunksize)
         except BrokenProcessPool as error:
             raise EmbedkitError(f"a worker process died; {MEMORY}") from error
+
+
+# Not forks of this process, whose threads they would lose, but of one that has none, which start at
+# once. Windows has no forks.
+HAS_FORK_SERVER = "forkserver" in multiprocessing.get_all_start_methods()
+
+
+def worker_context() -> "ForkServerContext | SpawnContext":
+    """How workers that have to start soon are started."""
+    if HAS_FORK_SERVER:
+        return multiprocessing.get_context("forkserver")
+    return multiprocessing.get_context("spawn")
+
+
+def start_server() -> None:
+    """Start what workers are forks of before they are wanted: it takes a while."""
+    if HAS_FORK_SERVER:
+        from multiprocessing import forkserver
+
+        forkserver.ensure_running()
 
 
 def end_with_parent() -> None:

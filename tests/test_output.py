@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -16,7 +17,9 @@ import pytest
 from command import run, succeed
 from embedkit_cli import main
 
+from embedkit.backends import logistic
 from embedkit.errors import EmbedkitWarning
+from embedkit.store import EmbeddingTable
 
 COMMAND = [sys.executable, "-c", "from embedkit_cli import main; main()"]
 ENCODINGS = ("ascii", "latin-1", "cp1252")
@@ -186,14 +189,10 @@ def test_only_our_own_warnings_reach_users(
     work: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def warn(*_: object, **__: object) -> object:
-        import logging
-
         warnings.warn("lbfgs failed to converge", FutureWarning, stacklevel=1)
         warnings.warn("two classes are left out", EmbedkitWarning, stacklevel=1)
         logging.getLogger("matplotlib").warning("a temporary folder")
         return real(*_, **__)
-
-    from embedkit.store import EmbeddingTable
 
     real = EmbeddingTable.open
     monkeypatch.setattr(EmbeddingTable, "open", warn)
@@ -201,3 +200,15 @@ def test_only_our_own_warnings_reach_users(
     assert quiet.stderr == "warning: two classes are left out\n"
     told = run("--verbose", "info", work / "emb")
     assert "FutureWarning: lbfgs failed to converge" in told.stderr
+
+
+@pytest.mark.parametrize("steps", [1, 1000])
+def test_a_regression_that_has_not_converged_is_said_in_our_words(
+    work: Path, monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    monkeypatch.setattr(logistic, "STEPS", steps)
+    options = ("--labels", "folders", "--k-folds", "2", "-C", "1")
+    done = run("classify", "evaluate", work / "emb", *options)
+    told = [line for line in done.stderr.splitlines() if "converge" in line.lower()]
+    words = "warning: logistic regression had not converged after 1 steps (C = 1): its scores may"
+    assert [line.startswith(words) for line in told] == [True] * (steps == 1)  # once for all folds

@@ -225,7 +225,9 @@ def _open(path: Path) -> FileIO:
             raise AudioError(
                 Kind.NOT_A_FILE, "a pipe, socket, device or folder, not a regular file"
             )
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # should it be one by now
+        # Should it be one by now; Windows has no such flag, and one that keeps bytes as they are.
+        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        descriptor = os.open(path, flags)
     except OSError as error:
         reason = error.strerror or str(error)
         if path.is_symlink():

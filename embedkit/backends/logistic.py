@@ -1,18 +1,23 @@
 """Logistic regression on standardised vectors."""
 
+import warnings
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import Any
 
 import numpy as np
 from scipy.special import expit, softmax
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 
 from embedkit.backends.method import Floats, Scale, Training, Vectors
+from embedkit.errors import EmbedkitWarning
 from embedkit.progress import Track, untracked
 
 STRENGTHS = (0.001, 0.01, 0.1, 1.0)  # C's that cross-validation chooses from
 FOLDS = 5
+STEPS = 1000  # of the solver, at most
 CHOICE = 10_000  # vectors, at most, that it is chosen on
 SCORES = 2_000_000  # of vectors times labels, at most, that it is chosen on
 LABELS = 20  # labels, at most, that it is chosen on where a vector may have several
@@ -115,12 +120,12 @@ def _fit(training: Training, c: float, track: Track = untracked) -> LogisticMode
             if column.all():
                 bias[index] = CERTAIN
             elif column.any():
-                model = LogisticRegression(C=c, max_iter=1000).fit(standard, column)
+                model = _solve(standard, column, c)
                 weights[index], bias[index] = model.coef_[0], model.intercept_[0]
     else:
         classes = training.targets.argmax(axis=1)
-        for solver in track([LogisticRegression(C=c, max_iter=1000)], "Fitting", 1):
-            model = solver.fit(standard, classes)
+        for wanted in track([classes], "Fitting", 1):
+            model = _solve(standard, wanted, c)
         if len(model.classes_) == 2:  # scikit-learn then keeps the odds of the second alone
             weights[model.classes_] = np.stack([np.zeros_like(model.coef_[0]), model.coef_[0]])
             bias[model.classes_] = [0.0, model.intercept_[0]]
@@ -134,3 +139,18 @@ def _fit(training: Training, c: float, track: Track = untracked) -> LogisticMode
         several_labels=training.several_labels,
         c=c,
     )
+
+
+def _solve(vectors: Floats, classes: Any, c: float) -> Any:
+    """Scikit-learn's regression, which says in our words if it ended too early."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model = LogisticRegression(C=c, max_iter=STEPS).fit(vectors, classes)
+    if model.n_iter_.max() >= STEPS:
+        warnings.warn(
+            f"logistic regression had not converged after {STEPS} steps (C = {c:g}): its scores may"
+            " be off by a little; a smaller C converges sooner",
+            EmbedkitWarning,
+            stacklevel=2,
+        )
+    return model

@@ -1,6 +1,5 @@
 """A worker process as its parent sees it: what it was handed, what it has done, how it ended."""
 
-import multiprocessing
 import signal
 from collections import deque
 from collections.abc import Callable
@@ -14,15 +13,13 @@ from embedkit.extraction.collection import Task
 from embedkit.extraction.progress import Progress
 from embedkit.extraction.worker import Advance, Decoding, Job, Message, Tasks, run_worker
 from embedkit.store import FileRecord, read_journal
-from embedkit.workers import end_with_parent
+from embedkit.workers import end_with_parent, worker_context
 
 # What a worker is handed before it begins with it is little enough for the others to take their
 # share of large files.
 AHEAD_BYTES = 16 * 2**20
 
-# Not a fork of this process, whose threads it would lose, but of one that has loaded torch and has
-# no threads: a worker starts at once.
-CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT = worker_context()
 CONTEXT.set_forkserver_preload(["embedkit.extraction.worker"])
 
 Item = Task | FileRecord  # a record is of a file that ended elsewhere
@@ -106,7 +103,7 @@ class WorkerProcess:
 
     def was_killed(self) -> bool:
         """Whether somebody else ended it: the kernel does where memory is short."""
-        return self._process.exitcode == -signal.SIGKILL
+        return self._process.exitcode == -getattr(signal, "SIGKILL", 9)  # Windows has none
 
     def is_hung(self, seconds: float, timeout: float) -> bool:
         """Whether its decoder has given no sign for the timeout; asked again after `seconds`."""

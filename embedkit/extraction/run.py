@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from multiprocessing import forkserver
 from pathlib import Path
 
 from embedkit.audio.files import Skipped, require_audio
@@ -28,6 +27,7 @@ from embedkit.store import (
     remove_leftovers,
     start_folder,
 )
+from embedkit.workers import start_server
 
 
 @dataclass(kw_only=True)
@@ -77,7 +77,7 @@ def extract(
     require_audio(root)  # most likely the wrong folder, to which the new one would be bound
     collection = AudioCollection(root, settings.shard, settings.audio_root)
     with scratch_folder() as scratch:
-        forkserver.ensure_running()  # it loads torch while the network is made ready
+        start_server()  # it loads torch while the network is made ready
         job = make_job(collection, model, folder, scratch, settings)
         if settings.audio_root is not None and (folder / MANIFEST).exists():
             move(folder, job.provenance, lambda known: compare_files(known, collection.base))

@@ -1,7 +1,6 @@
 """One process: files go in, rows and journal go to the disk, with batches filled across clips."""
 
 import queue
-import resource
 import sys
 import threading
 import time
@@ -171,6 +170,10 @@ def run_worker(
 
 def peak_memory() -> int:
     """The most memory that this process ever held, in bytes."""
+    if sys.platform == "win32":
+        return 0  # not known
+    import resource
+
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 

@@ -1,7 +1,7 @@
 """Sounds that a person drops on the page: embedded in a process of its own, with limits."""
 
-import resource
 import secrets
+import sys
 import threading
 from collections import OrderedDict
 from concurrent.futures.process import BrokenProcessPool
@@ -87,7 +87,10 @@ _embedders: list[QueryEmbedder] = []  # of the process that embeds: one
 
 
 def _limit_memory() -> None:
-    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+    if sys.platform != "win32":  # which has no such limits
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
 
 
 def _load(provenance: Provenance, model: Path | None) -> None:
