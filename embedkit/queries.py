@@ -16,7 +16,7 @@ from embedkit.audio.files import find_audio
 from embedkit.backends.labels import find_labels
 from embedkit.backends.search import SearchIndex
 from embedkit.backends.vectors import unit
-from embedkit.errors import DatasetError
+from embedkit.errors import DatasetError, UsageError
 from embedkit.store import EmbeddingTable
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ READ = {
     ("evaluate", "data"), ("evaluate", "model_dir"), ("evaluate", "root"),
     ("explore", "audio"), ("explore", "emb_dir"), ("explore", "model"),
     ("export", "calibration"), ("export", "model"),
-    ("extract", "audio_dir"), ("extract", "model"),
+    ("extract", "audio_dir"), ("extract", "audio_root"), ("extract", "model"),
     ("index", "emb_dir"), ("info", "path"), ("label", "emb_dir"),
     ("map", "audio"), ("map", "emb_dir"),
     ("mix", "audio_dir"),
