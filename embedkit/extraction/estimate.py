@@ -86,7 +86,7 @@ def estimate(root: Path, model: Path, folder: Path, settings: Settings = DEFAULT
             journal = read_journal(folder)
             if moved:
                 journal = with_times(journal, compare_files(journal, collection.base))
-        survey = collection.survey(journal, Path(name))
+        survey = collection.survey(journal, scratch)
         again = known_again(survey, settings)
         sample = _draw(survey.tasks(again))
         tried = Progress(total_files=len(sample))
