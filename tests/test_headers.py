@@ -14,7 +14,7 @@ from test_decode import half_of
 
 from embedkit.audio import ffmpeg
 from embedkit.audio.decode import decode
-from embedkit.audio.headers import Sound, extent, find_sound
+from embedkit.audio.headers import GUID, Sound, extent, find_sound
 from embedkit.audio.part import Part
 from embedkit.errors import AudioError, Kind
 
@@ -53,7 +53,7 @@ def written(path: Path, form: str) -> tuple[bytearray, Sound]:
 
 def sound_of(path: Path) -> Sound:
     with path.open("rb") as file:
-        sound = find_sound(file.fileno())
+        sound = find_sound(Part(file.fileno()))
     assert sound is not None
     return sound
 
@@ -184,10 +184,65 @@ def test_where_the_sound_ends_beyond_what_32_bits_hold(
     path = sparse(tmp_path / "a.wav", stated, there, tail)
     sound = sound_of(path)
     with path.open("rb") as file:
-        ends = extent(file.fileno(), sound)
+        ends = extent(Part(file.fileno()), sound)
     assert (sound.start, sound.stated) == (44, stated)
     assert (ends.end - sound.start, ends.missing) == (found, 0)
     assert bool(ends.note) == (found != stated)
+
+
+@pytest.mark.parametrize("between", [b"", LIST, LIST + b"JUNK" + struct.pack("<I", 3) + b"abc\0"])
+@pytest.mark.parametrize("form", FORMS)
+def test_files_that_were_joined_are_read_one_after_the_other(
+    tmp_path: Path, form: str, between: bytes
+):
+    if between and form not in {"WAV", "WAVEX", "RF64"}:
+        return  # other formats have other chunks, or none
+    path, bytes_, expected = tmp_path / "a", b"", []
+    for right in (False, form != "SVX", False):  # which has one channel
+        samples = SAMPLES[:, None] * np.array([0, 1] if right else [1])
+        stream = io.BytesIO()
+        soundfile.write(stream, samples.astype("<i2"), RATE, format=form, subtype="PCM_16")
+        bytes_ += stream.getvalue() + between
+        expected.append(samples.mean(axis=1) / 32768)
+    path.write_bytes(bytes_)
+    found, kind, notes = collect(path)
+    assert (kind, len(notes)) == ("", int(form != "SVX"))  # the channels change
+    np.testing.assert_array_equal(found, np.concatenate(expected).astype("f4"))
+
+
+def test_a_joined_file_that_is_cut_is_truncated_and_the_first_is_read(tmp_path: Path):
+    path = tmp_path / "a.wav"
+    data, sound = written(path, "WAV")
+    path.write_bytes(data + data[: sound.start + len(SAMPLES)])
+    found, kind, _ = collect(path)
+    assert kind == Kind.TRUNCATED
+    expected = np.concatenate([SAMPLES, SAMPLES[: len(SAMPLES) // 2]])
+    np.testing.assert_array_equal(found, expected.astype("f4") / 32768)
+
+
+def test_the_heads_of_a_voc_s_blocks_are_not_heard(tmp_path: Path):
+    path = tmp_path / "a.voc"
+    first, *others = np.array_split(SAMPLES, 5)
+    head = struct.pack("<IBBHI", RATE, 16, 1, 4, 0)  # 16 bits, mono, PCM
+    blocks = [b"\x09" + (12 + first.nbytes).to_bytes(3, "little") + head + first.tobytes()]
+    blocks += [b"\x02" + one.nbytes.to_bytes(3, "little") + one.tobytes() for one in others]
+    start = b"Creative Voice File\x1a" + struct.pack("<HHH", 26, 0x0114, 0x111F)
+    path.write_bytes(start + b"".join(blocks) + b"\0")
+    found, kind, notes = collect(path)
+    assert (kind, notes) == ("", [])
+    np.testing.assert_array_equal(found, SAMPLES.astype("f4") / 32768)
+
+
+@pytest.mark.parametrize(("form", "first"), [("CAF", 8), ("W64", 40)])
+def test_a_chunk_that_is_longer_than_any_file_is_the_decoders_matter(
+    tmp_path: Path, form: str, first: int
+):
+    path = tmp_path / "a"
+    data, _ = written(path, form)
+    name = b"free" if form == "CAF" else b"junk" + GUID
+    path.write_bytes(data[:first] + name + b"\xff" * 8 + data[first:])
+    with path.open("rb") as file:
+        assert find_sound(Part(file.fileno())) is None
 
 
 @pytest.mark.parametrize("stated", [19_929_600, 2**32 - 1, 0])

@@ -4,11 +4,11 @@ Recorders die before they fill in a length, programs write to pipes where they c
 wrap at 4 GiB. The decoders believe each of these headers.
 """
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from embedkit.audio.part import Part
 from embedkit.audio.tags import is_padding
 
 # Chunks that stand behind the sound: where their own length is cut, the name must tell.
@@ -59,10 +59,10 @@ class Chunks:
         """Bytes of a chunk's header."""
         return self.name + self.size
 
-    def walk(self, descriptor: int, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    def walk(self, file: Part, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
         """Names, beginnings of content and its lengths, until one reaches over the end."""
         for _ in range(MOST_CHUNKS):
-            head = os.pread(descriptor, self.head, start)
+            head = file.pread(self.head, start)
             if start + self.head > end or len(head) < self.head:
                 return
             length = int.from_bytes(head[self.name :], self.order)
@@ -74,6 +74,8 @@ class Chunks:
 
 W64 = Chunks(40, b"data" + GUID, name=16, size=8, align=8, whole=True, heeded=False)
 SVX = Chunks(12, b"BODY", order="big", heeded=False)
+
+SUN = frozenset({b".snd", b"dns."})  # how an AU begins
 
 # How files begin, what stands where in them, and how they are laid out.
 LAYOUTS = (
@@ -143,35 +145,47 @@ class Extent:
     note: str = ""
 
 
-def find_sound(descriptor: int) -> Sound | None:
+def find_sound(file: Part) -> Sound | None:
     """The sound of a WAV, RF64, W64, AIFF, 8SVX, CAF, AU, SPHERE, ASF or AVI; None of others."""
-    size = os.fstat(descriptor).st_size
-    head = os.pread(descriptor, 40, 0)
-    if head[:4] in {b".snd", b"dns."} and len(head) >= 24:
+    size = file.size
+    head = file.pread(40, 0)
+    if head[:4] in SUN and len(head) >= 24:
         order: Order = "big" if head[:4] == b".snd" else "little"
         start, stated = (int.from_bytes(head[at : at + 4], order) for at in (4, 8))
         return Sound(start, stated, 8, 4, order)
     if head[:7] == b"NIST_1A":
-        return _sphere(descriptor)
+        return _sphere(file)
     chunks = _chunks(head)
     if chunks is None:
         return None
     long: tuple[int, int] | None = None  # of RF64: where the length stands, and what it is
-    for name, start, length in chunks.walk(descriptor, chunks.first, size):
+    for name, start, length in chunks.walk(file, chunks.first, size):
         if name == b"ds64":
-            long = start + 8, int.from_bytes(os.pread(descriptor, 8, start + 8), "little")
+            long = start + 8, int.from_bytes(file.pread(8, start + 8), "little")
         if name == chunks.sound:
-            if name == b"LIST" and os.pread(descriptor, 4, start) != b"movi":
+            if name == b"LIST" and file.pread(4, start) != b"movi":
                 continue
             if long is not None and length == 2**32 - 1:
                 return Sound(start, long[1], long[0], 8, "little", chunks=chunks)
-            return _sound(descriptor, chunks, start, length)
+            return _sound(file, chunks, start, length)
     return None
 
 
-def extent(descriptor: int, sound: Sound) -> Extent:
+def files(file: Part) -> list[Part]:
+    """The files that a file consists of: others may have been appended to it.
+
+    Each begins behind the sound of the one before, as its header states it, and behind its chunks.
+    """
+    found = []
+    while (place := _next_file(file)) is not None:
+        found.append(file.part(0, place))
+        file = file.part(place)
+    return [*found, file]
+
+
+def extent(file: Part, sound: Sound) -> Extent:
     """Compare what a header states with the file."""
-    size = os.fstat(descriptor).st_size
+    size = file.size
     there, stated = size - sound.start, sound.stated
     if stated > there:
         if sound.is_open:
@@ -179,7 +193,7 @@ def extent(descriptor: int, sound: Sound) -> Extent:
         if _is_placeholder(stated):
             return Extent(size, note=f"its header states {stated} bytes for a length not known")
         return Extent(size, missing=stated - there)
-    end = _end(descriptor, sound, size)
+    end = _end(file, sound, size)
     if end == sound.start + stated:
         return Extent(end)
     found = end - sound.start
@@ -188,19 +202,35 @@ def extent(descriptor: int, sound: Sound) -> Extent:
     )
 
 
-def _end(descriptor: int, sound: Sound, size: int) -> int:
+def _end(file: Part, sound: Sound, size: int) -> int:
     """Where the sound ends in a file that has at least what its header states."""
     after = sound.start + sound.stated
-    if not sound.size or _are_chunks(descriptor, sound.chunks, after, size):
+    if not sound.size or _are_chunks(file, sound.chunks, after, size):
         return after
     if sound.size == 4:  # it may have wrapped
         for wrapped in range(after + 2**32, size + 1, 2**32):
-            if _are_chunks(descriptor, sound.chunks, wrapped, size):
+            if _are_chunks(file, sound.chunks, wrapped, size):
                 return wrapped
     left_open = sound.stated == 0 or _is_placeholder(sound.stated)
-    if not left_open and _is_padding(descriptor, after, size):
+    if not left_open and _is_padding(file, after, size):
         return after
     return size
+
+
+def _next_file(file: Part) -> int | None:
+    sound = find_sound(file)
+    if sound is None or not sound.size:
+        return None
+    place = sound.start + sound.stated
+    starts = [place]
+    if (chunks := sound.chunks) is not None:
+        whole = place + -place % chunks.align
+        starts += [begin - chunks.head for _, begin, _ in chunks.walk(file, whole, file.size)]
+    return next((start for start in starts if _is_beginning(file.pread(40, start))), None)
+
+
+def _is_beginning(head: bytes) -> bool:
+    return head[:4] in SUN or _chunks(head) is not None
 
 
 def _chunks(head: bytes) -> Chunks | None:
@@ -210,11 +240,11 @@ def _chunks(head: bytes) -> Chunks | None:
     return None
 
 
-def _sound(descriptor: int, chunks: Chunks, start: int, length: int) -> Sound:
+def _sound(file: Part, chunks: Chunks, start: int, length: int) -> Sound:
     at = start - chunks.size
     extra = chunks.head if chunks.whole else 0
     if chunks.sound == b"SSND":  # the sound may begin later, by an offset
-        offset = int.from_bytes(os.pread(descriptor, 4, start), "big")
+        offset = int.from_bytes(file.pread(4, start), "big")
         start, length, extra = start + 8 + offset, length - 8 - offset, 8 + offset
     elif chunks.first == 8:  # CAF counts its edits first
         start, length, extra = start + 4, length - 4, 4
@@ -224,9 +254,9 @@ def _sound(descriptor: int, chunks: Chunks, start: int, length: int) -> Sound:
     return Sound(start, length, at, width, chunks.order, extra, chunks)
 
 
-def _sphere(descriptor: int) -> Sound | None:
+def _sphere(file: Part) -> Sound | None:
     """The sound of NIST's SPHERE format, whose header is text; its length cannot be mended."""
-    head = os.pread(descriptor, 4096, 0)
+    head = file.pread(4096, 0)
     words = [line.split() for line in head.split(b"\n")]
     facts = {line[0]: line[2] for line in words if len(line) == 3}
     try:
@@ -245,21 +275,21 @@ def _is_placeholder(stated: int) -> bool:
     return any(limit - NEAR <= stated <= limit for limit in (2**31, 2**32)) or stated > 2**62
 
 
-def _are_chunks(descriptor: int, chunks: Chunks | None, start: int, end: int) -> bool:
+def _are_chunks(file: Part, chunks: Chunks | None, start: int, end: int) -> bool:
     """Whether nothing but chunks, or nothing at all, stands from `start` on."""
     if end - start < LEFT:
         return True
     if chunks is None:
         return False
     starts = {start + -start % chunks.align, start}  # some writers forget to pad
-    return any(_is_chain(descriptor, chunks, place, end) for place in starts)
+    return any(_is_chain(file, chunks, place, end) for place in starts)
 
 
-def _is_chain(descriptor: int, chunks: Chunks, start: int, end: int) -> bool:
+def _is_chain(file: Part, chunks: Chunks, start: int, end: int) -> bool:
     known = seen = False
-    for name, place, length in chunks.walk(descriptor, start, end):
+    for name, place, length in chunks.walk(file, start, end):
         if not _is_name(name):
-            return known or (seen and _is_padding(descriptor, start, end))
+            return known or (seen and _is_padding(file, start, end))
         known, seen = known or name in KNOWN, True
         start = place + length
         if start > end:
@@ -274,6 +304,6 @@ def _is_name(name: bytes) -> bool:
     return all(0x20 <= byte < 0x7F for byte in name) and letters >= 3
 
 
-def _is_padding(descriptor: int, start: int, end: int) -> bool:
+def _is_padding(file: Part, start: int, end: int) -> bool:
     """Whether there are zeros and tags alone, and not too many."""
-    return end - start <= PADDING and is_padding(os.pread(descriptor, end - start, start))
+    return end - start <= PADDING and is_padding(file.pread(end - start, start))

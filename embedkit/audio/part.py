@@ -11,6 +11,7 @@ class Part(io.RawIOBase):
 
     Attributes:
         start: where it begins in the file.
+        size: how many bytes it has.
     """
 
     def __init__(
@@ -22,12 +23,15 @@ class Part(io.RawIOBase):
         at: int = 0,
         new: bytes = b"",
     ) -> None:
-        """Of the file that is open as `descriptor`; `end` is its end by default."""
+        """Of the file that is open as `descriptor`; `end` is its end by default.
+
+        `at` is a place in the part.
+        """
         super().__init__()
         self._descriptor, self.start = descriptor, start
-        self._end = os.fstat(descriptor).st_size if end is None else end
+        self.size = max(0, (os.fstat(descriptor).st_size if end is None else end) - start)
         self._at, self._new = at, new
-        self._place = start
+        self._place = 0
 
     def fileno(self) -> int:
         """Of the whole file."""
@@ -43,22 +47,33 @@ class Part(io.RawIOBase):
 
     def tell(self) -> int:
         """The place in the part."""
-        return self._place - self.start
+        return self._place
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Go to a place in the part."""
-        base = {os.SEEK_SET: self.start, os.SEEK_CUR: self._place, os.SEEK_END: self._end}[whence]
-        self._place = max(self.start, base + offset)
-        return self.tell()
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self.size}[whence]
+        self._place = max(0, base + offset)
+        return self._place
 
     def readinto(self, buffer: "bytearray | memoryview") -> int:  # type: ignore[override]
         """Read as many bytes as there is room for, and as there are."""
-        first = self._place
-        wanted = max(0, min(len(buffer), self._end - first))
-        data = bytearray(os.pread(self._descriptor, wanted, first))
-        low, high = max(first, self._at), min(first + len(data), self._at + len(self._new))
-        if low < high:
-            data[low - first : high - first] = self._new[low - self._at : high - self._at]
+        data = self.pread(len(buffer), self._place)
         buffer[: len(data)] = data
         self._place += len(data)
         return len(data)
+
+    def pread(self, length: int, place: int) -> bytes:
+        """So many bytes from a place on, or as many as there are; the position stays."""
+        wanted = max(0, min(length, self.size - place))
+        # A place from a damaged header may be beyond what the system takes for one.
+        data = os.pread(self._descriptor, wanted, self.start + place) if wanted else b""
+        low, high = max(place, self._at), min(place + len(data), self._at + len(self._new))
+        if low >= high:
+            return data
+        new = self._new[low - self._at : high - self._at]
+        return data[: low - place] + new + data[high - place :]
+
+    def part(self, start: int, end: int | None = None, *, at: int = 0, new: bytes = b"") -> "Part":
+        """A part of it, without its own new bytes; places are in this one."""
+        last = self.start + (self.size if end is None else end)
+        return Part(self._descriptor, self.start + start, last, at=at - start, new=new)

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from io import FileIO
 from pathlib import Path
 
@@ -11,9 +11,12 @@ import soundfile
 from embedkit.audio import ffmpeg, ogg
 from embedkit.audio.blocks import Block, Note, block_length, check_rate, is_short, truncated
 from embedkit.audio.formats import HEAD, headerless
-from embedkit.audio.headers import Extent, Sound, extent, find_sound
+from embedkit.audio.headers import Extent, Sound, extent, files, find_sound
 from embedkit.audio.part import Part
 from embedkit.errors import AudioError, Kind
+
+# libsndfile reads the descriptor of a file faster than an object of Python's.
+Source = FileIO | Part
 
 # What libsndfile takes for the number of samples that a header leaves open.
 OPEN_LENGTH = 2**63 - 1
@@ -30,7 +33,6 @@ def read(file: FileIO, path: Path, note: Note, track: int | None = None) -> Iter
     Content decides which decoder reads it; where it tells nothing, the suffix. What its header
     says of its length is not trusted.
     """
-    descriptor = file.fileno()
     demuxer = headerless(path, file.read(HEAD))
     if demuxer is not None:
         yield from ffmpeg.read(file, note, track, f"named {path.suffix}", demuxer)
@@ -38,19 +40,27 @@ def read(file: FileIO, path: Path, note: Note, track: int | None = None) -> Iter
         yield from ffmpeg.read(file, note, track)
     elif ogg.is_ogg(file):
         # libsndfile reads the first link of a chain alone, and is silent about holes in Vorbis.
-        yield from _chain(ogg.links(file), note, track)
-    elif (sound := find_sound(descriptor)) is None:
-        yield from _joined(file, note, track)
+        yield from _chain(ogg.links(file), ffmpeg.read, note, track)
     else:
-        yield from _stated(file, sound, note, track)
+        parts = files(_part(file))
+        yield from _chain(parts if len(parts) > 1 else [file], _stated, note, track)
 
 
-def _chain(links: list[Part], note: Note, track: int | None) -> Iterator[Block]:
-    """What an Ogg file has, link by link."""
+def _part(file: Source) -> Part:
+    return file if isinstance(file, Part) else Part(file.fileno())
+
+
+def _chain(
+    links: Sequence[Source],
+    read_one: Callable[[Source, Note, int | None], Iterator[Block]],
+    note: Note,
+    track: int | None,
+) -> Iterator[Block]:
+    """What a file has that others may have been joined to, link by link."""
     damage: AudioError | None = None
     for link in links:
         try:
-            yield from ffmpeg.read(link, note, track)
+            yield from read_one(link, note, track)
         except AudioError as error:
             damage = damage or error
             if len(links) > 1 and link is not links[-1] and error.kind == Kind.TRUNCATED:
@@ -59,17 +69,17 @@ def _chain(links: list[Part], note: Note, track: int | None) -> Iterator[Block]:
         raise damage
 
 
-def _joined(file: FileIO, note: Note, track: int | None) -> Iterator[Block]:
+def _flacs(file: Source, note: Note, track: int | None) -> Iterator[Block]:
     """What a file has, and where it is a FLAC that others were joined to, what they have."""
-    part: FileIO | Part | None = file
+    part: Source | None = file
     while part is not None:
         yield from _whole(part, note, track)
         part = _next_flac(part)
 
 
-def _next_flac(part: FileIO | Part) -> Part | None:
+def _next_flac(part: Source) -> Part | None:
     """The FLAC that begins behind what libsndfile has read of another one."""
-    descriptor, start = part.fileno(), part.start if isinstance(part, Part) else 0
+    descriptor, start = part.fileno(), _part(part).start
     place = start + part.tell()
     own = FLAC.search(os.pread(descriptor, BEFORE, start))
     if own is None:
@@ -80,10 +90,13 @@ def _next_flac(part: FileIO | Part) -> Part | None:
     return None if found is None else Part(descriptor, first + found.start())
 
 
-def _stated(file: FileIO, sound: Sound, note: Note, track: int | None) -> Iterator[Block]:
-    """What a file has whose header states a number of bytes, right or wrong."""
-    descriptor = file.fileno()
-    found = extent(descriptor, sound)
+def _stated(file: Source, note: Note, track: int | None) -> Iterator[Block]:
+    """What a file has whose header may state a number of bytes, right or wrong."""
+    sound = find_sound(_part(file))
+    if sound is None:
+        yield from _flacs(file, note, track)
+        return
+    found = extent(_part(file), sound)
     if found.note:
         note(found.note)
     seconds = 0.0
@@ -98,17 +111,17 @@ def _stated(file: FileIO, sound: Sound, note: Note, track: int | None) -> Iterat
 
 
 def _mended(
-    file: FileIO, sound: Sound, found: Extent, note: Note, track: int | None
+    file: Source, sound: Sound, found: Extent, note: Note, track: int | None
 ) -> Iterator[Block]:
     """What the file has with the right length in its header."""
-    descriptor, length = file.fileno(), found.end - sound.start
-    behind = os.fstat(descriptor).st_size - found.end
+    whole = _part(file)
+    length, behind = found.end - sound.start, whole.size - found.end
     if length == sound.stated and behind and sound.chunks and not sound.chunks.heeded:
-        return _whole(Part(descriptor, 0, found.end), note, track)
+        return _whole(whole.part(0, found.end), note, track)
     if length == sound.stated or found.missing or not sound.size or _is_known(sound, found):
         return _whole(file, note, track)
     field = sound.field(length)
-    part = Part(descriptor, 0, found.end, at=sound.at, new=field)
+    part = whole.part(0, found.end, at=sound.at, new=field)
     if sound.field(length + 1) == field:  # too long for it: FFmpeg then reads to the end
         return ffmpeg.read(part, note, track)
     return _whole(part, note, track)
@@ -119,10 +132,9 @@ def _is_known(sound: Sound, found: Extent) -> bool:
     return sound.is_open and sound.size == 4 and sound.order == "little" and not found.note
 
 
-def _whole(file: FileIO | Part, note: Note, track: int | None) -> Iterator[Block]:
+def _whole(file: Source, note: Note, track: int | None) -> Iterator[Block]:
     """What libsndfile reads of a file, else FFmpeg."""
     file.seek(0)
-    # libsndfile reads a descriptor faster than an object of Python's.
     source = os.dup(file.fileno()) if isinstance(file, FileIO) else file
     try:
         sound = soundfile.SoundFile(source, closefd=True)
@@ -131,9 +143,9 @@ def _whole(file: FileIO | Part, note: Note, track: int | None) -> Iterator[Block
         return
     with sound:
         # libsndfile stops an MP3 without a Xing header at an estimate of its length, and one of
-        # several parts at the end of the first. It loses the end of a streamed FLAC, whose header
-        # leaves the length open.
-        if sound.format != "MP3" and sound.frames < OPEN_LENGTH:
+        # several parts at the end of the first. It takes the heads of a VOC's blocks for sound. It
+        # loses the end of a streamed FLAC, whose header leaves the length open.
+        if sound.format not in {"MP3", "VOC"} and sound.frames < OPEN_LENGTH:
             yield from _libsndfile(sound, file, note, track)
             return
         reason = f"{sound.format} that no decoder reads"
@@ -141,7 +153,7 @@ def _whole(file: FileIO | Part, note: Note, track: int | None) -> Iterator[Block
 
 
 def _libsndfile(
-    sound: soundfile.SoundFile, file: FileIO | Part, note: Note, track: int | None
+    sound: soundfile.SoundFile, file: Source, note: Note, track: int | None
 ) -> Iterator[Block]:
     rate, done = sound.samplerate, 0
     check_rate(rate)
@@ -159,7 +171,7 @@ def _libsndfile(
 
 
 def _go_on(
-    file: FileIO | Part, note: Note, track: int | None, done: int, rate: int, reason: str
+    file: Source, note: Note, track: int | None, done: int, rate: int, reason: str
 ) -> Iterator[Block]:
     """What FFmpeg reads behind the samples that libsndfile has read; it goes on after damage."""
     skip = done
