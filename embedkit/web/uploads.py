@@ -99,4 +99,7 @@ def _load(provenance: Provenance, model: Path | None) -> None:
 
 
 def _embed(path: Path) -> NDArray[np.float32]:
-    return _embedders[0].embed(path, 0.0, HEARD_S)
+    try:
+        return _embedders[0].embed(path, 0.0, HEARD_S)
+    except AudioError as error:  # the path is the server's own
+        raise AudioError(error.kind, error.message.removeprefix(f"{path}: ")) from error
