@@ -367,6 +367,30 @@ def peak(path: Path) -> tuple[int, int]:
         tracemalloc.stop()
 
 
+def bad_tag(mp3: bytes) -> bytes:
+    """An ID3v2 tag whose frame is longer than the tag, and an MP3 behind it."""
+    frame = b"TSSE" + bytes([0, 0, 127, 127]) + b"\0\0" + b"x" * 118
+    return b"ID3\x04\0\0" + bytes([0, 0, 1, 0]) + frame + mp3
+
+
+def no_sound(w64: bytes) -> bytes:
+    """A Wave64 whose sound is a chunk that ends far behind what any disk holds."""
+    place = w64.index(b"data")
+    return w64[:place] + b"\xff" * 8 + w64[place + 8 : place + 19] + b"\xf0" * 4 + w64[place + 23 :]
+
+
+@pytest.mark.parametrize(("form", "damage"), [("MP3", bad_tag), ("W64", no_sound)])
+def test_decoders_print_nothing_of_their_own(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], form: str, damage: Callable[[bytes], bytes]
+):
+    path = tmp_path / "a"
+    soundfile.write(path, np.zeros(RATE), RATE, format=form)
+    path.write_bytes(damage(path.read_bytes()))
+    found, kind = collect(path, RATE)
+    assert (len(found) > 0, kind) == ((True, "") if form == "MP3" else (False, Kind.UNREADABLE))
+    assert capfd.readouterr() == ("", "")
+
+
 def test_hours_of_silence_in_a_small_file_stream_through_little_memory(tmp_path: Path):
     path = tmp_path / "silence.flac"
     hours = 2

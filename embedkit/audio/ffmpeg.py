@@ -1,6 +1,5 @@
 """Sound tracks that FFmpeg decodes, packet by packet: a bad one does not end the file."""
 
-import os
 from collections.abc import Iterator
 from fractions import Fraction
 from io import FileIO
@@ -32,7 +31,7 @@ STATING_WHOLE = {"flv", "matroska"}
 # Codecs whose frames have checksums: without them, damage is loud noise.
 CHECKED = {"flac", "tta", "wavpack"}
 
-# What PyAV raises of a damaged file; OSError where it seeks to a place that there cannot be.
+# What PyAV raises of a damaged file; OSError where the disk does not give it.
 FAULTS = (av.FFmpegError, OSError, ValueError)
 
 ATTEMPTS = 64  # to go on behind bytes that are no packets
@@ -62,15 +61,16 @@ def read(
     Raises:
         AudioError: after what could be decoded, if something is wrong.
     """
-    file.seek(0)
+    part = Part.of(file)  # a seek to nowhere does not raise: PyAV would print a traceback
+    part.seek(0)
     try:
         options = {"format_whitelist": CONTAINERS}
-        container = av.open(file, "r", demuxer, options=options, metadata_errors="replace")
+        container = av.open(part, "r", demuxer, options=options, metadata_errors="replace")
     except FAULTS as error:
         message = f"no decoder reads it ({reason or error})"
         raise AudioError(Kind.UNREADABLE, message) from error
     with container:
-        reading = _Track(file, container, _choose(container, track, note))
+        reading = _Track(part, container, _choose(container, track, note))
         yield from reading.blocks()
         reading.check_end()
 
@@ -100,7 +100,7 @@ class _Track:
 
     def __init__(
         self,
-        file: FileIO | Part,
+        file: Part,
         container: av.container.InputContainer,
         stream: av.AudioStream,
     ) -> None:
@@ -229,13 +229,12 @@ class _Track:
         """Whether behind the last good packet there is more than a second of what may be sound."""
         if not self._finder.damaged and len(self._container.streams) > 1:
             return False  # the others may be longer
-        size = self._file.seek(0, os.SEEK_END)
         second = (self._end_byte - self._first_byte) / max(self._gaps.sound_s, TAIL_S)
-        tail = size - self._end_byte
+        tail = self._file.size - self._end_byte
         if tail <= TAIL_S * second:
             return False
-        self._file.seek(self._end_byte)
-        return len(untagged(self._file.read(min(tail, HOLE))).strip(b"\0")) > TAIL_S * second
+        behind = self._file.pread(min(tail, HOLE), self._end_byte)
+        return len(untagged(behind).strip(b"\0")) > TAIL_S * second
 
 
 def _fresh(channels: int) -> tuple[av.AudioResampler, av.AudioFifo]:
@@ -257,15 +256,12 @@ def _block(frame: av.AudioFrame) -> Block:
     return frame.sample_rate, samples.T
 
 
-def _stated_frames(file: FileIO | Part) -> int:
+def _stated_frames(file: Part) -> int:
     """How many frames an MP3's first one states (Xing's, LAME's and Fraunhofer's); 0 for none."""
     start = 0
-    file.seek(start)
-    while length := id3_length(file.read(10)):
+    while length := id3_length(file.pread(10, start)):
         start += length
-        file.seek(start)
-    file.seek(start)
-    frame = file.read(2048)
+    frame = file.pread(2048, start)
     for name, flags, count in ((b"Xing", 4, 8), (b"Info", 4, 8), (b"VBRI", 14, 14)):
         place = frame.find(name)
         if place >= 0:

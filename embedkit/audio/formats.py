@@ -39,7 +39,7 @@ FORMATS = (
     Format("caf", "caf", rb"caff\x00"),
     Format("flac", "flac", rb"fLaC"),
     Format("ogg oga opus spx", "ogg", rb"OggS\x00"),
-    Format("mp3 mp2 mp1 mpa mpga", "mp3", rb"ID3[\x02-\x04]"),  # frames: `_is_framed`
+    Format("mp3 mp2 mp1 mpa mpga", "mp3", rb"ID3[\x02-\x04]"),  # frames: `is_framed`
     Format("aac adts", "aac"),  # frames
     Format("loas latm", "loas"),  # frames
     # Not the images that begin so too.
@@ -131,7 +131,7 @@ def is_sound(head: bytes, size: int) -> bool:
         head: its first 8192 bytes, or all of a shorter one.
         size: of the file.
     """
-    return _BEGINS.match(head) is not None or _is_framed(head) or _is_htk(head, size)
+    return _BEGINS.match(head) is not None or is_framed(head) or _is_htk(head, size)
 
 
 def headerless(path: Path, head: bytes) -> str | None:
@@ -140,8 +140,12 @@ def headerless(path: Path, head: bytes) -> str | None:
     return name if name is not None and not is_sound(head, len(head)) else None
 
 
-def _is_framed(head: bytes) -> bool:
-    """Whether frames of MPEG audio, AAC (ADTS) or AAC (LOAS) follow each other."""
+def is_framed(head: bytes) -> bool:
+    """Whether frames of MPEG audio, AAC (ADTS) or AAC (LOAS) follow each other.
+
+    Args:
+        head: the bytes from the first one on, 8192 or all of fewer.
+    """
     place = frames = 0
     while frames < 4 and place + 6 <= len(head):
         length = _frame_length(head[place : place + 6])

@@ -2,6 +2,7 @@
 
 import io
 import os
+from io import FileIO
 
 
 class Part(io.RawIOBase):
@@ -36,6 +37,11 @@ class Part(io.RawIOBase):
     def fileno(self) -> int:
         """Of the whole file."""
         return self._descriptor
+
+    @classmethod
+    def of(cls, file: "FileIO | Part") -> "Part":
+        """A whole file, or a part as it is."""
+        return file if isinstance(file, Part) else cls(file.fileno())
 
     def readable(self) -> bool:
         """It is."""

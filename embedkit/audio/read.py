@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from io import FileIO
 from pathlib import Path
 
@@ -10,9 +10,10 @@ import soundfile
 
 from embedkit.audio import ffmpeg, ogg
 from embedkit.audio.blocks import Block, Note, block_length, check_rate, is_short, truncated
-from embedkit.audio.formats import HEAD, headerless
+from embedkit.audio.formats import HEAD, headerless, is_framed
 from embedkit.audio.headers import Extent, Sound, extent, files, find_sound
 from embedkit.audio.part import Part
+from embedkit.audio.tags import id3_length
 from embedkit.errors import AudioError, Kind
 
 # libsndfile reads the descriptor of a file faster than an object of Python's.
@@ -42,12 +43,8 @@ def read(file: FileIO, path: Path, note: Note, track: int | None = None) -> Iter
         # libsndfile reads the first link of a chain alone, and is silent about holes in Vorbis.
         yield from _chain(ogg.links(file), ffmpeg.read, note, track)
     else:
-        parts = files(_part(file))
+        parts = files(Part.of(file))
         yield from _chain(parts if len(parts) > 1 else [file], _stated, note, track)
-
-
-def _part(file: Source) -> Part:
-    return file if isinstance(file, Part) else Part(file.fileno())
 
 
 def _chain(
@@ -73,30 +70,27 @@ def _flacs(file: Source, note: Note, track: int | None) -> Iterator[Block]:
     """What a file has, and where it is a FLAC that others were joined to, what they have."""
     part: Source | None = file
     while part is not None:
-        yield from _whole(part, note, track)
-        part = _next_flac(part)
+        end = yield from _whole(part, note, track)
+        part = None if end is None else _next_flac(Part.of(part), end)
 
 
-def _next_flac(part: Source) -> Part | None:
-    """The FLAC that begins behind what libsndfile has read of another one."""
-    descriptor, start = part.fileno(), _part(part).start
-    place = start + part.tell()
-    own = FLAC.search(os.pread(descriptor, BEFORE, start))
+def _next_flac(part: Part, place: int) -> Part | None:
+    """The FLAC that begins behind another one, of which libsndfile has read up to a place."""
+    own = FLAC.search(part.pread(BEFORE, 0))
     if own is None:
         return None
-    first = max(start + own.end(), place - AHEAD)
-    behind = max(0, os.fstat(descriptor).st_size - first)
-    found = FLAC.search(os.pread(descriptor, min(PEEK, behind), first))
-    return None if found is None else Part(descriptor, first + found.start())
+    first = max(own.end(), place - AHEAD)
+    found = FLAC.search(part.pread(PEEK, first))
+    return None if found is None else part.part(first + found.start())
 
 
 def _stated(file: Source, note: Note, track: int | None) -> Iterator[Block]:
     """What a file has whose header may state a number of bytes, right or wrong."""
-    sound = find_sound(_part(file))
+    sound = find_sound(Part.of(file))
     if sound is None:
         yield from _flacs(file, note, track)
         return
-    found = extent(_part(file), sound)
+    found = extent(Part.of(file), sound)
     if found.note:
         note(found.note)
     seconds = 0.0
@@ -114,7 +108,7 @@ def _mended(
     file: Source, sound: Sound, found: Extent, note: Note, track: int | None
 ) -> Iterator[Block]:
     """What the file has with the right length in its header."""
-    whole = _part(file)
+    whole = Part.of(file)
     length, behind = found.end - sound.start, whole.size - found.end
     if length == sound.stated and behind and sound.chunks and not sound.chunks.heeded:
         return _whole(whole.part(0, found.end), note, track)
@@ -132,29 +126,41 @@ def _is_known(sound: Sound, found: Extent) -> bool:
     return sound.is_open and sound.size == 4 and sound.order == "little" and not found.note
 
 
-def _whole(file: Source, note: Note, track: int | None) -> Iterator[Block]:
-    """What libsndfile reads of a file, else FFmpeg."""
+def _whole(file: Source, note: Note, track: int | None) -> Generator[Block, None, int | None]:
+    """What libsndfile reads of a file, else FFmpeg.
+
+    Returns:
+        the place up to which libsndfile has read; None where FFmpeg has.
+    """
+    if _is_framed(Part.of(file)):  # libsndfile would print what it thinks of the tag
+        yield from ffmpeg.read(file, note, track)
+        return None
     file.seek(0)
     source = os.dup(file.fileno()) if isinstance(file, FileIO) else file
     try:
         sound = soundfile.SoundFile(source, closefd=True)
     except soundfile.LibsndfileError as error:
         yield from ffmpeg.read(file, note, track, _reason(error))
-        return
+        return None
     with sound:
         # libsndfile stops an MP3 without a Xing header at an estimate of its length, and one of
         # several parts at the end of the first. It takes the heads of a VOC's blocks for sound. It
         # loses the end of a streamed FLAC, whose header leaves the length open.
         if sound.format not in {"MP3", "VOC"} and sound.frames < OPEN_LENGTH:
-            yield from _libsndfile(sound, file, note, track)
-            return
+            return (yield from _libsndfile(sound, file, note, track))
         reason = f"{sound.format} that no decoder reads"
     yield from ffmpeg.read(file, note, track, reason)
+    return None
+
+
+def _is_framed(file: Part) -> bool:
+    """Whether it is frames of MPEG audio or AAC, behind a tag or not."""
+    return is_framed(file.pread(HEAD, id3_length(file.pread(10, 0))))
 
 
 def _libsndfile(
     sound: soundfile.SoundFile, file: Source, note: Note, track: int | None
-) -> Iterator[Block]:
+) -> Generator[Block, None, int | None]:
     rate, done = sound.samplerate, 0
     check_rate(rate)
     length = block_length(sound.channels)
@@ -165,9 +171,10 @@ def _libsndfile(
     except soundfile.LibsndfileError as error:
         reason = _reason(error) or "decoding failed"
         yield from _go_on(file, note, track, done, rate, reason)
-        return
+        return None
     if is_short(done / rate, sound.frames / rate):
         raise truncated(done / rate, f"the header promises {sound.frames / rate:.2f} s")
+    return file.tell()
 
 
 def _go_on(
