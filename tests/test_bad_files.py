@@ -374,9 +374,10 @@ def bad_tag(mp3: bytes) -> bytes:
 
 
 def no_sound(w64: bytes) -> bytes:
-    """A Wave64 whose sound is a chunk that ends far behind what any disk holds."""
-    place = w64.index(b"data")
-    return w64[:place] + b"\xff" * 8 + w64[place + 8 : place + 19] + b"\xf0" * 4 + w64[place + 23 :]
+    """A Wave64 of chunks that end far behind what any disk holds: FFmpeg looks there."""
+    name = w64.index(b"data")
+    chunk = b"junk" + w64[name + 4 : name + 16] + (2**56 - 2**52).to_bytes(8, "little")
+    return w64[:name] + chunk * 50
 
 
 @pytest.mark.parametrize(("form", "damage"), [("MP3", bad_tag), ("W64", no_sound)])

@@ -59,9 +59,8 @@ def _chain(
         try:
             yield from read_one(link, note, track)
         except AudioError as error:
-            damage = damage or error
-            if len(links) > 1 and link is not links[-1] and error.kind == Kind.TRUNCATED:
-                damage = AudioError(Kind.GAPS, str(error))
+            midway = link is not links[-1] and error.kind == Kind.TRUNCATED
+            damage = damage or (AudioError(Kind.GAPS, str(error)) if midway else error)
     if damage is not None:
         raise damage
 

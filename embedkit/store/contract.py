@@ -101,12 +101,10 @@ class Provenance:
         del mine["model"], other["model"]  # a model may move; its fingerprint says whether it is it
         for name, value in mine.items():
             if other[name] != value:
-                moved = name == "audio_root"
+                hint = ". If the collection has moved there: --audio-root"
                 raise EmbeddingFolderError(
                     f"{folder}: was made with {name} {value!r}, not {other[name]!r}; use the same"
-                    " setting or another folder"
-                    + ". If the collection has moved there: --audio-root"
-                    * moved
+                    f" setting or another folder{hint if name == 'audio_root' else ''}"
                 )
 
 
