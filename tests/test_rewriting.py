@@ -247,6 +247,22 @@ def test_a_part_that_is_replaced_while_a_folder_is_opened_is_read_as_its_success
     check_is(folder, dict.fromkeys(set(clip_names()).difference(gone), 0))
 
 
+@pytest.mark.parametrize("kind", ["rows", "files"])
+def test_a_part_that_is_cut_is_refused_with_the_remedy_and_the_rest_is_read(
+    folder: Path, kind: str
+) -> None:
+    first, *_ = sorted((folder / kind).iterdir())
+    first.write_bytes(first.read_bytes()[:-9])
+    with pytest.raises(EmbeddingFolderError) as error:
+        EmbeddingTable.open(folder)
+    assert str(error.value).startswith(f"{first}: cannot be read: ")
+    assert f"remove rows/{first.name} and files/{first.name} there" in str(error.value)
+    for other in ("rows", "files"):
+        (folder / other / first.name).unlink()
+    left = [clip for clip in clip_names() if not clip.startswith("0-0-")]
+    check_is(folder, dict.fromkeys(left, 0))
+
+
 def test_a_part_that_is_replaced_later_is_not_read_as_something_else(folder):
     table = EmbeddingTable.open(folder)
     forget(folder, of(0))

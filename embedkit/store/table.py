@@ -326,8 +326,13 @@ def _reading(path: Path) -> Iterator[pq.ParquetFile]:
             f"{path}: is not there any more: another run has rewritten the folder meanwhile; run"
             " this again"
         ) from error
-    except (OSError, pa.ArrowException) as error:
+    except OSError as error:  # the disk's, not the part's
         raise EmbeddingFolderError(f"{path}: cannot be read: {error}") from error
+    except pa.ArrowException as error:
+        reason = str(error).strip().rstrip(".")
+        raise EmbeddingFolderError(
+            f"{path}: cannot be read: {reason}; if it is damaged, {_repair(path.name)}"
+        ) from error
 
 
 def _fingerprint(schema: pa.Schema) -> object:
