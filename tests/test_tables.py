@@ -160,10 +160,13 @@ TIMES = [
         "call start",
         "start_idx",
     ),
+    *("t_min", "t_max", "min_t", "t0", "t1", "from", "to_s", "Beg", "syllable_onset", "offsetMs"),
+    *("vocalization start", "start time (hh:mm:ss)", "relative_start", "Note End (beats)"),
 ]
 NO_TIMES = [
     *("start_date", "recording start", "endangered", "Gender", "weekend", "time", "duration"),
     *("date_time", "legend", "offset_db", "trend", "send", "timestamp", "started_by", "sample"),
+    *("min", "max", "end_year", "Deployment start", "from_site", "start lat", "time", "tomin"),
 ]
 
 
@@ -179,9 +182,14 @@ def test_a_column_of_times_is_never_ignored(tmp_path: Path, heading: str) -> Non
     )
     with pytest.raises(DatasetError, match="gives times within clips"):
         read_dataset(tmp_path / "m.parquet")
-    # Where nothing stands in it, it says nothing.
-    write(path, [["path", "label", heading], ["a.wav", "x", ""]])
-    assert labels_of(read_dataset(path)) == {"a.wav": ("x",)}
+    for time in ("0", "-1", ".5", "0,5", "00:00:05.25", "5 s", "1m30s", "PT5S", "~3"):
+        write(path, [["path", "label", heading], ["b.wav", "x", ""], ["a.wav", "x", time]])
+        with pytest.raises(DatasetError, match="gives times within clips"):
+            read_dataset(path)
+    # Where no time stands in it, it says nothing of a part of the clip.
+    for text in ("", "NA", "2024-05-01 10:00", "1.5.2024", "5/1/24", "20240501_1000.wav", "river"):
+        write(path, [["path", "label", heading], ["a.wav", "x", text]])
+        assert labels_of(read_dataset(path)) == {"a.wav": ("x",)}
 
 
 @pytest.mark.parametrize("heading", NO_TIMES)
@@ -329,6 +337,7 @@ def test_words_that_look_like_nothing_are_labels(tmp_path: Path) -> None:
         (pa.array([3.5, 0.1], pa.float32()), ["3.5", "0.1"]),
         (pa.array([True, False]), ["True", "False"]),
         (pa.array(["x; y", "z"], pa.large_string()), ["x; y", "z"]),
+        (pa.array(["é".encode(), b"z"]), ["é", "z"]),
         (pa.array(["x", "z"]).dictionary_encode(), ["x", "z"]),
         (pa.array([1.0, 2.0]).dictionary_encode(), ["1", "2"]),
     ],
@@ -376,7 +385,7 @@ def test_text_of_several_labels_is_split_in_parquet_as_in_csv(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"label": [b"dog"]}, "the column label cannot be read: it holds binary, expected text"),
+        ({"label": [b"\xff"]}, "the column label cannot be read: Invalid UTF8"),
         ({"label": [{"name": "dog"}]}, "the column label cannot be read: it holds struct"),
         ({"label": [[["dog"]]]}, "the column label cannot be read: it holds list"),
         ({"label": [[{"x": 1}]]}, "the column label cannot be read: it holds struct"),

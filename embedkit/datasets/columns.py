@@ -46,18 +46,28 @@ NAMES = {
 KNOWN = frozenset(name for names in NAMES.values() for name in (*names.ours, *names.others))
 SEVERAL = frozenset({"labels", "categories", "classes", "tags"})  # several labels in a cell
 
-# A heading of these words alone, one of the first among them, tells where something begins or ends.
+# A heading with one of these words says where something begins or ends, ...
 EDGES = frozenset(
-    ("start", "starts", "begin", "begins", "beginning", "end", "ends", "stop", "stops", "onset",
-     "onsets", "offset", "offsets", "starttime", "begintime", "endtime", "stoptime", "tstart",
-     "tend", "tmin", "tmax", "xmin", "xmax")
+    ("start", "starts", "begin", "begins", "beg", "beginning", "end", "ends", "stop", "stops",
+     "onset", "onsets", "offset", "offsets", "starttime", "begintime", "endtime", "stoptime",
+     "tstart", "tend", "tmin", "tmax", "xmin", "xmax", "t0", "t1", "t2")
 )  # fmt: skip
-AROUND_EDGES = frozenset(
-    ("time", "times", "t", "at", "of", "in", "s", "sec", "secs", "second", "seconds", "ms", "msec",
-     "millisecond", "milliseconds", "min", "mins", "minute", "minutes", "sample", "samples",
-     "frame", "frames", "file", "clip", "audio", "segment", "event", "label", "position", "pos",
-     "annotation", "selection", "region", "interval", "window", "chunk", "call", "index", "idx")
+# ... or one of these with a word for time, or alone with others of them: `t_min`, `from` and `to`.
+BOUNDS = frozenset({"from", "to", "min", "max"})
+TIME = frozenset({"t", "time", "times", "s", "sec", "secs", "seconds", "ms"})
+# But not within a clip if one of these stands there: `start_date`, `Recording start`, `offset_db`.
+ELSEWHERE = frozenset(
+    ("date", "dates", "datetime", "day", "month", "year", "clock", "utc", "gmt", "recording",
+     "recorder", "session", "deployment", "survey", "study", "project", "season", "db", "dc",
+     "gain", "freq", "frequency", "hz", "khz", "lat", "latitude", "lon", "lng", "longitude",
+     "depth", "altitude", "elevation", "temp", "temperature", "battery", "voltage", "row", "line")
 )  # fmt: skip
+A_TIME = re.compile(
+    r"[^\w.]*\.?(pt)?\d", re.IGNORECASE
+)  # how a cell begins: `1,5`, `00:05`, `PT5S`
+NO_TIME = re.compile(  # a date, or the name of a file
+    r"\d{4}[-/]\d{1,2}[-/]\d|\d{1,2}[./-]\d{1,2}[./-]\d{2}|.*\.[a-z]\w*$", re.IGNORECASE
+)
 
 
 def normal(heading: str) -> str:
@@ -111,6 +121,13 @@ def require(meaning: str, headings: Iterable[str], path: Path, hint: str = "") -
 
 
 def tells_times(heading: str) -> bool:
-    """Whether a column says where in a clip something begins or ends: `onset`, `End Time (s)`."""
+    """Whether a column may say where in a clip something begins or ends: `onset`, `t_min`."""
     words = set(normal(heading).split("_"))
-    return bool(words & EDGES) and words <= EDGES | AROUND_EDGES
+    bounds = bool(words & BOUNDS) and words <= BOUNDS | TIME and not words <= {"min", "max"}
+    return (bounds or bool(words & EDGES)) and not words & ELSEWHERE
+
+
+def is_time(text: str) -> bool:
+    """Whether a cell of such a column holds a time: a number, or hours, minutes and seconds."""
+    text = text.strip()
+    return bool(A_TIME.match(text)) and not NO_TIME.match(text)

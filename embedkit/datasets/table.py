@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from embedkit.datasets.columns import KNOWN, normal, tells_times
+from embedkit.datasets.columns import KNOWN, is_time, normal, tells_times
 from embedkit.datasets.text import read_text
 from embedkit.errors import DatasetError
 
@@ -28,7 +28,7 @@ LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
 VALUES = (
     *(pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null),
     *(pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal),
-    pa.types.is_temporal,
+    *(pa.types.is_temporal, pa.types.is_binary, pa.types.is_large_binary),
 )
 
 Cell = str | tuple[str, ...] | None  # the tuple of a list in Parquet; None if nothing is there
@@ -115,8 +115,9 @@ def refuse_times(table: Table) -> None:
     Raises:
         DatasetError: a column says where something begins or ends.
     """
-    for heading in table.headings:
-        if tells_times(heading) and any(table.cells(heading)):
+    for heading in filter(tells_times, table.headings):
+        cells = (cell if isinstance(cell, tuple) else (cell,) for cell in table.cells(heading))
+        if any(is_time(text) for texts in cells for text in texts if text):
             raise DatasetError(
                 f"{table.path}: the column {heading!r} gives times within clips, and labels of"
                 " parts of a clip cannot be read yet. Cut the clips at these times and label the"
@@ -238,4 +239,6 @@ def _texts(column: pa.ChunkedArray) -> list[str | None]:
         raise TypeError(f"it holds {kind}, expected text or numbers")
     if pa.types.is_floating(kind):
         column = pc.if_else(pc.is_nan(column), None, column).cast(pa.string())
+    elif pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        column = column.cast(pa.string())  # text whose writer did not mark it as such
     return [None if value in (None, "") else str(value) for value in column.to_pylist()]
