@@ -320,13 +320,31 @@ def test_what_is_not_there_in_parquet_is_no_class(tmp_path: Path) -> None:
     assert labels_of(read_dataset(tmp_path / "m.parquet")) == {"a": ("x",)}
 
 
-def test_words_that_look_like_nothing_are_labels(tmp_path: Path) -> None:
+def test_words_that_look_like_nothing_are_labels_and_doubted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     words = ["nan", "None", "NA", "null", "N/A", "=cmd()", "-", "0"]
     expected = {f"{word}.wav".replace("/", "_"): (word,) for word in words}
     write(tmp_path / "m.csv", [["path", "label"], *zip(expected, words, strict=True)])
     assert labels_of(read_dataset(tmp_path / "m.csv")) == expected
+    assert "m.csv: 'nan' is taken for a label, of 5 clips; if it says that there" in caplog.text
     save(tmp_path / "m.parquet", path=list(expected), label=words)
     assert labels_of(read_dataset(tmp_path / "m.parquet")) == expected
+    caplog.clear()
+    read_dataset(write(tmp_path / "m.csv", [["path", "label"], ["a", "Nana"], ["b", "x, y"]]))
+    assert not caplog.text
+
+
+def test_several_labels_that_commas_separate_are_doubted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [["path", "labels"], ["a", "Guitar,Music"], ["b", "Music"]]
+    manifest = read_dataset(write(tmp_path / "m.csv", rows))
+    assert labels_of(manifest) == {"a": ("Guitar,Music",), "b": ("Music",)}
+    assert "'Guitar,Music' is taken for one. Labels are separated by `;`" in caplog.text
+    caplog.clear()  # AudioSet's own names have commas
+    read_dataset(write(tmp_path / "m.csv", [*rows, ["c", "Speech;Male speech, man speaking"]]))
+    assert not caplog.text
 
 
 @pytest.mark.parametrize(

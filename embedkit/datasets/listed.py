@@ -4,6 +4,7 @@ import logging
 import os
 import re
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from embedkit.datasets.columns import LABEL, PATH, SEVERAL, find, normal, require
@@ -17,6 +18,7 @@ log = logging.getLogger(__name__)
 SKIP = "skip"  # in place of a label: whoever labelled left this clip out
 PRINTED_LIST = re.compile(r"""\[\s*(['"].*['"])?\s*\]""", re.DOTALL)
 NOTHING, SKIPPED = "no label", f"labelled `{SKIP}`"
+MISSING = frozenset({"na", "n/a", "#n/a", "nan", "none", "null", "<na>"})  # as programs write it
 
 
 def read_listed(path: Path) -> Manifest:
@@ -74,6 +76,7 @@ def read_listed(path: Path) -> Manifest:
         )
     if left_out:
         log.warning("%s: rows left out: %s", path, _counts(left_out))
+    _warn_of_doubts([clip.labels for clip in clips.values()], several, path)
     return Manifest(tuple(clips.values()), several_labels=several, left_out=tuple(left_out))
 
 
@@ -88,6 +91,23 @@ def _labels(cell: Cell, several: bool) -> tuple[str, ...]:
     if not isinstance(cell, tuple):
         cell = tuple((cell or "").split(";")) if several else (cell or "",)
     return tuple(dict.fromkeys(label.strip() for label in cell if label.strip()))
+
+
+def _warn_of_doubts(labels: Sequence[tuple[str, ...]], several: bool, path: Path) -> None:
+    """Say what is read as a label, and may have been meant otherwise."""
+    missing = [label for each in labels for label in each if label.casefold() in MISSING]
+    if missing:
+        log.warning(
+            "%s: %r is taken for a label, of %d clips; if it says that there is none, leave these"
+            " cells empty",
+            path, missing[0], len(missing),
+        )  # fmt: skip
+    commas = [each[0] for each in labels if len(each) == 1 and "," in each[0]]
+    if several and commas and all(len(each) == 1 for each in labels):
+        log.warning(
+            "%s: no cell has several labels; %r is taken for one. Labels are separated by `;`",
+            path, commas[0],
+        )  # fmt: skip
 
 
 def _counts(left_out: list[tuple[str, str]]) -> str:
