@@ -33,7 +33,10 @@ def duplicates(
         print_json([asdict(pair) for pair in pairs])
         return
     groups = len({pair.group for pair in pairs})
-    message(f"{len(pairs)} pairs join {len(pairs) + groups} clips to {groups} groups")
+    message(
+        f"{len(pairs)} pair{'s' * (len(pairs) != 1)} join{'s' * (len(pairs) == 1)}"
+        f" {len(pairs) + groups} clips to {groups} group{'s' * (groups != 1)}"
+    )
     if pairs:
         print_table(
             ["similarity", "group", "clip", "other"],

@@ -94,10 +94,15 @@ def scene(
         rows += [
             ["all", *accuracies],
             ["95 % interval", *(f"{low:.3f} to {high:.3f}" for low, high in spans)],
-            ["p against the best", *(f"{tests[decision]:.3f}" for decision in found)],
+            ["p against the best", *(_p(tests[decision]) for decision in found)],
         ]
         print_table(["scene", *found], rows)
     report_failures(failures, of=scored)
+
+
+def _p(value: float) -> str:
+    """No p is nought."""
+    return f"{value:.3f}" if value >= 0.0005 else "< 0.001"
 
 
 def _by_vectors(

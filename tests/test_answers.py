@@ -135,6 +135,7 @@ ODD = [
     ",{label},{clip},\n",
     "path;label;note\na.wav;rain;1,5\n{clip};{label};\n",
     "label\tpath\nrain\ta.wav\n{label}\t{clip}\n",
+    "sep=|\r\npath|label\r\na.wav|rain\r\n{clip}|{label}\r\n",
     # Rows that are too short and too long, and no end of the last line.
     "path,label,fold\na.wav,rain\nb.wav\nc.wav,sea,1,2,3\n{new},\n",
 ]

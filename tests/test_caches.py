@@ -6,7 +6,9 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import faiss
 import numpy as np
 import pytest
 
@@ -49,14 +51,35 @@ def cache_is_below_a_file(monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
 
 
 def may_not_write(monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
-    def refuse(path: Path, *_: object, **__: object) -> None:
-        raise PermissionError(13, "Permission denied", str(path))
+    cache, make = file.parent / "cache", Path.mkdir
 
-    monkeypatch.setattr(Path, "touch", refuse)  # the tests may run as root, whom nothing refuses
-    monkeypatch.setenv("XDG_CACHE_HOME", str(file.parent / "cache"))
+    def refuse(path: Path, *args: Any, **options: Any) -> None:
+        if path.is_relative_to(cache):
+            raise PermissionError(13, "Permission denied", str(path))
+        make(path, *args, **options)
+
+    monkeypatch.setattr(Path, "mkdir", refuse)  # the tests may run as root, whom nothing refuses
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
 
 
-@pytest.mark.parametrize("way", [no_home, home_is_a_file, cache_is_below_a_file, may_not_write])
+def is_full(monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
+    """Room for names, and for no content."""
+    cache = file.parent / "cache"
+    write = faiss.write_index
+
+    def refuse(index: object, name: str) -> None:
+        if name.startswith(str(cache)):
+            raise RuntimeError(f"Error: 'fwrite' failed in {name}: No space left on device")
+        write(index, name)
+
+    monkeypatch.setattr(faiss, "write_index", refuse)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+
+
+WAYS = [no_home, home_is_a_file, cache_is_below_a_file, may_not_write, is_full]
+
+
+@pytest.mark.parametrize("way", WAYS)
 def test_an_index_that_cannot_be_kept_answers_all_the_same(
     table: EmbeddingTable,
     tmp_path: Path,

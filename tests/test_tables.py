@@ -224,6 +224,8 @@ def test_rows_without_a_label_or_with_skip_are_left_out_and_counted(
         ("path,label\na,x\n ,y\n", "row 3: no path"),
         ("path,labels\na,[x]\nb,\"['x', 'y']\"\n", "row 3: .* is a list as Python prints it"),
         ('path,label\n"a\nb",x\n./c,y\nc,z\n', "row 4: c stands there twice, first in row 3"),
+        ("Table 1\npath,label\na,x\n", "row 2: .* no name that is known: Table 1"),
+        ('# mine\npath\n"a"b\n', "row 3: not readable .* no name that is known: # mine"),
         ("path,label\na,x\n\0b,y\n", "is not text, or damaged"),
         ("a.wav,dog\nb.wav,cat\n", "has no column path .* it has: a.wav, dog"),
     ],

@@ -99,15 +99,16 @@ def open_index(
         root = cache or user_cache_path("embedkit") / "indices"
         folder = root / f"{name.hexdigest()[:24]}-{kind}-{metric}"
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / ".lock").touch()
-    except (OSError, RuntimeError) as error:  # it may not be written, or nobody's home is known
+        with FileLock(folder / ".lock"):
+            return _Kept(folder, table, kind, metric).open(track)
+    # It may not be written, is full (of which faiss makes a RuntimeError), or has no locks; or
+    # nobody's home is known.
+    except (OSError, RuntimeError) as error:
         log.warning(
             "%s; the index is not kept for the next time: XDG_CACHE_HOME names another folder",
             words(error),
         )
-        with scratch_folder() as folder:  # what is mapped from there stays mapped
-            return _Kept(folder, table, kind, metric).open(track)
-    with FileLock(folder / ".lock"):
+    with scratch_folder() as folder:  # what is mapped from there stays mapped
         return _Kept(folder, table, kind, metric).open(track)
 
 

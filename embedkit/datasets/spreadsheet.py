@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from embedkit.datasets.columns import SEVERAL, find, normal, require
-from embedkit.datasets.table import DELIMITERS, Table, refuse_times
+from embedkit.datasets.table import DELIMITERS, SEPARATOR, Table, refuse_times
 from embedkit.errors import DatasetError
 
 MARKS = {
@@ -42,6 +42,7 @@ class Spreadsheet:
 
     def __init__(self, columns: list[str]) -> None:
         """Without rows; as comma-separated UTF-8."""
+        self._first = ""  # Excel's own line, `sep=;`
         self._header = Row(columns)
         self.columns = columns
         self._encoding, self._delimiter, self._end = "utf-8", ",", "\r\n"
@@ -120,14 +121,18 @@ class Spreadsheet:
         """The file."""
         rows = (self._header, *self.rows)
         text = "".join(self._line(row.cells) if row.text is None else row.text for row in rows)
-        return text.encode(self._encoding)
+        return (self._first + text).encode(self._encoding)
 
     def _parse(self, text: str, path: Path, columns: list[str]) -> None:
+        stated = SEPARATOR.match(text)
+        if stated is not None:
+            self._first, text = stated[0], text[stated.end() :] or "\n"
+        delimiters = DELIMITERS if stated is None else (stated[1],)
         lines = list(io.StringIO(text, newline=""))
         self._end = next((end for end in ("\r\n", "\n", "\r") if lines[0].endswith(end)), "\n")
         if not lines[-1].endswith(("\r", "\n")):
             lines[-1] += self._end
-        for delimiter in DELIMITERS:
+        for delimiter in delimiters:
             rows = _rows(lines, delimiter)
             try:
                 header = next(row for row in rows if any(map(str.strip, row.cells)))
@@ -139,7 +144,7 @@ class Spreadsheet:
                 self._header, self._delimiter, self.rows = header, delimiter, list(rows)
                 break
         else:
-            headings = next(csv.reader(lines, delimiter=DELIMITERS[0]))
+            headings = next(csv.reader(lines, delimiter=delimiters[0]))
             for meaning in columns:
                 require(meaning, headings, path)
             raise DatasetError(f"{path}: not a readable CSV: its header has stray quotation marks")

@@ -145,15 +145,24 @@ def _csv(path: Path) -> Table:
     needed = max((number for number, heading in enumerate(headings, 1) if heading), default=0)
     rows: list[int] = []
     columns: list[list[str | None]] = [[] for _ in headings]
-    for number, cells in records:
-        if len(cells) < needed or any(cells[len(headings) :]):
-            raise DatasetError(
-                f"{path}, row {number}: its cells number {len(cells)}, those of the header"
-                f" {len(headings)}; a cell that holds {delimiter!r} has to stand in quotes"
-            )
-        rows.append(number)
-        for column, cell in zip(columns, cells, strict=False):
-            column.append(cell or None)
+    try:
+        for number, cells in records:
+            if len(cells) < needed or any(cells[len(headings) :]):
+                raise DatasetError(
+                    f"{path}, row {number}: its cells number {len(cells)}, those of the header"
+                    f" {len(headings)}; a cell that holds {delimiter!r} has to stand in quotes"
+                )
+            rows.append(number)
+            for column, cell in zip(columns, cells, strict=False):
+                column.append(cell or None)
+    except DatasetError as error:
+        if _fit(headings)[0]:
+            raise
+        first = ", ".join(headings)[:100]  # a title, or a remark, stands above the header
+        raise DatasetError(
+            f"{error}. The first row is taken for the names of the columns, and has no name that is"
+            f" known: {first}"
+        ) from error
     return Table(
         path=path,
         # One without a heading is the numbering of a data frame, or the margin of a sheet.

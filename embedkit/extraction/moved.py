@@ -58,6 +58,7 @@ def compare_files(journal: pa.Table, root: Path) -> dict[str, int]:
             f"{root}: not the collection that was embedded. Of {files} files {missing} are not"
             f" there, {files - missing - len(sizes)} have another size, {len(late)} have the same"
             f" size and another time, {len(sizes) - len(late)} have the same size and time, and"
-            f" there are {len(set(sizes))} sizes. Nothing was changed"
+            f" there are {len(set(sizes))} sizes. Nothing was changed. If it is the same, copy it"
+            " with its times (cp -p, rsync -t); else embed it into another folder"
         )
     return rounded if times_kept else rounded | late
