@@ -121,6 +121,9 @@ def test_the_numbering_of_a_data_frame_and_empty_margins_are_no_columns(tmp_path
     assert labels_of(read_dataset(tmp_path / "m.csv")) == {"a.wav": ("x",), "b.wav": ("y",)}
     (tmp_path / "n.csv").write_text(";;;\npath;label;;\na.wav;x\nb.wav;y;;\n;;;\n")
     assert labels_of(read_dataset(tmp_path / "n.csv")) == {"a.wav": ("x",), "b.wav": ("y",)}
+    # R's write.table
+    (tmp_path / "r.tsv").write_text('"path"\t"label"\n"1"\t"a.wav"\t"x"\n"2"\t"b.wav"\t"y"\n')
+    assert labels_of(read_dataset(tmp_path / "r.tsv")) == {"a.wav": ("x",), "b.wav": ("y",)}
 
 
 @pytest.mark.parametrize(

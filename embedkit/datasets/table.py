@@ -139,26 +139,18 @@ def _csv(path: Path) -> Table:
         text, delimiter = text[stated.end() :], stated[1]
     else:
         delimiter = max(DELIMITERS, key=lambda one: _fit(_header(text, one)))
-    records = _records(text, delimiter, path)
-    _, header = next(records, (1, []))
-    headings = [heading.strip().strip("\ufeff") for heading in header]
-    needed = max((number for number, heading in enumerate(headings, 1) if heading), default=0)
-    rows: list[int] = []
-    columns: list[list[str | None]] = [[] for _ in headings]
     try:
-        for number, cells in records:
-            if len(cells) < needed or any(cells[len(headings) :]):
-                raise DatasetError(
-                    f"{path}, row {number}: its cells number {len(cells)}, those of the header"
-                    f" {len(headings)}; a cell that holds {delimiter!r} has to stand in quotes"
-                )
-            rows.append(number)
-            for column, cell in zip(columns, cells, strict=False):
-                column.append(cell or None)
+        (_, header), *records = list(_records(text, delimiter, path)) or [(1, [])]
+        headings = [heading.strip().strip("\ufeff") for heading in header]
+        counts = {len(cells) for _, cells in records}
+        if counts == {len(headings) + 1} and all(cells[0].isdecimal() for _, cells in records):
+            headings = ["", *headings]  # R numbers the rows, and has no heading for the numbers
+        columns = _columns(headings, records, delimiter, path)
     except DatasetError as error:
-        if _fit(headings)[0]:
+        header = _header(text, delimiter)
+        if _fit(header)[0]:
             raise
-        first = ", ".join(headings)[:100]  # a title, or a remark, stands above the header
+        first = ", ".join(header)[:100]  # a title, or a remark, stands above the header
         raise DatasetError(
             f"{error}. The first row is taken for the names of the columns, and has no name that is"
             f" known: {first}"
@@ -167,10 +159,27 @@ def _csv(path: Path) -> Table:
         path=path,
         # One without a heading is the numbering of a data frame, or the margin of a sheet.
         headings=tuple(heading for heading in headings if heading),
-        rows=rows,
+        rows=[number for number, _ in records],
         decimal="." if delimiter == "," else ",",
         cells=dict(zip(headings, columns, strict=True)).__getitem__,
     )
+
+
+def _columns(
+    headings: list[str], records: list[tuple[int, list[str]]], delimiter: str, path: Path
+) -> list[list[str | None]]:
+    """The cells of each column."""
+    needed = max((number for number, heading in enumerate(headings, 1) if heading), default=0)
+    columns: list[list[str | None]] = [[] for _ in headings]
+    for number, cells in records:
+        if len(cells) < needed or any(cells[len(headings) :]):
+            raise DatasetError(
+                f"{path}, row {number}: its cells number {len(cells)}, those of the header"
+                f" {len(headings)}; a cell that holds {delimiter!r} has to stand in quotes"
+            )
+        for column, cell in zip(columns, cells, strict=False):
+            column.append(cell or None)
+    return columns
 
 
 def _fit(header: list[str]) -> tuple[int, int]:
