@@ -1,5 +1,6 @@
 """embedkit turns folders of sound into small vectors to search, classify and map."""
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,10 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = ["EmbeddingTable", "Extractor", "__version__"]
+
+# Nothing leaves the machine. ONNX Runtime, from 1.29 on, would report its sessions to Microsoft and
+# keep a number of the machine below the user's home, if this were not said before its import.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 # Imported when asked for, so that `import embedkit` and the numpy half load no torch.
 _HOMES = {"Extractor": "embedkit.models.extractor", "EmbeddingTable": "embedkit.store"}

@@ -102,6 +102,15 @@ def test_an_index_that_cannot_be_kept_answers_all_the_same(
     assert not (tmp_path / "~").exists()
 
 
+def test_onnx_runtime_reports_nothing_and_marks_no_machine(tmp_path: Path) -> None:
+    code = "import embedkit, onnxruntime; onnxruntime.get_all_providers()"
+    places = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    unset = ("ORT_DISABLE_TELEMETRY", "CI", "GITHUB_ACTIONS")  # it keeps still in automatic tests
+    environment = {name: value for name, value in os.environ.items() if name not in unset}
+    subprocess.run([sys.executable, "-c", code], env=environment | places, check=True)
+    assert not list(tmp_path.rglob("*"))  # else there would be a `deviceid`
+
+
 def test_the_cache_of_the_hub_is_named_and_not_the_hub(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
