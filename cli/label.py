@@ -37,8 +37,12 @@ def label(
         return
     counts = ", ".join(f"{name} {number}" for name, number in found.labels.items())
     message(f"{found.labelled} clips are labelled" + (f": {counts}" if counts else ""))
-    if found.accuracy is not None:
-        message(f"accuracy on labelled clips that were held out: {found.accuracy:.3f}")
+    if found.accuracy is not None and found.accuracy_interval is not None:
+        low, high = found.accuracy_interval
+        message(
+            f"accuracy on labelled clips that were held out: {found.accuracy:.3f}"
+            f" ({low:.3f} to {high:.3f})"
+        )
     print_table(
         ["clip", "guess", "margin"],
         [

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from command import succeed
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -102,6 +103,8 @@ def test_the_loop_goes_on_to_the_clips_it_is_least_sure_of(
     assert third.labelled == 17
     assert third.accuracy is not None
     assert third.accuracy > 0.6
+    exact = binomtest(round(17 * third.accuracy), 17).proportion_ci(method="wilson")
+    assert third.accuracy_interval == pytest.approx((exact.low, exact.high))
 
 
 def test_answers_and_other_columns_are_kept_and_a_skipped_clip_stays_away(

@@ -24,6 +24,7 @@ from embedkit.datasets.names import match
 from embedkit.datasets.spreadsheet import Spreadsheet
 from embedkit.errors import DatasetError
 from embedkit.files import atomic_write
+from embedkit.metrics import share_interval
 from embedkit.store import EmbeddingTable
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ class Proposal:
         labels: how many clips each has.
         accuracy: of clips held out by turns in up to five folds; None while a label has less than
             two.
+        accuracy_interval: 95 % interval of it, low and high; None as it is.
         proposed: clips to label next, with the label they are thought to have and by how much its
             score is above the second one's; before there are two labels without these.
     """
@@ -49,6 +51,7 @@ class Proposal:
     labelled: int
     labels: dict[str, int]
     accuracy: float | None
+    accuracy_interval: tuple[float, float] | None
     proposed: Sequence[tuple[str, str, float | None]]
 
 
@@ -129,7 +132,7 @@ def suggest(
     counts = dict(sorted(Counter(known.values()).items()))
     if len(counts) < 2:
         spread = [(clip, "", None) for clip in _spread(clips, vectors, rest, count)]
-        return Proposal(len(known), counts, None, spread), None
+        return Proposal(len(known), counts, None, None, spread), None
     data = _labelled(vectors[[number[clip] for clip in known]], known)
     classifier = Classifier.fit(data, np.arange(len(known)), METHOD, fingerprint="")
     scores = classifier.scores(vectors)
@@ -140,11 +143,12 @@ def suggest(
         (clips[row], data.labels[int(scores[row].argmax())], float(margin[row]))
         for row in map(int, order)
     ]
-    accuracy = None
+    accuracy = interval = None
     if min(counts.values()) > 1 and len(known) >= FOLDS:
         done = classify.evaluate(data, _folds(data, min(FOLDS, max(counts.values()))), METHOD)
         accuracy = float(done.correct.mean())
-    return Proposal(len(known), counts, accuracy, proposed), classifier
+        interval = share_interval(done.correct)
+    return Proposal(len(known), counts, accuracy, interval, proposed), classifier
 
 
 def _folds(data: Labelled, k: int) -> list[tuple[Indices, Indices]]:

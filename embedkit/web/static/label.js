@@ -51,8 +51,10 @@ const labels = () => [...new Set(Object.values(state.labels))].sort();
 async function refill() {
   const found = await trying(() => post("refit"));
   if (!found) return;
+  const percent = (share) => (100 * share).toFixed(0);
   const accuracy = found.accuracy == null ? "" :
-    `, ${(100 * found.accuracy).toFixed(0)} % right on labelled sounds held out`;
+    `, ${percent(found.accuracy)} % (${found.accuracy_interval.map(percent).join(" to ")} %) right`
+    + " on labelled sounds held out";
   byId("progress").textContent = `${found.labelled.toLocaleString()} of`
     + ` ${found.clips.toLocaleString()} sounds labelled${accuracy}`;
   queue = found.proposed.filter((card) => !skipped.has(card.clip));
