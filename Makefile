@@ -17,12 +17,13 @@ lint: .venv/installed-dev
 	$(BIN)/lint-imports
 
 .venv/installed: pyproject.toml
-	@echo "Setting up .venv, once: torch makes it a few minutes and 5 GB"
+	@echo "Setting up .venv, once: a minute and 900 MB"
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --editable '.[web]'
+	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
 
 .venv/installed-dev: pyproject.toml .venv/installed
+	@echo "Setting up what the tests need, once: torch makes it a few minutes and 5 GB"
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
 

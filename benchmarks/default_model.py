@@ -38,8 +38,8 @@ from embedkit.backends.splits import hold_out_fold
 from embedkit.bench.extraction import measure_extraction, processor_name
 from embedkit.config import DEFAULT_MODEL
 from embedkit.extraction import Settings, extract
+from embedkit.extractor import Extractor
 from embedkit.files import atomic_write
-from embedkit.models.extractor import Extractor
 from embedkit.plots import save_png
 from embedkit.runtime import Runtime
 from embedkit.store import EmbeddingTable

@@ -27,8 +27,8 @@ from embedkit.config import FeatureSpec, Schedule, SegmentSpec, TrainSpec
 from embedkit.datasets import read_dataset
 from embedkit.evaluation import evaluate
 from embedkit.extraction import extract
-from embedkit.models import resolve
-from embedkit.models.extractor import Extractor
+from embedkit.models.module import ExtractorModule
+from embedkit.models.table import resolve
 from embedkit.store import EmbeddingTable
 from embedkit.training import train
 
@@ -74,7 +74,7 @@ def run_fold(data_root: Path, out: Path, fold: str) -> dict[str, NDArray[np.floa
     extract(data_root, model, embeddings)
     data = join_labels(EmbeddingTable.open(embeddings), str(data_root / "meta.csv"))
     split = hold_out_fold(data, fold)
-    network = evaluate(Extractor.load(model), manifest.fold(fold))
+    network = evaluate(ExtractorModule.load(model), manifest.fold(fold))
     own = network.figures
     retrieval = metrics.retrieval(data.vectors[split[1]], data.targets[split[1]])
     mfcc = Labelled(**{**vars(data), "vectors": mfcc_vectors(data, data_root)})

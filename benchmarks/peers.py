@@ -93,7 +93,7 @@ def ours(model: Path, runtime: str | None, workers: int) -> System:
     """A model folder, through `extract`."""
     from embedkit.checkpoint import load_config
     from embedkit.extraction import Settings, extract
-    from embedkit.models import build_model
+    from embedkit.models.build import build_model
 
     config = load_config(model)
     with torch.device("meta"):  # the shapes alone: extract loads the weights

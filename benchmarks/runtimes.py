@@ -28,7 +28,7 @@ from embedkit.backends.logistic import Logistic
 from embedkit.backends.splits import published_folds
 from embedkit.bench.extraction import processor_name
 from embedkit.extraction import Runtime, Settings, extract
-from embedkit.models.extractor import Extractor
+from embedkit.extractor import Extractor
 from embedkit.runtime import prepare
 from embedkit.store import EmbeddingTable, Rows
 

@@ -15,7 +15,7 @@ import torch
 from embedkit.audio.decode import decode
 from embedkit.audio.files import find_audio
 from embedkit.audio.segments import cut, in_batches, stack
-from embedkit.models.extractor import Extractor
+from embedkit.extractor import Extractor
 
 BATCH = 32
 

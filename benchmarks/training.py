@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from embedkit.checkpoint import ModelConfig
 from embedkit.config import Activation, FeatureSpec, SegmentSpec, TrainSpec
-from embedkit.models import FAMILIES, resolve
-from embedkit.models.extractor import Extractor
+from embedkit.models.module import ExtractorModule
+from embedkit.models.table import FAMILIES, resolve
 from embedkit.training.features import SHARDS, Features
 from embedkit.training.objective import Classification
 from embedkit.training.parallel import Processes
@@ -82,7 +82,7 @@ def measure(name: str, features: Features, steps: int, folder: Path) -> tuple[fl
         labels=tuple(map(str, range(model.classes))),
     )
     torch.manual_seed(0)
-    extractor = Extractor(config, torch.zeros(64), torch.ones(64)).train()
+    extractor = ExtractorModule(config, torch.zeros(64), torch.ones(64)).train()
     targets = np.random.default_rng(0).random((int(features.clip[-1]) + 1, model.classes)) < 0.01
     wanted = [targets.astype(np.float32)] * 2
     bare = InMemory(features, features.rows(np.arange(spec.batch_size)))

@@ -9,7 +9,14 @@ from typing import Any
 
 import typer
 
-from embedkit.errors import EmbedkitError, EmbedkitWarning, UsageError, words
+from embedkit.errors import (
+    EXTRAS,
+    EmbedkitError,
+    EmbedkitWarning,
+    UsageError,
+    missing,
+    words,
+)
 
 from . import (
     bench,
@@ -92,6 +99,10 @@ def main() -> None:
         _fail(error, 2)
     except EmbedkitError as error:
         _fail(error, 1)
+    except ModuleNotFoundError as error:
+        if error.name not in EXTRAS:
+            raise
+        _fail(missing(error.name, EXTRAS[error.name]), 2)
     except KeyboardInterrupt:
         _fail("interrupted", 130)
     except BrokenPipeError:

@@ -81,7 +81,7 @@ def distil(
 
     Example: embedkit distil sounds/ --targets embeddings --out model
     """
-    from embedkit.models import resolve
+    from embedkit.models.table import resolve
     from embedkit.training import distil as run
     from embedkit.training.parallel import is_first
 

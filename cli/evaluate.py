@@ -31,14 +31,14 @@ def evaluate(
     Example: embedkit evaluate model sounds.csv --fold 1
     """
     from embedkit.evaluation import evaluate as run
-    from embedkit.models.extractor import Extractor
+    from embedkit.models.module import ExtractorModule
 
     manifest = read(data, dataset, root)
     if fold is not None:
         manifest = manifest.fold(fold)
     if split is not None:
         manifest = manifest.split(split)
-    done = run(Extractor.load(model_dir, device, dim=dim), manifest, track)
+    done = run(ExtractorModule.load(model_dir, device, dim=dim), manifest, track)
     figures = {"clips": done.clips, "segments": done.segments, **done.figures}
     if json:
         print_json(figures)

@@ -1,4 +1,4 @@
-"""embedkit export: a model folder -> one ONNX file."""
+"""embedkit export: a model folder -> what ONNX Runtime runs."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -34,20 +34,23 @@ def export(
     out: Annotated[
         Path | None,
         OutFile(
-            help="The file to write.", show_default="model.onnx or model-int8.onnx beside the model"
+            help="Write one file that takes a waveform and gives embeddings.",
+            show_default="the network of the model folder, which `extract` runs",
         ),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Write one file that takes a waveform and gives embeddings.
+    """Write what ONNX Runtime runs, and check it against torch.
 
-    Input `waveform`, float32 [samples]; output `embeddings`, float32 [segments, D]. The metadata
-    say at which rate the waveform is. The file is checked against torch before it is written.
-    `embedkit extract --runtime onnx-int8` uses model-int8.onnx of the model folder.
+    Without --out it is the network of the model folder: network.onnx, or with --int8
+    network-int8.onnx for `embedkit extract --runtime onnx-int8`. `train` and `distil` write the
+    first of them by themselves. With --out it is one file for other programs: input `waveform`,
+    float32 [samples]; output `embeddings`, float32 [segments, D]. Its metadata say at which rate
+    the waveform is.
 
-    Example: embedkit export model --to onnx --int8
+    Example: embedkit export model --int8
     """
-    from embedkit.runtime.export import export as run
+    from embedkit.export import export as run
 
     del to  # there is one
     done = run(model, out, int8=int8, calibration=calibration)

@@ -56,19 +56,20 @@ def _embeddings(path: Path) -> dict[str, Any]:
 
 
 def _model(path: Path) -> dict[str, Any]:
-    from embedkit.checkpoint import fingerprint
-    from embedkit.models import count_macs, count_parameters
-    from embedkit.models.extractor import Extractor
+    from embedkit.checkpoint import count_parameters, fingerprint, load_config
+    from embedkit.models.table import choose_size
+    from embedkit.runtime.onnx import read_network
 
-    extractor = Extractor.load(path)
-    config = extractor.config
+    config = load_config(path)
+    network = read_network(path)
+    sizes = config.model.dims or (network.embedding_size,)
     return {
         "kind": "model folder",
         "fingerprint": fingerprint(path),
-        "parameters": count_parameters(extractor.network),
-        "embedding_size": extractor.embedding_size,
-        "embedding_sizes": list(extractor.network.sizes),
-        "macs": count_macs(config.model, config.feature_shape),
+        "parameters": count_parameters(path),
+        "embedding_size": choose_size(sizes, config.size),
+        "embedding_sizes": list(sizes),
+        "macs": network.macs,
         "labels": list(config.labels),
         "activation": str(config.activation),
         "model": config.model.to_dict(),

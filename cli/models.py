@@ -26,23 +26,17 @@ def models(
 
     Example: embedkit models --classes 10
     """
-    from dataclasses import replace
-
-    import torch
-
-    from embedkit.models import MODELS, build_model, count_macs, count_parameters
+    from embedkit.models.table import COUNTS
 
     rows = []
-    for name, model in MODELS.items():
-        spec = replace(model, classes=classes)
-        with torch.device("meta"):  # shapes alone: no weights are drawn
-            network = build_model(spec)
+    for name, counts in COUNTS.items():
+        found = counts.with_classes(classes)
         rows.append(
             {
                 "name": name,
-                "parameters": count_parameters(network),
-                "embedding_size": network.embedding_size,
-                "macs": count_macs(spec),
+                "parameters": found.parameters,
+                "embedding_size": found.embedding_size,
+                "macs": found.macs,
             }
         )
     own = _own()

@@ -31,9 +31,9 @@ def predict(
     """
     from embedkit.audio.files import clip_name, find_audio
     from embedkit.evaluation import score_file
-    from embedkit.models.extractor import Extractor
+    from embedkit.models.module import ExtractorModule
 
-    extractor = Extractor.load(model_dir, device, dim=dim)
+    extractor = ExtractorModule.load(model_dir, device, dim=dim)
     labels = extractor.config.labels
     paths = find_audio(audio).paths
     rows: list[list[str]] = []

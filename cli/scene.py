@@ -125,10 +125,10 @@ def _by_network(
     model_dir: Path, manifest: "Manifest", device: str
 ) -> tuple[str, "dict[Decision, Evaluation]", list[tuple[str, str, str]], int]:
     from embedkit.evaluation import held_out
-    from embedkit.models.extractor import Extractor
+    from embedkit.models.module import ExtractorModule
     from embedkit.scenes import network_decisions
 
-    extractor = Extractor.load(model_dir, device)
+    extractor = ExtractorModule.load(model_dir, device)
     recipe = extractor.config.training
     held = held_out(manifest, recipe)
     found, failures = network_decisions(extractor, held, track)

@@ -148,7 +148,7 @@ def train(
     Example: embedkit train sounds/ --init default --epochs 5 --out model
     """
     from embedkit.checkpoint import load_config
-    from embedkit.models import FAMILIES, resolve
+    from embedkit.models.table import FAMILIES, resolve
     from embedkit.training import train as run
     from embedkit.training.parallel import is_first
 

@@ -5,7 +5,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from embedkit.models.extractor import Extractor
+    from embedkit.extractor import Extractor
     from embedkit.store import EmbeddingTable
 
 __version__ = "0.1.0"
@@ -16,7 +16,7 @@ __all__ = ["EmbeddingTable", "Extractor", "__version__"]
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 # Imported when asked for, so that `import embedkit` and the numpy half load no torch.
-_HOMES = {"Extractor": "embedkit.models.extractor", "EmbeddingTable": "embedkit.store"}
+_HOMES = {"Extractor": "embedkit.extractor", "EmbeddingTable": "embedkit.store"}
 
 
 def __getattr__(name: str) -> Any:

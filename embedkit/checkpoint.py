@@ -1,4 +1,11 @@
-"""The model folder: config.json and model.safetensors. Nothing in it can run code."""
+"""The model folder, read and written without torch. Nothing in it can run code.
+
+config.json               everything that the numbers depend on, but the weights
+model.safetensors         the weights
+network.onnx              features -> embeddings in float32, for ONNX Runtime
+network-int8.onnx         the same, quantised; may be missing
+calibration.safetensors   features of some training segments, to quantise for; may be missing
+"""
 
 import hashlib
 import json
@@ -9,8 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.torch import load, save
-from torch import Tensor
+from safetensors.numpy import load, save
 
 from embedkit import __version__
 from embedkit.config import (
@@ -26,6 +32,7 @@ from embedkit.errors import EmbedkitError, ModelFolderError, UsageError
 from embedkit.files import atomic_write
 
 CONFIG, WEIGHTS, CALIBRATION = "config.json", "model.safetensors", "calibration.safetensors"
+NETWORK, NETWORK_INT8 = "network.onnx", "network-int8.onnx"
 FORMAT = 1
 CALIBRATION_SEGMENTS = 256
 
@@ -101,15 +108,18 @@ class ModelConfig:
         )
 
 
-def save_model(folder: Path, config: ModelConfig, tensors: dict[str, Tensor]) -> None:
+Weights = dict[str, NDArray[Any]]
+
+
+def save_model(folder: Path, config: ModelConfig, weights: Weights) -> None:
     """Write a model folder; one that stands there is replaced file by file."""
     with atomic_write(folder / WEIGHTS) as file:
-        file.write(save({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}))
+        file.write(save({name: np.asarray(values, order="C") for name, values in weights.items()}))
     with atomic_write(folder / CONFIG) as file:
         file.write(json.dumps(config.to_dict(), indent=2, ensure_ascii=False).encode())
 
 
-def load_model(folder: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
+def load_model(folder: Path) -> tuple[ModelConfig, Weights]:
     """Read a model folder.
 
     Raises:
@@ -117,15 +127,14 @@ def load_model(folder: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
     """
     config = load_config(folder)
     try:
-        tensors = load((folder / WEIGHTS).read_bytes())
-        # Weights may be stored in half precision; everything computes in single.
-        tensors = {
-            name: tensor.float() if tensor.is_floating_point() else tensor
-            for name, tensor in tensors.items()
-        }
-    except (OSError, SafetensorError) as error:
+        weights = load((folder / WEIGHTS).read_bytes())
+    except (OSError, SafetensorError, TypeError, KeyError) as error:
         raise ModelFolderError(f"{folder / WEIGHTS}: cannot be read: {error}") from error
-    return config, tensors
+    # Weights may be stored in half precision; everything computes in single.
+    return config, {
+        name: values.astype(np.float32) if np.issubdtype(values.dtype, np.floating) else values
+        for name, values in weights.items()
+    }
 
 
 def load_config(folder: Path) -> ModelConfig:
@@ -152,10 +161,23 @@ def load_config(folder: Path) -> ModelConfig:
         raise ModelFolderError(f"{path}: not a model's settings: {error}") from error
 
 
-def save_calibration(folder: Path, features: Tensor) -> None:
+def count_parameters(folder: Path) -> int:
+    """How many numbers training learned, of a model folder.
+
+    Raises:
+        ModelFolderError: it holds no weights, or damaged ones.
+    """
+    _, weights = load_model(folder)
+    statistics = ("mean", "std", "running_mean", "running_var", "num_batches_tracked")
+    return sum(
+        values.size for name, values in weights.items() if name.rpartition(".")[2] not in statistics
+    )
+
+
+def save_calibration(folder: Path, features: NDArray[np.float32]) -> None:
     """Keep the features [n, 1, frames, bands] of some training segments, to quantise for later."""
     with atomic_write(folder / CALIBRATION) as file:
-        file.write(save({"features": features.half().contiguous()}))
+        file.write(save({"features": np.ascontiguousarray(features, np.float16)}))
 
 
 def load_calibration(folder: Path) -> NDArray[np.float32]:
@@ -166,15 +188,14 @@ def load_calibration(folder: Path) -> NDArray[np.float32]:
     """
     path = folder / CALIBRATION
     try:
-        features: NDArray[np.float32] = load(path.read_bytes())["features"].float().numpy()
+        return load(path.read_bytes())["features"].astype(np.float32)
     except FileNotFoundError as error:
         raise ModelFolderError(
             f"{folder}: has no {CALIBRATION}, a sample of its training segments; name a folder of"
             " audio like that it will hear with --calibration"
         ) from error
-    except (OSError, SafetensorError, KeyError) as error:
+    except (OSError, SafetensorError, TypeError, KeyError) as error:
         raise ModelFolderError(f"{path}: cannot be read: {error}") from error
-    return features
 
 
 def fingerprint(folder: Path) -> str:

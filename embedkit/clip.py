@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 from embedkit import scoring
 from embedkit.audio.decode import Samples
-from embedkit.audio.segments import cut, in_batches, stack
+from embedkit.audio.segments import BATCH, cut, in_batches, stack
 from embedkit.config import SegmentSpec
 from embedkit.errors import AudioError
-from embedkit.models.extractor import BATCH, Extractor
+from embedkit.extractor import Extractor
 from embedkit.runtime import Embedder
 
 

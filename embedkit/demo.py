@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from embedkit import metrics
 from embedkit.audio.decode import decode
+from embedkit.audio.features import front_end
 from embedkit.backends import classify
 from embedkit.backends.classifier import Classifier
 from embedkit.backends.labels import Labelled, join_labels
@@ -18,12 +18,11 @@ from embedkit.backends.logistic import Logistic
 from embedkit.backends.projection import project
 from embedkit.backends.search import Hit, SearchIndex
 from embedkit.backends.splits import hold_out_fold
-from embedkit.config import DEFAULT_MODEL
+from embedkit.checkpoint import count_parameters, load_config
+from embedkit.config import DEFAULT_MODEL, FeatureSpec
 from embedkit.errors import UsageError
 from embedkit.extraction import Extraction, extract
 from embedkit.files import atomic_write
-from embedkit.models import count_parameters
-from embedkit.models.extractor import Extractor
 from embedkit.plots import confusion_matrix, embedding_map, spectrogram
 from embedkit.progress import Track, untracked
 from embedkit.report import ReportCard, write_report
@@ -124,8 +123,8 @@ def run_demo(
 
 
 def _write_report(demo: Demo, out: Path, table: EmbeddingTable, data: Labelled) -> None:
-    extractor = Extractor.load()
-    parameters = count_parameters(extractor.network.embedding)
+    parameters = count_parameters(DEFAULT_MODEL)
+    features = load_config(DEFAULT_MODEL).features
     rows = table.rows()
     label = dict(zip(data.clips, (data.labels[index] for index in data.classes), strict=True))
     held = [index for index, clip in enumerate(rows.clips) if clip in set(demo.evaluation.clips)]
@@ -134,7 +133,7 @@ def _write_report(demo: Demo, out: Path, table: EmbeddingTable, data: Labelled) 
     hours = sum(record.duration_s for record in table.journal) / 3600
 
     def card(clip: str, start_s: float, end_s: float, similarity: float | None) -> ReportCard:
-        picture = _picture(extractor, out / "audio" / clip, start_s, end_s)
+        picture = _picture(features, out / "audio" / clip, start_s, end_s)
         return ReportCard(
             clip=clip,
             label=label[clip],
@@ -182,13 +181,12 @@ def _write_report(demo: Demo, out: Path, table: EmbeddingTable, data: Labelled) 
 
 
 def _picture(
-    extractor: Extractor, path: Path, start_s: float, end_s: float
+    spec: FeatureSpec, path: Path, start_s: float, end_s: float
 ) -> tuple[NDArray[np.float32], float]:
     """Log-mel features [frames, bands] of a span of a file, and its duration."""
-    rate = extractor.sample_rate
+    rate = spec.sample_rate
     samples = np.concatenate(list(decode(path, rate)))[round(start_s * rate) : round(end_s * rate)]
-    features = extractor.front_end(torch.from_numpy(samples[None]))[0, 0]
-    return features.numpy(), end_s - start_s
+    return front_end(spec)(samples[None])[0, 0], end_s - start_s
 
 
 def _commands() -> str:

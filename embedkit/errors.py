@@ -88,6 +88,22 @@ def words(error: Exception) -> str:
     return f"{error.filename}: {reason}" if error.filename else reason
 
 
+# What brings a module that the base installation does not have.
+EXTRAS = {
+    "onnx": "train",
+    "onnxscript": "train",
+    "torch": "train",
+    "torchaudio": "train",
+}
+
+
+def missing(module: str, extra: str) -> UsageError:
+    """What to say where a module of an extra is not installed."""
+    return UsageError(
+        f"this needs {module}, which is not installed: pip install 'embedkit[{extra}]'"
+    )
+
+
 def require(module: str, extra: str) -> ModuleType:
     """Import what an extra of the installation brings.
 
@@ -97,9 +113,7 @@ def require(module: str, extra: str) -> ModuleType:
     try:
         return import_module(module)
     except ImportError as error:
-        raise UsageError(
-            f"this needs {error.name}, which is not installed: pip install 'embedkit[{extra}]'"
-        ) from error
+        raise missing(str(error.name), extra) from error
     except RuntimeError as error:
         if "no locator" not in str(error):
             raise

@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 
 from embedkit import metrics, scoring
 from embedkit.audio.decode import decode
-from embedkit.audio.segments import cut, in_batches, stack
+from embedkit.audio.segments import BATCH, cut, in_batches, stack
 from embedkit.config import TrainSpec
 from embedkit.datasets import Clip, Manifest
 from embedkit.datasets.manifest import targets
 from embedkit.errors import AudioError, DatasetError
-from embedkit.models.extractor import BATCH, Extractor
+from embedkit.models.module import ExtractorModule
 from embedkit.progress import Track, untracked
 
 
@@ -73,7 +73,7 @@ def held_out(manifest: Manifest, spec: TrainSpec) -> Manifest:
     return held
 
 
-def score_file(extractor: Extractor, path: Path) -> ClipScores:
+def score_file(extractor: ExtractorModule, path: Path) -> ClipScores:
     """Score a file by segment; a damaged one up to the damage."""
     kind = message = ""
     places: list[tuple[float, float]] = []
@@ -103,7 +103,7 @@ def score_file(extractor: Extractor, path: Path) -> ClipScores:
 
 
 def score_clips(
-    extractor: Extractor, manifest: Manifest, track: Track = untracked
+    extractor: ExtractorModule, manifest: Manifest, track: Track = untracked
 ) -> tuple[list[tuple[Clip, ClipScores]], list[ClipScores]]:
     """Score labelled clips by segment.
 
@@ -152,7 +152,7 @@ class NetworkEvaluation:
 
 
 def evaluate(
-    extractor: Extractor, manifest: Manifest, track: Track = untracked
+    extractor: ExtractorModule, manifest: Manifest, track: Track = untracked
 ) -> NetworkEvaluation:
     """Score labelled clips with the network's own output; raises as score_clips does."""
     scored, failures = score_clips(extractor, manifest, track)

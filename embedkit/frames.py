@@ -4,7 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.audio.decode import Samples
-from embedkit.models.extractor import BATCH, Extractor
+from embedkit.audio.segments import BATCH
+from embedkit.extractor import Extractor
 
 
 def frame_vectors(

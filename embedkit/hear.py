@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from embedkit.clip import embed_clip
 from embedkit.config import DEFAULT_MODEL
 from embedkit.errors import UsageError
+from embedkit.extractor import Extractor
 from embedkit.frames import frame_vectors
-from embedkit.models.extractor import Extractor
 
 HOP_S = 0.05  # between two timestamps: what HEAR advises
 RATES = (16000, 22050, 32000, 44100, 48000)  # at which it has audio

@@ -10,12 +10,11 @@ from mteb.models.abs_encoder import AbsEncoder
 from mteb.models.model_meta import ScoringFunction
 from numpy.typing import NDArray
 
-from embedkit.checkpoint import fingerprint
+from embedkit.checkpoint import count_parameters, fingerprint
 from embedkit.clip import embed_clip
 from embedkit.config import DEFAULT_MODEL
 from embedkit.errors import UsageError
-from embedkit.models import count_parameters
-from embedkit.models.extractor import Extractor
+from embedkit.extractor import Extractor
 
 
 class EmbedkitEncoder(AbsEncoder):
@@ -50,7 +49,7 @@ class EmbedkitEncoder(AbsEncoder):
             revision=revision or fingerprint(Path(model_name))[:12],
             release_date=None,
             languages=None,
-            n_parameters=count_parameters(self.model.network),
+            n_parameters=count_parameters(Path(model_name)),
             memory_usage_mb=None,
             max_tokens=None,
             embed_dim=size,

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from embedkit.audio.decode import Channel, decode
@@ -15,9 +14,7 @@ from embedkit.checkpoint import load_config
 from embedkit.clip import clip_vector
 from embedkit.config import DEFAULT_MODEL, SegmentSpec
 from embedkit.errors import AudioError, EmbeddingFolderError, Kind, ModelFolderError, UsageError
-from embedkit.models.extractor import Extractor
-from embedkit.runtime import Embedder, Runtime, fingerprint, prepare
-from embedkit.scratch import scratch_folder
+from embedkit.runtime import Runtime, fingerprint, prepare
 from embedkit.store import Provenance
 
 log = logging.getLogger(__name__)
@@ -44,14 +41,15 @@ class QueryEmbedder:
         runtime = Runtime.that_made(provenance)
         folder = _find_model(provenance, runtime, model)
         self._rate = load_config(folder).features.sample_rate
-        self._embedder: Embedder
-        size = provenance.embedding_size
-        if runtime is Runtime.ONNX_INT8:
-            with scratch_folder() as scratch:
-                program = prepare(folder, scratch, runtime=runtime, dim=size)
-                self._embedder = program.start(torch.get_num_threads())
-        else:  # all others agree, and torch starts soonest
-            self._embedder = Extractor.load(folder, device, dim=size)
+        # All runtimes but int8's agree, and ONNX Runtime needs no torch.
+        on_cpu = device == "cpu" and runtime is not Runtime.ONNX_INT8
+        program = prepare(
+            folder,
+            runtime=Runtime.ONNX if on_cpu else runtime,
+            device=device,
+            dim=provenance.embedding_size,
+        )
+        self._embedder = program.start()
         self._spec = SegmentSpec(duration_s=provenance.segment_s, hop_s=provenance.hop_s)
         self._channel = Channel.parse(provenance.channel)
         self._track = provenance.track if provenance.track > 1 else None

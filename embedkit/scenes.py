@@ -7,12 +7,12 @@ from embedkit.backends.scene import Decision, decide
 from embedkit.datasets import Manifest
 from embedkit.datasets.manifest import targets
 from embedkit.evaluation import ClipScores, score_clips
-from embedkit.models.extractor import Extractor
+from embedkit.models.module import ExtractorModule
 from embedkit.progress import Track, untracked
 
 
 def network_decisions(
-    extractor: Extractor, manifest: Manifest, track: Track = untracked
+    extractor: ExtractorModule, manifest: Manifest, track: Track = untracked
 ) -> tuple[dict[Decision, Evaluation], list[ClipScores]]:
     """Score clips with the network's own output, in all three ways.
 

@@ -13,7 +13,7 @@ from embedkit.audio.decode import decode
 from embedkit.clip import clip_vector
 from embedkit.config import DEFAULT_MODEL
 from embedkit.errors import AudioError, Kind, UsageError
-from embedkit.models.extractor import Extractor
+from embedkit.extractor import Extractor
 
 
 class EmbeddingTransformer(

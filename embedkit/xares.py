@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from embedkit.errors import UsageError
+from embedkit.extractor import Extractor
 from embedkit.frames import frame_vectors
-from embedkit.models.extractor import Extractor
 
 HOP_S = 0.1
 

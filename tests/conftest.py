@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ from numpy.typing import NDArray
 from embedkit.checkpoint import ModelConfig
 from embedkit.config import Activation, FeatureSpec, SegmentSpec, TrainSpec
 from embedkit.datasets import Clip, Manifest
-from embedkit.models import alexnet, mlp, recurrent, resnet, resolve
-from embedkit.models.extractor import Extractor
-from embedkit.runtime.export import export
+from embedkit.export import write_network
+from embedkit.models import alexnet, mlp, recurrent, resnet
+from embedkit.models.module import ExtractorModule
+from embedkit.models.table import resolve
 
 Samples = NDArray[np.float32]
 
@@ -41,30 +43,33 @@ def narrow() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def save_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
     """Make a model folder with random weights from a seed."""
+    made: dict[int, Path] = {}  # to export a network takes seconds
 
     def save(seed: int) -> Path:
-        config = ModelConfig(
-            model=resolve("gap", dim=64, classes=3),
-            features=FeatureSpec(),
-            segments=SegmentSpec(),
-            training=TrainSpec(),
-            activation=Activation.SOFTMAX,
-            labels=("a", "b", "c"),
-        )
-        torch.manual_seed(seed)
-        bands = config.features.bands
+        if seed not in made:
+            config = ModelConfig(
+                model=resolve("gap", dim=64, classes=3),
+                features=FeatureSpec(),
+                segments=SegmentSpec(),
+                training=TrainSpec(),
+                activation=Activation.SOFTMAX,
+                labels=("a", "b", "c"),
+            )
+            torch.manual_seed(seed)
+            bands = config.features.bands
+            made[seed] = tmp_path_factory.mktemp(f"model-{seed}-")
+            module = ExtractorModule(config, torch.zeros(bands), torch.ones(bands)).eval()
+            module.save(made[seed])
+            write_network(module, made[seed])
         folder = tmp_path_factory.mktemp(f"model-{seed}-")
-        Extractor(config, torch.zeros(bands), torch.ones(bands)).save(folder)
-        return folder
+        return Path(shutil.copytree(made[seed], folder, dirs_exist_ok=True))
 
     return save
 
 
 @pytest.fixture(scope="session")
 def model_dir(save_model: Callable[[int], Path]) -> Path:
-    folder = save_model(0)
-    export(folder)  # else every process that a test starts would do it
-    return folder
+    return save_model(0)
 
 
 @pytest.fixture(scope="session")

@@ -22,8 +22,9 @@ from embedkit.config import FrontEnd, Schedule, TrainSpec
 from embedkit.datasets import Clip, Manifest
 from embedkit.errors import DatasetError, UsageError
 from embedkit.evaluation import evaluate
-from embedkit.models import MODELS, count_macs
-from embedkit.models.extractor import Extractor
+from embedkit.models.build import count_macs
+from embedkit.models.module import ExtractorModule
+from embedkit.models.table import MODELS
 
 RATE = 16000
 BUDGET = TrainSpec(
@@ -91,7 +92,7 @@ def test_rows_are_trained_once_with_the_papers_weight_decay_and_scored_on_the_fo
         (FrontEnd.LOG_MEL, FrontEnd.MFCC, FrontEnd.LOG_MEL),
         strict=True,
     ):
-        extractor = Extractor.load(tmp_path / "rows" / folder / "model")
+        extractor = ExtractorModule.load(tmp_path / "rows" / folder / "model")
         assert extractor.config.training.weight_decay == decay
         assert extractor.config.training.hold_out_fold == "1"
         assert extractor.config.features.kind is kind
@@ -156,7 +157,7 @@ def test_plda_is_fitted_on_what_the_network_was_trained_and_chosen_with(
     gap = paper.System(model="gap-lite")
     paper.run(manifest, tmp_path, [gap], BUDGET)
     found = paper.plda_scores(manifest, tmp_path, gap, BUDGET)
-    extractor = Extractor.load(tmp_path / "rows" / "gap-lite" / "model")
+    extractor = ExtractorModule.load(tmp_path / "rows" / "gap-lite" / "model")
     held = [clip.fold == "1" for clip in manifest.clips]
     sounds = [np.concatenate(list(decode(clip.path, RATE))) for clip in manifest.clips]
     vectors = np.array([extractor.embed(sound)[0] for sound in sounds])

@@ -26,7 +26,7 @@ from embedkit.config import (
     TrainSpec,
 )
 from embedkit.errors import ModelFolderError, UsageError
-from embedkit.models.extractor import Extractor
+from embedkit.models.module import ExtractorModule
 
 # One of each spec, no value a default.
 SPECS = [
@@ -69,10 +69,10 @@ def test_saved_and_loaded_again_config_weights_and_embeddings_are_the_same(tmp_p
         activation=Activation.SIGMOID,
         labels=("Ärger, laut", "b\n;c", "鸟"),
     )
-    extractor = Extractor(config, torch.randn(20), torch.rand(20) + 0.5)
+    extractor = ExtractorModule(config, torch.randn(20), torch.rand(20) + 0.5)
     for _ in range(2):  # the second time it replaces a model
         extractor.save(tmp_path / "model")
-    loaded = Extractor.load(tmp_path / "model")
+    loaded = ExtractorModule.load(tmp_path / "model")
     assert loaded.config == config
     expected, found = extractor.state_dict(), loaded.state_dict()
     assert expected.keys() == found.keys()
@@ -125,7 +125,7 @@ def test_a_config_that_is_none_is_refused(
     if content is not None:
         (folder / CONFIG).write_bytes(content)
     with pytest.raises(ModelFolderError, match=message):
-        Extractor.load(folder)
+        ExtractorModule.load(folder)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_a_changed_setting_that_cannot_be_is_refused(
 ) -> None:
     edit(folder, change)
     with pytest.raises(ModelFolderError, match=message):
-        Extractor.load(folder)
+        ExtractorModule.load(folder)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_damaged_weights_are_refused(folder: Path, damage: Callable[[bytes], byt
     if damage is not None:
         (folder / WEIGHTS).write_bytes(damage(weights))
     with pytest.raises(ModelFolderError, match=rf"{WEIGHTS}: cannot be read"):
-        Extractor.load(folder)
+        ExtractorModule.load(folder)
 
 
 @pytest.mark.parametrize("change", ["other", "without-mean", "extra"])
@@ -188,7 +188,7 @@ def test_weights_of_another_network_are_refused(folder: Path, change: str) -> No
         tensors["embedding.fc1.weight"] = torch.zeros(2, 2)
     save_file(tensors, folder / WEIGHTS)
     with pytest.raises(ModelFolderError, match="the weights do not fit the settings"):
-        Extractor.load(folder)
+        ExtractorModule.load(folder)
 
 
 class Payload:
@@ -207,7 +207,7 @@ def test_a_pickle_in_a_model_folder_is_refused_and_never_run(
     with (folder / name).open("wb") as file:
         write(Payload(tmp_path / "was-run"), file)
     with pytest.raises(ModelFolderError):
-        Extractor.load(folder)
+        ExtractorModule.load(folder)
     assert not (tmp_path / "was-run").exists()
     with (folder / name).open("rb") as file:  # the payload does work where pickles are read
         if write is pickle.dump:

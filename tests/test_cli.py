@@ -13,7 +13,8 @@ import pytest
 import soundfile
 from command import run, succeed
 
-from embedkit.models import MODELS, count_macs
+from embedkit.models.build import count_macs
+from embedkit.models.table import MODELS
 from embedkit.store import EmbeddingTable
 
 

@@ -30,8 +30,8 @@ from embedkit.config import (
 from embedkit.datasets.targets import read_targets
 from embedkit.errors import DatasetError, UsageError
 from embedkit.evaluation import score_file
-from embedkit.models import resolve
-from embedkit.models.extractor import Extractor
+from embedkit.models.module import ExtractorModule
+from embedkit.models.table import resolve
 from embedkit.training import Trained, distil
 from embedkit.training.features import Features
 from embedkit.training.objective import FAR, Distillation
@@ -161,7 +161,7 @@ def test_the_model_embeds_as_any_other(
     assert done.returncode == 0, done.stderr
     rows = pq.read_table(tmp_path / "e" / "rows").to_pylist()
     assert len(rows) == 32 * 4
-    extractor = Extractor.load(folder)
+    extractor = ExtractorModule.load(folder)
     name = names(sounds)[5]
     found = np.array([row["embedding"] for row in rows if row["clip"] == name])
     waveform = np.concatenate(list(decode(sounds / name, RATE)))
@@ -173,7 +173,7 @@ def test_a_distilled_model_has_no_labels_to_score(
 ) -> None:
     folder, _ = finished
     with pytest.raises(UsageError, match="distilled and has no classes"):
-        score_file(Extractor.load(folder), sounds / names(sounds)[0])
+        score_file(ExtractorModule.load(folder), sounds / names(sounds)[0])
 
 
 def test_a_resumed_distillation_is_an_uninterrupted_one(

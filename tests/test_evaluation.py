@@ -10,13 +10,14 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from embedkit import metrics
 from embedkit.audio.decode import decode
+from embedkit.audio.segments import BATCH
 from embedkit.checkpoint import ModelConfig
 from embedkit.config import Activation, FeatureSpec, SegmentSpec, TrainSpec
 from embedkit.datasets import Clip, Manifest
 from embedkit.errors import DatasetError
 from embedkit.evaluation import evaluate, score_file
-from embedkit.models import resolve
-from embedkit.models.extractor import BATCH, Extractor
+from embedkit.models.module import ExtractorModule
+from embedkit.models.table import resolve
 
 RATE = 16000
 
@@ -30,7 +31,7 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def make_extractor(activation: Activation) -> Extractor:
+def make_extractor(activation: Activation) -> ExtractorModule:
     """Random weights, short segments of few bands, and scores from almost 0 to almost 1."""
     config = ModelConfig(
         model=resolve("gap", dim=64, classes=3),
@@ -41,7 +42,7 @@ def make_extractor(activation: Activation) -> Extractor:
         labels=("a", "b", "c"),
     )
     torch.manual_seed(0)
-    extractor = Extractor(config, torch.full((16,), -6.0), torch.full((16,), 3.0)).eval()
+    extractor = ExtractorModule(config, torch.full((16,), -6.0), torch.full((16,), 3.0)).eval()
     centre = extractor.embed_segments(noise(40.0, 0).reshape(100, -1)).mean(axis=0)
     output = extractor.network.heads["64"].output
     with torch.no_grad():
@@ -60,12 +61,12 @@ def noise(seconds: float, seed: int) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def softmax() -> Extractor:
+def softmax() -> ExtractorModule:
     return make_extractor(Activation.SOFTMAX)
 
 
 @pytest.fixture(scope="module")
-def sigmoid() -> Extractor:
+def sigmoid() -> ExtractorModule:
     return make_extractor(Activation.SIGMOID)
 
 
@@ -95,7 +96,7 @@ def manifest(write_noise: Callable[[float, int], Path]) -> Manifest:
 
 @pytest.mark.parametrize("seconds", [0.1, 0.4, 1.0, 0.4 * (2 * BATCH + 3) + 0.05])
 def test_a_files_scores_are_those_of_its_waveform(
-    softmax: Extractor, write_noise: Any, seconds: float
+    softmax: ExtractorModule, write_noise: Any, seconds: float
 ) -> None:
     found = score_file(softmax, write_noise(seconds, 5))
     expected = softmax.scores(noise(seconds, 5))
@@ -108,7 +109,7 @@ def test_a_files_scores_are_those_of_its_waveform(
 
 
 def test_a_file_at_another_rate_is_scored_as_it_is_decoded(
-    sigmoid: Extractor, tmp_path: Path, write_audio: Callable[..., Path]
+    sigmoid: ExtractorModule, tmp_path: Path, write_audio: Callable[..., Path]
 ) -> None:
     path = write_audio(tmp_path / "x.flac", noise(1.3, 1), 44100)
     waveform = np.concatenate(list(decode(path, RATE)))
@@ -118,7 +119,7 @@ def test_a_file_at_another_rate_is_scored_as_it_is_decoded(
 
 
 def test_a_clips_score_is_the_mean_of_its_segments_weighted_by_their_seconds(
-    softmax: Extractor, write_noise: Any
+    softmax: ExtractorModule, write_noise: Any
 ) -> None:
     found = score_file(softmax, write_noise(1.0, 3))
     first, second, tail = found.segments.astype(np.float64)
@@ -127,7 +128,7 @@ def test_a_clips_score_is_the_mean_of_its_segments_weighted_by_their_seconds(
 
 
 def test_a_damaged_file_is_scored_up_to_the_damage_and_says_so(
-    softmax: Extractor, write_noise: Any, tmp_path: Path
+    softmax: ExtractorModule, write_noise: Any, tmp_path: Path
 ) -> None:
     whole = write_noise(2.0, 4)
     cut = tmp_path / "cut.wav"
@@ -144,7 +145,7 @@ def test_a_damaged_file_is_scored_up_to_the_damage_and_says_so(
 
 @pytest.mark.parametrize(("content", "kind"), [(b"", "empty"), (b"nothing" * 99, "unreadable")])
 def test_a_file_without_sound_has_no_scores_and_a_kind(
-    softmax: Extractor, tmp_path: Path, content: bytes, kind: str
+    softmax: ExtractorModule, tmp_path: Path, content: bytes, kind: str
 ) -> None:
     (tmp_path / "x.wav").write_bytes(content)
     found = score_file(softmax, tmp_path / "x.wav")
@@ -152,7 +153,7 @@ def test_a_file_without_sound_has_no_scores_and_a_kind(
 
 
 def test_figures_are_the_metrics_of_the_clips_scores(
-    softmax: Extractor, manifest: Manifest
+    softmax: ExtractorModule, manifest: Manifest
 ) -> None:
     done = evaluate(softmax, manifest)
     scored = [softmax.scores(noise(0.3 + 0.1 * (n % 12), n)).astype(np.float64) for n in range(24)]
@@ -184,7 +185,7 @@ def test_figures_are_the_metrics_of_the_clips_scores(
 
 
 def test_figures_of_several_labels_are_those_of_their_matrix(
-    sigmoid: Extractor, manifest: Manifest
+    sigmoid: ExtractorModule, manifest: Manifest
 ) -> None:
     truth = np.random.default_rng(1).random((24, 3)) < [0.2, 0.5, 0.8]
     truth[truth.sum(axis=1) == 0, 1] = True
@@ -203,7 +204,7 @@ def test_figures_of_several_labels_are_those_of_their_matrix(
 
 
 def test_bad_clips_are_reported_and_the_rest_is_scored(
-    softmax: Extractor, manifest: Manifest, tmp_path: Path
+    softmax: ExtractorModule, manifest: Manifest, tmp_path: Path
 ) -> None:
     bad = tmp_path / "bad.wav"
     bad.write_bytes(b"")
@@ -216,7 +217,7 @@ def test_bad_clips_are_reported_and_the_rest_is_scored(
 
 
 def test_labels_that_the_model_does_not_know_are_refused(
-    softmax: Extractor, manifest: Manifest
+    softmax: ExtractorModule, manifest: Manifest
 ) -> None:
     clips = tuple(replace(clip, labels=("z", "a", "y")) for clip in manifest.clips)
     with pytest.raises(
@@ -226,7 +227,7 @@ def test_labels_that_the_model_does_not_know_are_refused(
 
 
 def test_a_label_without_clips_is_left_out_of_the_means_with_a_warning(
-    softmax: Extractor, manifest: Manifest
+    softmax: ExtractorModule, manifest: Manifest
 ) -> None:
     clips = tuple(clip for clip in manifest.clips if clip.labels != ("b",))
     with pytest.warns(UserWarning, match="1 of 3 classes have no positive"):

@@ -16,8 +16,8 @@ from embedkit.datasets.manifest import targets
 from embedkit.errors import EmbeddingFolderError, UsageError
 from embedkit.evaluation import evaluate, score_file
 from embedkit.extraction import Settings, extract
-from embedkit.models import FAMILIES, MODELS, resolve
-from embedkit.models.extractor import Extractor
+from embedkit.models.module import ExtractorModule
+from embedkit.models.table import FAMILIES, MODELS, resolve
 from embedkit.query import QueryEmbedder
 from embedkit.store import EmbeddingTable
 from embedkit.training import train
@@ -62,7 +62,7 @@ def test_it_trains_saves_loads_extracts_and_exports(
     config = load_config(tmp_path / "model")
     assert (config.model, config.features) == (replace(model, classes=2), features)
 
-    extractor = Extractor.load(tmp_path / "model")
+    extractor = ExtractorModule.load(tmp_path / "model")
     extract(chirps.clips[0].path.parent, tmp_path / "model", tmp_path / "embeddings")
     found = rows(tmp_path / "embeddings")
     for clip in chirps.clips:
@@ -118,7 +118,9 @@ def test_the_loss_is_summed_over_the_heads_of_all_prefixes(
     )
     found = compute_features(chirps.clips, tmp_path / "cache", FEATURES, SEGMENTS)
     wanted = targets(chirps.clips, chirps.labels)
-    extractor = Extractor(config, *map(torch.from_numpy, found.mean_and_std())).double().train()
+    extractor = (
+        ExtractorModule(config, *map(torch.from_numpy, found.mean_and_std())).double().train()
+    )
     values = torch.from_numpy(found.rows(np.arange(len(found))))
     embedding = extractor.network.embedding(extractor.normalise(values))
     owners = wanted[found.clip].argmax(axis=1)
@@ -162,7 +164,7 @@ def test_a_prefix_of_the_stored_vector_is_the_smaller_embedding(
 def test_each_size_classifies_by_its_own_head(chirps: Manifest, nested: Path) -> None:
     scores = {}
     for dim in (64, 96, 128):
-        extractor = Extractor.load(nested, dim=dim)
+        extractor = ExtractorModule.load(nested, dim=dim)
         embeddings = torch.from_numpy(extractor.embed(np.ones(8000, np.float32)))
         assert embeddings.shape == (1, dim)
         head = extractor.network.heads[str(dim)]
@@ -178,9 +180,9 @@ def test_a_size_that_was_not_trained_is_refused(
 ) -> None:
     message = "the model has embeddings of 64, 96, 128, not of 100"
     with pytest.raises(UsageError, match=message):
-        Extractor.load(nested, dim=100)
+        ExtractorModule.load(nested, dim=100)
     with pytest.raises(UsageError, match=message):
         extract(chirps.clips[0].path.parent, nested, tmp_path / "embeddings", Settings(dim=100))
     assert not (tmp_path / "embeddings").exists()
     with pytest.raises(UsageError, match="the model has embeddings of 64, not of 32"):
-        Extractor.load(model_dir, dim=32)
+        ExtractorModule.load(model_dir, dim=32)

@@ -21,7 +21,7 @@ from embedkit.audio.decode import Channel, decode
 from embedkit.audio.files import Skipped
 from embedkit.errors import AudioError, EmbeddingFolderError, Kind, UsageError
 from embedkit.extraction import Extraction, Settings, extract
-from embedkit.models.extractor import Extractor
+from embedkit.models.module import ExtractorModule
 from embedkit.query import QueryEmbedder
 from embedkit.store import (
     EmbeddingTable,
@@ -99,8 +99,8 @@ def root(tmp_path_factory: pytest.TempPathFactory, make_sound: Make, write_audio
 
 
 @pytest.fixture(scope="module")
-def extractor(model_dir: Path) -> Extractor:
-    return Extractor.load(model_dir)
+def extractor(model_dir: Path) -> ExtractorModule:
+    return ExtractorModule.load(model_dir)
 
 
 def waveform(path: Path) -> Samples:
@@ -112,7 +112,7 @@ def waveform(path: Path) -> Samples:
 
 
 @pytest.fixture(scope="module")
-def single(root: Path, extractor: Extractor) -> Rows:
+def single(root: Path, extractor: ExtractorModule) -> Rows:
     """The rows that the folder must give: each file decoded whole and embedded by itself."""
     columns: list[list[object]] = [[], [], [], [], []]
     for clip in sorted(EXPECTED):

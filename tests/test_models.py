@@ -1,5 +1,6 @@
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,16 +9,10 @@ from torch import nn
 
 from embedkit.config import ModelSpec
 from embedkit.errors import UsageError
-from embedkit.models import (
-    FAMILIES,
-    MODELS,
-    Network,
-    build_model,
-    count_macs,
-    count_parameters,
-    resnet,
-    resolve,
-)
+from embedkit.models import resnet
+from embedkit.models.build import build_model, count_macs
+from embedkit.models.network import Network, count_parameters
+from embedkit.models.table import COUNTS, FAMILIES, MODELS, resolve
 
 FRAMES, BANDS = 101, 64
 SMALL = (51, 40)
@@ -402,3 +397,15 @@ def test_gap_lite_pools_the_mean_and_deviation_of_bands_and_maps() -> None:
     normal = (np.concatenate(pooled, axis=1) - mean) / np.sqrt(variance + norm.eps)
     expected = normal @ line.weight.detach().numpy().T + line.bias.detach().numpy()
     np.testing.assert_allclose(found, expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("classes", [527, 10])
+def test_the_table_of_counts_is_what_the_networks_have(name: str, classes: int) -> None:
+    spec = replace(MODELS[name], classes=classes)
+    with torch.device("meta"):
+        network = build_model(spec)
+    found = COUNTS[name].with_classes(classes)
+    assert found.parameters == count_parameters(network)
+    assert found.macs == count_macs(spec)
+    assert found.embedding_size == network.embedding_size

@@ -11,7 +11,7 @@ import pytest
 import soxr
 
 from embedkit.errors import UsageError
-from embedkit.models.extractor import Extractor
+from embedkit.models.module import ExtractorModule
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -81,7 +81,7 @@ def test_other_weights_are_another_revision(save_model: Callable[[int], Path]) -
 
 
 def test_vectors_are_the_mean_of_the_segments_at_the_models_rate(encoder: EmbedkitEncoder) -> None:
-    extractor = Extractor.load(dim=64)
+    extractor = ExtractorModule.load(dim=64)
     stereo = {"array": np.stack([tone(0)["array"]] * 2), "sampling_rate": 16000}
     found = encoder.encode([{"audio": [tone(0), tone(2)]}, {"audio": [stereo]}])
     expected = []

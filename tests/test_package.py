@@ -11,7 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 DEFAULT_FILES = (
-    "config.json", "model.safetensors", "model-int8.onnx", "figures.json", "README.md",
+    "config.json", "model.safetensors", "network.onnx", "network-int8.onnx",
+    "figures.json", "README.md",
 )  # fmt: skip
 
 

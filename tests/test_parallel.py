@@ -20,8 +20,9 @@ from embedkit.config import Activation, FeatureSpec, Schedule, SegmentSpec, Trai
 from embedkit.datasets import Manifest
 from embedkit.datasets.manifest import targets
 from embedkit.errors import UsageError
-from embedkit.models import MODELS, alexnet, mlp, recurrent, resnet, resolve
-from embedkit.models.extractor import Extractor
+from embedkit.models import alexnet, mlp, recurrent, resnet
+from embedkit.models.module import ExtractorModule
+from embedkit.models.table import MODELS, resolve
 from embedkit.training import train
 from embedkit.training.features import compute_features
 from embedkit.training.objective import Classification
@@ -72,7 +73,7 @@ def gradients(
     sets = [compute_features(chirps.clips, folder / "cache", FEATURES, SEGMENTS)] * 2
     torch.manual_seed(0)
     mean, std = map(torch.from_numpy, sets[0].mean_and_std())
-    extractor = Extractor(config, mean, std).double()
+    extractor = ExtractorModule(config, mean, std).double()
     wanted = targets(chirps.clips, config.labels)
     trainer = Trainer(
         extractor, Classification(sets, [wanted, wanted], config.activation), folder, ranks
@@ -111,14 +112,14 @@ def test_one_process_writes_one_model_folder(two: Any) -> None:
     folder = two[0] / "gap-lite"
     history = [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
     assert [record["epoch"] for record in history] == [1, 2]
-    assert Extractor.load(folder).embedding_size == 256
+    assert ExtractorModule.load(folder).embedding_size == 256
     assert not (folder / SCRATCH).exists()
     ends = [json.loads((two[0] / f"history-{rank}.json").read_text()) for rank in (0, 1)]
     assert ends == [history, history]
 
 
 def test_two_processes_resume_to_the_same_weights(two: Any) -> None:
-    whole, resumed = (Extractor.load(two[0] / name) for name in ("gap-lite", "resumed"))
+    whole, resumed = (ExtractorModule.load(two[0] / name) for name in ("gap-lite", "resumed"))
     for key, value in whole.state_dict().items():
         assert torch.equal(resumed.state_dict()[key], value), key
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from embedkit.models.extractor import Extractor
+from embedkit.models.module import ExtractorModule
 from embedkit.models.precision import PLACES, full_float32
 from embedkit.runtime import Runtime, prepare
 
@@ -33,15 +33,14 @@ def less() -> Iterator[list[str]]:
 @pytest.mark.parametrize("runtime", [Runtime.TORCH, Runtime.TORCH_BF16])
 def test_the_network_sees_full_float32_and_the_user_keeps_what_he_allowed(
     model_dir: Path,
-    tmp_path: Path,
     make_sound: Callable[..., np.ndarray],
     less: list[str],
     runtime: Runtime,
 ) -> None:
-    embedder = prepare(model_dir, tmp_path, runtime=runtime).start(2)
+    embedder = prepare(model_dir, runtime=runtime).start(2)
     sound = make_sound(1)[None]
     seen = []
-    extractor = embedder if isinstance(embedder, Extractor) else embedder._extractor
+    extractor = embedder if isinstance(embedder, ExtractorModule) else embedder._module
     for part in (extractor.front_end, extractor.network.embedding):
         part.register_forward_hook(lambda *_: seen.append(precisions()))
     found = embedder.embed_segments(sound)

@@ -18,13 +18,13 @@ import embedkit
 from embedkit.checkpoint import ModelConfig, save_calibration
 from embedkit.config import Activation, FeatureSpec, FrontEnd, SegmentSpec, TrainSpec
 from embedkit.errors import EmbeddingFolderError, EmbedkitError, ModelFolderError, UsageError
+from embedkit.export import export, files, write_network
 from embedkit.extraction import Settings, extract
-from embedkit.models import resolve
-from embedkit.models.extractor import Extractor
+from embedkit.models.build import count_macs
+from embedkit.models.module import ExtractorModule
+from embedkit.models.table import resolve
 from embedkit.query import QueryEmbedder
 from embedkit.runtime import Runtime, prepare
-from embedkit.runtime import export as export_module
-from embedkit.runtime.export import export
 from embedkit.store import EmbeddingTable, read_manifest
 
 Vectors = NDArray[np.float32]
@@ -46,7 +46,7 @@ def save(folder: Path, features: FeatureSpec, segments: SegmentSpec) -> Path:
     )
     torch.manual_seed(0)
     size = features.size
-    extractor = Extractor(config, torch.full((size,), -6.0), torch.full((size,), 3.0))
+    extractor = ExtractorModule(config, torch.full((size,), -6.0), torch.full((size,), 3.0))
     length, _ = segments.samples(features.sample_rate)
     sounds = 0.1 * torch.randn(64, length) * torch.rand(64, 1)
     heard = extractor.front_end(sounds)
@@ -55,7 +55,8 @@ def save(folder: Path, features: FeatureSpec, segments: SegmentSpec) -> Path:
         for _ in range(30):
             extractor.network.embedding(extractor.normalise(heard))
     extractor.eval().save(folder)
-    save_calibration(folder, heard)
+    write_network(extractor, folder)
+    save_calibration(folder, heard.numpy())
     return folder
 
 
@@ -70,8 +71,8 @@ def quantised(model: Path) -> Path:
     return model
 
 
-def embed(model: Path, scratch: Path, runtime: Runtime, segments: Vectors, **more: int) -> Vectors:
-    program = prepare(model, scratch, runtime=runtime, **more)
+def embed(model: Path, runtime: Runtime, segments: Vectors, **more: int) -> Vectors:
+    program = prepare(model, runtime=runtime, **more)
     return program.start(threads=2).embed_segments(segments)
 
 
@@ -87,9 +88,9 @@ def cosine(first: Vectors, second: Vectors) -> float:
 @pytest.mark.parametrize("batch", [1, 3, 16])
 def test_onnx_gives_torchs_vectors(model: Path, tmp_path: Path, batch: int) -> None:
     segments = noise(batch, 16000)
-    expected = Extractor.load(model).embed_segments(segments)
+    expected = ExtractorModule.load(model).embed_segments(segments)
     assert np.abs(expected).max() > 0.3  # else the tolerance would say nothing
-    found = embed(model, tmp_path, Runtime.ONNX, segments)
+    found = embed(model, Runtime.ONNX, segments)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
 
 
@@ -98,8 +99,8 @@ def test_short_numbers_give_nearly_the_same_vectors(
     quantised: Path, tmp_path: Path, runtime: Runtime
 ) -> None:
     segments = noise(8, 16000) * np.linspace(0.2, 2, 8, dtype=np.float32)[:, None]
-    expected = Extractor.load(quantised).embed_segments(segments)
-    found = embed(quantised, tmp_path, runtime, segments)
+    expected = ExtractorModule.load(quantised).embed_segments(segments)
+    found = embed(quantised, runtime, segments)
     assert found.dtype == np.float32
     assert cosine(found, expected) > 0.99
     assert np.abs(found - expected).max() > 1e-4  # it did compute in short numbers
@@ -110,11 +111,9 @@ def test_a_smaller_size_is_a_prefix(quantised: Path, tmp_path: Path, runtime: Ru
     segments = noise(4, 16000)
     if runtime is Runtime.TORCH_FP16:
         pytest.skip("half precision of convolutions is for GPUs")
-    whole = embed(quantised, tmp_path, runtime, segments)
+    whole = embed(quantised, runtime, segments)
     assert whole.shape == (4, 128)
-    np.testing.assert_array_equal(
-        embed(quantised, tmp_path, runtime, segments, dim=64), whole[:, :64]
-    )
+    np.testing.assert_array_equal(embed(quantised, runtime, segments, dim=64), whole[:, :64])
 
 
 @pytest.mark.parametrize("kind", list(FrontEnd))
@@ -122,9 +121,8 @@ def test_a_smaller_size_is_a_prefix(quantised: Path, tmp_path: Path, runtime: Ru
 def test_the_exported_file_does_what_embed_does(tmp_path: Path, kind: FrontEnd, rate: int) -> None:
     features = replace(FEATURES, kind=kind, sample_rate=rate, n_fft=2048)
     folder = save(tmp_path, features, SegmentSpec(duration_s=0.5, hop_s=0.2))
-    done = export(folder)
-    assert done.path == folder / "model.onnx"
-    extractor = Extractor.load(folder)
+    done = export(folder, tmp_path / "file.onnx")
+    extractor = ExtractorModule.load(folder)
     session = onnxruntime.InferenceSession(done.path)
     for seconds in (0.01, 0.5, 0.5 + 1 / rate, 0.7, 3.21):
         waveform = noise(round(seconds * rate))
@@ -140,7 +138,8 @@ def test_the_exported_file_says_what_it_is(model: Path, tmp_path: Path) -> None:
     file = onnx.load(done.path)
     described = {entry.key: entry.value for entry in file.metadata_props}
     assert described == {
-        "fingerprint": prepare(model, tmp_path).fingerprint,
+        "fingerprint": prepare(model).fingerprint,
+        "macs": str(count_macs(resolve("gap-lite", dims=SIZES, classes=2), (101, 32))),
         "model": "gap-lite",
         "precision": "float32",
         "sample_rate": "16000",
@@ -155,16 +154,16 @@ def test_the_exported_file_says_what_it_is(model: Path, tmp_path: Path) -> None:
 def test_a_network_that_would_differ_is_not_written(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = export_module.network_graph
+    right = files.network_graph
 
-    def wrong(extractor: Extractor) -> onnx.ModelProto:
+    def wrong(extractor: ExtractorModule) -> onnx.ModelProto:
         extractor.network.embedding.stem[0].weight.data[0] += 0.1
         return right(extractor)
 
-    def exported_wrong(extractor: Extractor) -> onnx.ModelProto:
-        return wrong(Extractor.load(model))
+    def exported_wrong(_: ExtractorModule) -> onnx.ModelProto:
+        return wrong(ExtractorModule.load(model))
 
-    monkeypatch.setattr(export_module, "network_graph", exported_wrong)
+    monkeypatch.setattr(files, "network_graph", exported_wrong)
     with pytest.raises(EmbedkitError, match="would differ from torch's"):
         export(model, tmp_path / "file.onnx")
     assert list(tmp_path.iterdir()) == []
@@ -174,22 +173,22 @@ def test_int8_needs_a_quantised_network_of_these_weights(
     model: Path, quantised: Path, tmp_path: Path
 ) -> None:
     copy = shutil.copytree(quantised, tmp_path / "copy")
-    (copy / "model-int8.onnx").write_bytes((copy / "model-int8.onnx").read_bytes()[:9999])
-    with pytest.raises(ModelFolderError, match="cannot be read"):
-        prepare(copy, tmp_path, runtime=Runtime.ONNX_INT8)
-    (copy / "model-int8.onnx").unlink()
+    (copy / "network-int8.onnx").write_bytes((copy / "network-int8.onnx").read_bytes()[:9999])
+    with pytest.raises(ModelFolderError, match="not a network of embedkit's"):
+        prepare(copy, runtime=Runtime.ONNX_INT8)
+    (copy / "network-int8.onnx").unlink()
     with pytest.raises(ModelFolderError, match=r"embedkit export .* --int8` makes it"):
-        prepare(copy, tmp_path, runtime=Runtime.ONNX_INT8)
+        prepare(copy, runtime=Runtime.ONNX_INT8)
     (copy / "calibration.safetensors").unlink()
     with pytest.raises(ModelFolderError, match="a sample of its training segments"):
         export(copy, int8=True)
     other = save(tmp_path / "other", replace(FEATURES, log_floor=1e-4), SegmentSpec())
-    extractor = Extractor.load(other)
+    extractor = ExtractorModule.load(other)
     extractor.network.embedding.stem[0].weight.data *= 2
     extractor.save(other)
-    shutil.copy(quantised / "model-int8.onnx", other)
+    shutil.copy(quantised / "network-int8.onnx", other)
     with pytest.raises(ModelFolderError, match="other weights"):
-        prepare(other, tmp_path, runtime=Runtime.ONNX_INT8)
+        prepare(other, runtime=Runtime.ONNX_INT8)
 
 
 def test_any_folder_of_audio_can_be_quantised_for(
@@ -220,11 +219,11 @@ def test_the_runtime_is_recorded_gone_on_with_and_used_for_queries(
     table = EmbeddingTable.open(emb)
     assert len(table) == 4
     assert read_manifest(emb).runtime == "onnx-int8"
-    assert read_manifest(emb).fingerprint != prepare(quantised, tmp_path).fingerprint
+    assert read_manifest(emb).fingerprint != prepare(quantised).fingerprint
     vectors = dict(zip(*table.clip_vectors(), strict=True))
     query = QueryEmbedder(table.provenance).embed(path)
     np.testing.assert_allclose(query, vectors["a.wav"], rtol=0, atol=1e-5)
-    exact = Extractor.load(quantised).embed(make_sound(2)).mean(axis=0)
+    exact = ExtractorModule.load(quantised).embed(make_sound(2)).mean(axis=0)
     assert np.abs(query - exact).max() > 1e-4
     with pytest.raises(EmbeddingFolderError, match="was made with fingerprint"):
         extract(audio, quantised, emb, Settings(runtime=Runtime.TORCH))
@@ -240,6 +239,26 @@ def test_the_command_exports_and_says_how_near_it_is(model: Path, tmp_path: Path
         "extract", tmp_path, "--model", model, "--out", tmp_path / "e", "--runtime", "gpu"
     )
     assert (refused.returncode, "there are: onnx, onnx-int8" in refused.stderr) == (2, True)
+
+
+def test_a_folder_without_a_network_says_how_to_get_one(model: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(model, tmp_path / "copy")
+    (copy / "network.onnx").unlink()
+    with pytest.raises(ModelFolderError, match=r"embedkit export .* makes it, once, where torch"):
+        prepare(copy)
+    assert export(copy).path == copy / "network.onnx"
+    segments = noise(2, 16000)
+    np.testing.assert_array_equal(
+        embed(copy, Runtime.ONNX, segments), embed(model, Runtime.ONNX, segments)
+    )
+
+
+def test_a_graph_that_names_other_files_is_refused(model: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(model, tmp_path / "copy")
+    graph = onnx.load(copy / "network.onnx")
+    onnx.save(graph, copy / "network.onnx", save_as_external_data=True, location="../secret")
+    with pytest.raises(ModelFolderError, match="not a network of embedkit's"):
+        prepare(copy)
 
 
 @pytest.mark.parametrize("int8", [False, True])

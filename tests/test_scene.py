@@ -20,7 +20,7 @@ from embedkit.backends.logistic import Logistic
 from embedkit.backends.scene import Decision, compare_decisions, decide
 from embedkit.backends.splits import training_split
 from embedkit.datasets import read_published
-from embedkit.models.extractor import Extractor
+from embedkit.models.module import ExtractorModule
 from embedkit.store import EmbeddingTable
 
 SCENES = ("beach", "bus")
@@ -171,7 +171,7 @@ def test_a_trained_network_decides_in_the_three_ways_too(work: Path, tmp_path: P
     recipe = ("--model", "gap-lite", "--epochs", "2", "--batch-size", "8", "--validation", "4")
     succeed("train", *where, "--out", tmp_path / "model", *recipe)
     found = json.loads(succeed("scene", tmp_path / "model", *where, "--json"))
-    extractor = Extractor.load(tmp_path / "model")
+    extractor = ExtractorModule.load(tmp_path / "model")
     right = dict.fromkeys(Decision, 0)
     held = read_published("tut2016", work).split("test")
     for clip in held.clips:

@@ -26,8 +26,8 @@ from embedkit.config import FeatureSpec, SegmentSpec, TrainSpec
 from embedkit.datasets import Clip, Manifest
 from embedkit.evaluation import evaluate, score_file
 from embedkit.extraction import Settings, extract
-from embedkit.models import resolve
-from embedkit.models.extractor import Extractor
+from embedkit.models.module import ExtractorModule
+from embedkit.models.table import resolve
 from embedkit.query import QueryEmbedder
 from embedkit.scenes import network_decisions
 from embedkit.store import EmbeddingTable
@@ -50,7 +50,7 @@ class Work(NamedTuple):
 
     model: Path
     cache: Path
-    extractor: Extractor
+    extractor: ExtractorModule
     history: list[dict[str, float]]
     validation: Manifest
     table: EmbeddingTable
@@ -106,7 +106,7 @@ def work(tmp_path_factory: pytest.TempPathFactory, write_audio: Callable[..., Pa
         spec=RECIPE,
         cache=root / "cache",
     )
-    extractor = Extractor.load(root / "model")
+    extractor = ExtractorModule.load(root / "model")
     output = extractor.network.heads["64"].output
     with torch.no_grad():  # scores from almost 0 to almost 1, that a wrong weight shows in
         output.weight *= 30
@@ -178,7 +178,7 @@ def test_validation_scores_clips_as_evaluate_does(work: Work, tmp_path: Path) ->
     manifest = Manifest(clips, several_labels=False)
     spec = replace(RECIPE, epochs=1)
     done = train(manifest, tmp_path / "model", **SMALL, spec=spec, cache=work.cache)
-    extractor = Extractor.load(tmp_path / "model")
+    extractor = ExtractorModule.load(tmp_path / "model")
     likely, right = [], []
     for clip in work.validation.clips:
         pieces, seconds = cut_by_hand(soundfile.read(clip.path, dtype="float32")[0])

@@ -23,7 +23,7 @@ from embedkit.bench.sizes import train_sizes
 from embedkit.config import TrainSpec
 from embedkit.datasets import read_dataset
 from embedkit.errors import DatasetError, UsageError
-from embedkit.models.extractor import Extractor
+from embedkit.models.module import ExtractorModule
 from embedkit.store import EmbeddingWriter, FileRecord, Provenance
 from embedkit.training import trainer
 
@@ -221,7 +221,7 @@ def test_networks_are_trained_for_each_size_and_one_for_all(
 
     def network(place: str, size: int) -> tuple[float, int]:
         """Accuracy by vectors embedded anew from the audio; parameters as torch counts them."""
-        extractor = Extractor.load(tmp_path / "out" / place, dim=size)
+        extractor = ExtractorModule.load(tmp_path / "out" / place, dim=size)
         assert extractor.config.training.hold_out_fold == "1"
         vectors = np.concatenate(
             [extractor.embed(np.concatenate(list(decode(clip.path, 16000))))

@@ -41,7 +41,7 @@ import numpy as np
 import psutil
 from embedkit.extraction import Settings, extract, local, worker
 from embedkit.extraction.worker import decode
-from embedkit.runtime.session import OnnxEmbedder
+from embedkit.runtime.onnx import OnnxEmbedder
 from embedkit.store import writer
 
 {patches}

@@ -23,8 +23,8 @@ from embedkit.datasets import Clip, Manifest, split_validation
 from embedkit.datasets.manifest import targets
 from embedkit.errors import DatasetError, EmbedkitError, UsageError
 from embedkit.evaluation import evaluate, score_file
-from embedkit.models import resolve
-from embedkit.models.extractor import Extractor
+from embedkit.models.module import ExtractorModule
+from embedkit.models.table import resolve
 from embedkit.progress import Track, untracked
 from embedkit.training import Trained, objective, train
 from embedkit.training import features as features_module
@@ -162,7 +162,7 @@ def test_learns_two_classes_that_anybody_could_tell_apart(
     losses = [record["train_loss"] for record in done.history]
     assert losses[-1] < losses[0] / 3
     assert done.failures == []
-    extractor = Extractor.load(tmp_path / "model")
+    extractor = ExtractorModule.load(tmp_path / "model")
     figures = evaluate(extractor, write_clips(tmp_path / "new", 6, seed=100)).figures
     assert (figures["accuracy"], figures["weighted_auc"]) == (1, 1)
 
@@ -172,7 +172,7 @@ def test_the_saved_model_gives_the_figures_of_its_epoch_on_the_validation_clips(
 ) -> None:
     done = run(manifest, tmp_path, seed=5, epochs=1, learning_rate=1e-4)
     _, validation = split_validation(manifest, RECIPE.validation, seed=5)
-    extractor = Extractor.load(tmp_path)
+    extractor = ExtractorModule.load(tmp_path)
     losses, right = [], []
     for clip in validation.clips:
         scores = score_file(extractor, clip.path).clip
@@ -445,7 +445,7 @@ def test_a_band_that_never_varies_has_no_deviation_of_zero(
 
 def test_normalisation_is_over_the_training_clips_alone(tmp_path: Path, manifest: Manifest) -> None:
     run(manifest, tmp_path / "model", epochs=1)
-    extractor = Extractor.load(tmp_path / "model")
+    extractor = ExtractorModule.load(tmp_path / "model")
     training, _ = split_validation(manifest, RECIPE.validation, RECIPE.seed)
     statistics = []
     for part in (training, manifest):
@@ -523,7 +523,7 @@ def test_one_label_a_clip_gives_softmax_and_several_give_sigmoid(
     activation = Activation.SIGMOID if several else Activation.SOFTMAX
     assert load_config(tmp_path).activation is activation
     assert ("validation_accuracy" in done.history[0]) == (not several)
-    scores = score_file(Extractor.load(tmp_path), few.clips[0].path).segments
+    scores = score_file(ExtractorModule.load(tmp_path), few.clips[0].path).segments
     assert np.allclose(scores.sum(axis=1), 1, atol=1e-6) == (not several)
 
 
@@ -551,7 +551,7 @@ def test_steps_are_adams_with_l2_on_the_cross_entropy_of_the_whole_batch(
     )
     wanted = torch.from_numpy(targets(training.clips, config.labels)[found.clip])
     torch.manual_seed(spec.seed)
-    extractor = Extractor(config, *map(torch.from_numpy, found.mean_and_std())).train()
+    extractor = ExtractorModule(config, *map(torch.from_numpy, found.mean_and_std())).train()
     features = extractor.normalise(torch.from_numpy(everything(found)))
     weights = dict(extractor.network.named_parameters())
     mean, square, clear = (dict.fromkeys(weights, 0) for _ in range(3))
@@ -571,7 +571,7 @@ def test_steps_are_adams_with_l2_on_the_cross_entropy_of_the_whole_batch(
                 clear[name] = clear[name] + (slope.abs() > 1e-3)  # where it is more than noise
                 scale = (square[name] / (1 - 0.5**step)).sqrt() + 1e-8
                 weight.sub_(1e-3 * mean[name] / (1 - 0.8**step) / scale)
-    trained = Extractor.load(tmp_path / "model").network.state_dict()
+    trained = ExtractorModule.load(tmp_path / "model").network.state_dict()
     compared = 0
     for name, weight in weights.items():
         kept = clear[name] == 2
@@ -853,7 +853,7 @@ def test_bfloat16_trains_almost_the_same_and_keeps_float32_weights(
         losses[precision] = done.history[0]["train_loss"]
     assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.05)
     assert losses["bfloat16"] != losses["float32"]
-    weights = Extractor.load(tmp_path / "bfloat16").state_dict().values()
+    weights = ExtractorModule.load(tmp_path / "bfloat16").state_dict().values()
     assert {value.dtype for value in weights} <= {torch.float32, torch.int64}
 
 
@@ -864,7 +864,7 @@ def test_the_model_card_says_what_the_model_is_and_what_it_was_made_of(
     done = run(nasty, tmp_path, epochs=2, mixup=0.25)
     card = (tmp_path / CARD).read_text()
     assert card.startswith("---\nlibrary_name: embedkit\n")
-    extractor = Extractor.load(tmp_path)
+    extractor = ExtractorModule.load(tmp_path)
     best = done.history[done.best_epoch - 1]
     for row in (
         f"| parameters | {sum(p.numel() for p in extractor.network.parameters()):,} |",

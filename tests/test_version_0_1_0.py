@@ -16,8 +16,10 @@ from embedkit.backends.active import propose
 from embedkit.backends.answers import Answers
 from embedkit.backends.classifier import Classifier
 from embedkit.backends.labels import join_labels
+from embedkit.errors import ModelFolderError
+from embedkit.export import export
 from embedkit.extraction import Settings, extract
-from embedkit.models.extractor import Extractor
+from embedkit.models.module import ExtractorModule
 from embedkit.store import EmbeddingTable
 
 OLD = Path(__file__).parent / "fixtures/v0.1.0"
@@ -65,7 +67,7 @@ def test_the_journal_is_that_of_the_parquet():
 
 @pytest.mark.parametrize("clip", ["low/a.flac", "low/ä 🎵.flac", "low/c.wav", "high/a.flac"])
 def test_the_model_gives_the_vectors_that_it_gave(clip, expected):
-    extractor = Extractor.load(OLD / "model")
+    extractor = ExtractorModule.load(OLD / "model")
     sound = np.concatenate(list(decode(OLD / "sounds" / clip, extractor.sample_rate)))
     mine = [name == clip for name, _ in expected["rows"]]
     np.testing.assert_allclose(extractor.embed(sound), vectors()[mine], rtol=0, atol=TOLERANCE)
@@ -105,18 +107,22 @@ def test_the_explorers_labels_are_gone_on_with(tmp_path, expected):
 
 
 def test_a_run_goes_on_with_the_folder_and_embeds_its_clips_anew(tmp_path, expected):
-    root, emb = tmp_path / "sounds", tmp_path / "emb"
+    root, emb, model = (tmp_path / name for name in ("sounds", "emb", "model"))
+    shutil.copytree(OLD / "model", model)
+    with pytest.raises(ModelFolderError, match=r"embedkit export .* makes it, once"):
+        extract(OLD / "sounds", model, tmp_path / "none")
+    export(model)
     shutil.copytree(OLD / "sounds", root, copy_function=shutil.copyfile)  # with other times
     shutil.copytree(OLD / "embeddings", emb)
     manifest = json.loads((emb / "manifest.json").read_text(encoding="utf-8"))
     manifest["audio_root"] = str(root.resolve())
     (emb / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     files = len(stored("files"))
-    done = extract(root, OLD / "model", emb)
+    done = extract(root, model, emb)
     assert (done.files, done.already_done, done.failed_before) == (0, files, 2)
     assert done.changed == files
     np.testing.assert_array_equal(EmbeddingTable.open(emb).rows().embeddings, vectors())
-    done = extract(root, OLD / "model", emb, Settings(refresh=True))
+    done = extract(root, model, emb, Settings(refresh=True))
     assert (done.files, done.already_done) == (files, 0)
     found = EmbeddingTable.open(emb).rows()
     good = [clip != "half.flac" for clip, _ in expected["rows"]]

@@ -1,51 +1,45 @@
-"""Waveform -> features, the same for training and for extraction."""
+"""Waveform -> features, the same for training and for extraction, in numpy.
 
-import torch
-from scipy.fft import next_fast_len
-from torch import Tensor, nn
-from torch.nn import functional as F
+`embedkit.models.features` holds the same front-ends as torch modules, for GPUs and exports.
+"""
 
+from collections.abc import Callable
+from functools import cache
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.fft import dct, next_fast_len, rfft
+
+from embedkit.audio.decode import Samples
 from embedkit.config import FeatureSpec, FrontEnd
-from embedkit.errors import EmbedkitError
 
-try:
-    from torchaudio.functional import create_dct, melscale_fbanks
-except (ImportError, OSError, RuntimeError) as error:
-    raise EmbedkitError(
-        f"torchaudio does not load beside torch {torch.__version__} ({error}). Both must be built"
-        " for the same CUDA, or both for none: pip install 'torch>=2.11,<2.15' 'torchaudio==2.11.*'"
-        " from one and the same index."
-    ) from error
+Features = NDArray[np.float32]
 
 
-class LogMel(nn.Module):
+class Front(Protocol):
+    """A front-end: float32 [B, samples] -> float32 [B, 1, frames, spec.size]."""
+
+    def __call__(self, waveforms: Samples) -> Features:
+        """Features of segments at the spec's rate."""
+
+
+class LogMel:
     """Log-mel spectrogram (paper, section 3.1): ln(mel power + log_floor).
 
-    Centred frames with a periodic Hann window: a segment of 1 s at a hop of 10 ms has 101 frames.
+    Centred frames with a periodic Hann window, the segment mirrored at its ends: a segment of 1 s
+    at a hop of 10 ms has 101 frames.
 
-    The values are those of an FFT of `n_fft` points; where the window is much shorter than that, a
-    shorter FFT finds them (`_fold`).
+    The values are those of an FFT of `spec.n_fft` points; where the window is much shorter than
+    that, a shorter FFT finds them (`folded_mel`).
     """
 
-    window: Tensor
-    mel: Tensor
-
     def __init__(self, spec: FeatureSpec) -> None:
-        super().__init__()
         self.spec = spec
-        mel = melscale_fbanks(
-            spec.n_fft // 2 + 1, 0.0, spec.sample_rate / 2, spec.bands, spec.sample_rate
-        ).double()
-        # 2 x window - 1 would do; a fifth more lets the weights of `_fold` stay near their band.
-        self.n_fft = 2 * next_fast_len(round(1.2 * spec.window_length))
-        if self.n_fft < spec.n_fft:
-            mel = _fold(mel, spec.window_length, self.n_fft)
-        else:
-            self.n_fft = spec.n_fft
-        self.register_buffer("window", torch.hann_window(spec.window_length), persistent=False)
-        self.register_buffer("mel", mel.float(), persistent=False)
+        self.mel, self.n_fft = folded_mel(spec)
+        self._window = hann(spec.window_length).astype(np.float32)
 
-    def forward(self, waveforms: Tensor) -> Tensor:
+    def __call__(self, waveforms: Samples) -> Features:
         """Features of segments.
 
         Args:
@@ -54,20 +48,116 @@ class LogMel(nn.Module):
         Returns:
             float32 [B, 1, frames, bands].
         """
-        spectrum = torch.stft(
-            waveforms,
-            self.n_fft,
-            self.spec.hop_length,
-            self.spec.window_length,
-            self.window,
-            return_complex=True,
-        ).transpose(1, 2)
-        power = spectrum.real.square() + spectrum.imag.square()
+        waveforms = np.asarray(waveforms, np.float32)
+        length = len(self._window)
+        frames = _frames(waveforms, length, self.spec.hop_length, self.n_fft)
+        mel = np.empty((*frames.shape[:2], self.mel.shape[1]), np.float32)
+        # One segment at a time: its spectra stay in the processor's cache.
+        padded = np.zeros((frames.shape[1], self.n_fft), np.float32)
+        for segment, bands in zip(frames, mel, strict=True):
+            # Where in the FFT's frame the window stands changes no power.
+            np.multiply(segment, self._window, out=padded[:, :length])
+            spectrum = rfft(padded)
+            power = np.square(spectrum.real)
+            power += np.square(spectrum.imag)
+            np.matmul(power, self.mel, out=bands)
         # Rounding may bring a silent band of a folded mel below zero.
-        return torch.log((power @ self.mel).relu() + self.spec.log_floor).unsqueeze(1)
+        np.maximum(mel, 0, out=mel)
+        mel += np.float32(self.spec.log_floor)
+        return np.log(mel, out=mel)[:, None]
 
 
-def _fold(mel: Tensor, window_length: int, short: int) -> Tensor:
+def _frames(waveforms: Samples, length: int, hop: int, n_fft: int) -> Samples:
+    """Views [B, frames, length] of what the window sees, as torch.stft centres it."""
+    # The window stands in the middle of the FFT's frame, and that frame's middle on the sample.
+    before = n_fft // 2 - (n_fft - length) // 2
+    mirrored = np.pad(waveforms, ((0, 0), (before, length - before)), mode="reflect")
+    windows = np.lib.stride_tricks.sliding_window_view(mirrored, length, axis=1)
+    return windows[:, : waveforms.shape[1] + 1 : hop]
+
+
+class MFCC:
+    """Mel-frequency cepstral coefficients: the orthonormal DCT-II of LogMel, its first ones."""
+
+    def __init__(self, spec: FeatureSpec) -> None:
+        self._log_mel = LogMel(spec)
+        self._coefficients = spec.coefficients
+
+    def __call__(self, waveforms: Samples) -> Features:
+        """Features [B, 1, frames, coefficients] of segments [B, samples]."""
+        cepstrum: Features = dct(self._log_mel(waveforms), norm="ortho")
+        return np.ascontiguousarray(cepstrum[..., : self._coefficients])
+
+
+class CQT:
+    """Constant-Q transform (Brown, 1991): ln(power + log_floor) of logarithmically spaced bins.
+
+    A bin at f Hz is the inner product with exp(2 pi i f t) in a periodic Hann window of Q / f
+    seconds, Q = (2^(2 / b) + 1) / (2^(2 / b) - 1) at b bins an octave, as in librosa. The window
+    sums to the square root of its length, so that white noise is equally strong in every bin.
+    Frames are centred and the segment is padded with zeros.
+    """
+
+    def __init__(self, spec: FeatureSpec) -> None:
+        self.spec = spec
+        self._kernels = cqt_kernels(spec)
+
+    def __call__(self, waveforms: Samples) -> Features:
+        """Features [B, 1, frames, bands] of segments [B, samples]."""
+        half = self._kernels.shape[1] // 2
+        padded = np.pad(np.asarray(waveforms, np.float32), ((0, 0), (half, half)))
+        windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * half, axis=1)
+        frames = windows[:, : waveforms.shape[1] + 1 : self.spec.hop_length]
+        parts = frames @ self._kernels.T
+        real, imaginary = np.split(parts, 2, axis=2)
+        power = np.square(real) + np.square(imaginary)
+        features: Features = np.log(power + np.float32(self.spec.log_floor))
+        return features[:, None]
+
+
+def front_end(spec: FeatureSpec) -> Front:
+    """The front-end that a spec names."""
+    kinds: dict[FrontEnd, Callable[[FeatureSpec], Front]] = {
+        FrontEnd.LOG_MEL: LogMel,
+        FrontEnd.MFCC: MFCC,
+        FrontEnd.CQT: CQT,
+    }
+    return kinds[spec.kind](spec)
+
+
+def hann(length: int) -> NDArray[np.float64]:
+    """A periodic Hann window."""
+    window: NDArray[np.float64] = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)
+    return window
+
+
+@cache
+def folded_mel(spec: FeatureSpec) -> tuple[Features, int]:
+    """Mel weights [n_fft // 2 + 1, bands] on the power spectrum of the shortest FFT, and n_fft."""
+    mel = mel_filters(spec.sample_rate, spec.n_fft, spec.bands)
+    # 2 x window - 1 would do; a fifth more lets the weights of `_fold` stay near their band.
+    short = 2 * next_fast_len(round(1.2 * spec.window_length))
+    if short >= spec.n_fft:
+        return mel.astype(np.float32), spec.n_fft
+    return _fold(mel, spec.window_length, short).astype(np.float32), short
+
+
+def mel_filters(sample_rate: int, n_fft: int, bands: int) -> NDArray[np.float64]:
+    """Triangles of height 1, equally wide on HTK's mel scale from 0 Hz to half the rate.
+
+    Returns:
+        float64 [n_fft // 2 + 1, bands].
+    """
+    top = 2595 * np.log10(1 + sample_rate / 2 / 700)
+    corners = 700 * (10 ** (np.linspace(0, top, bands + 2) / 2595) - 1)
+    hertz = np.linspace(0, sample_rate / 2, n_fft // 2 + 1)[:, None]
+    widths = np.diff(corners)
+    rising, falling = (hertz - corners[:-2]) / widths[:-1], (corners[2:] - hertz) / widths[1:]
+    triangles: NDArray[np.float64] = np.maximum(0, np.minimum(rising, falling))
+    return triangles
+
+
+def _fold(mel: NDArray[np.float64], window_length: int, short: int) -> NDArray[np.float64]:
     """Weights that find in a short FFT's power spectrum what `mel` finds in a long one's.
 
     A power spectrum is the cosine transform of the autocorrelation r, which is zero from lag
@@ -86,73 +176,28 @@ def _fold(mel: Tensor, window_length: int, short: int) -> Tensor:
         float64 [short // 2 + 1, bands].
     """
     long = 2 * (len(mel) - 1)
-    bins = torch.arange(short // 2 + 1).double()
-    lags = torch.arange(short - window_length + 1).double()
-    fall = ((lags - window_length + 1) / (short - 2 * window_length + 2)).clamp(min=0)
-    share = 0.5 + 0.5 * torch.cos(torch.pi * fall)
+    bins, lags = np.arange(short // 2 + 1), np.arange(short - window_length + 1)
+    fall = (lags - window_length + 1) / (short - 2 * window_length + 2)
+    share = 0.5 + 0.5 * np.cos(np.pi * np.maximum(fall, 0))
     share[1:] *= 2  # negative lags
-    at_lags = torch.cos(2 * torch.pi / long * torch.outer(lags, torch.arange(len(mel)))) @ mel
-    weights = torch.cos(2 * torch.pi / short * torch.outer(bins, lags)) @ (share[:, None] * at_lags)
+    at_lags = np.cos(2 * np.pi / long * np.outer(lags, np.arange(len(mel)))) @ mel
+    weights: NDArray[np.float64] = np.cos(2 * np.pi / short * np.outer(bins, lags)) @ (
+        share[:, None] * at_lags
+    )
     weights[1:-1] *= 2  # negative frequencies
     return weights / short
 
 
-class MFCC(nn.Module):
-    """Mel-frequency cepstral coefficients: the orthonormal DCT-II of LogMel, its first ones."""
-
-    dct: Tensor
-
-    def __init__(self, spec: FeatureSpec) -> None:
-        super().__init__()
-        self.log_mel = LogMel(spec)
-        dct = create_dct(spec.coefficients, spec.bands, norm="ortho")
-        self.register_buffer("dct", dct, persistent=False)
-
-    def forward(self, waveforms: Tensor) -> Tensor:
-        """Features [B, 1, frames, coefficients] of segments [B, samples]."""
-        coefficients: Tensor = self.log_mel(waveforms) @ self.dct
-        return coefficients
-
-
-class CQT(nn.Module):
-    """Constant-Q transform (Brown, 1991): ln(power + log_floor) of logarithmically spaced bins.
-
-    A bin at f Hz is the inner product with exp(2 pi i f t) in a periodic Hann window of Q / f
-    seconds, Q = (2^(2 / b) + 1) / (2^(2 / b) - 1) at b bins an octave, as in librosa. The window
-    sums to the square root of its length, so that white noise is equally strong in every bin.
-    Frames are centred and the segment is padded with zeros.
-    """
-
-    kernels: Tensor
-
-    def __init__(self, spec: FeatureSpec) -> None:
-        super().__init__()
-        self.spec = spec
-        hertz = spec.min_hz * 2 ** (torch.arange(spec.bands) / spec.bins_per_octave).double()
-        ratio = 2 ** (2 / spec.bins_per_octave)
-        lengths = (ratio + 1) / (ratio - 1) * spec.sample_rate / hertz
-        half = int(torch.ceil(lengths.max() / 2))
-        time = torch.arange(-half, half).double()
-        phase = time / lengths[:, None]
-        window = torch.where(phase.abs() < 0.5, 0.5 + 0.5 * torch.cos(2 * torch.pi * phase), 0)
-        window *= (lengths.sqrt() / window.sum(dim=1))[:, None]
-        angle = 2 * torch.pi * hertz[:, None] * time / spec.sample_rate
-        kernels = torch.cat([window * angle.cos(), window * angle.sin()])
-        self.register_buffer("kernels", kernels.float().unsqueeze(1), persistent=False)
-
-    def forward(self, waveforms: Tensor) -> Tensor:
-        """Features [B, 1, frames, bands] of segments [B, samples]."""
-        parts = F.conv1d(
-            waveforms.unsqueeze(1),
-            self.kernels,
-            stride=self.spec.hop_length,
-            padding=self.kernels.shape[2] // 2,
-        )
-        real, imaginary = parts.chunk(2, dim=1)
-        power = real.square() + imaginary.square()
-        return torch.log(power + self.spec.log_floor).transpose(1, 2).unsqueeze(1)
-
-
-def front_end(spec: FeatureSpec) -> nn.Module:
-    """The front-end that a spec names: float32 [B, samples] -> [B, 1, frames, spec.size]."""
-    return {FrontEnd.LOG_MEL: LogMel, FrontEnd.MFCC: MFCC, FrontEnd.CQT: CQT}[spec.kind](spec)
+@cache
+def cqt_kernels(spec: FeatureSpec) -> Features:
+    """Windowed cosines, then sines, of the bins: float32 [2 x bands, samples], centred."""
+    hertz = spec.min_hz * 2 ** (np.arange(spec.bands) / spec.bins_per_octave)
+    ratio = 2 ** (2 / spec.bins_per_octave)
+    lengths = (ratio + 1) / (ratio - 1) * spec.sample_rate / hertz
+    half = int(np.ceil(lengths.max() / 2))
+    time = np.arange(-half, half)
+    phase = time / lengths[:, None]
+    window = np.where(np.abs(phase) < 0.5, 0.5 + 0.5 * np.cos(2 * np.pi * phase), 0)
+    window *= (np.sqrt(lengths) / window.sum(axis=1))[:, None]
+    angle = 2 * np.pi * hertz[:, None] * time / spec.sample_rate
+    return np.concatenate([window * np.cos(angle), window * np.sin(angle)]).astype(np.float32)

@@ -7,7 +7,9 @@ import numpy as np
 
 from embedkit.audio.decode import Samples
 from embedkit.config import SegmentSpec
-from embedkit.errors import AudioError
+from embedkit.errors import AudioError, UsageError
+
+BATCH = 64  # segments at a time, so that an hour needs no more memory than a minute
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,3 +91,17 @@ def in_batches(segments: Iterable[Segment], size: int) -> Iterator[list[Segment]
 def stack(segments: Sequence[Segment]) -> Samples:
     """The samples of segments as one array, float32 [segments, samples]."""
     return np.stack([segment.samples for segment in segments])
+
+
+def batches_of(waveform: Samples, spec: SegmentSpec, sample_rate: int) -> Iterator[Samples]:
+    """The segments of a waveform, float32 [B, samples] at a time.
+
+    Raises:
+        UsageError: it is not one-dimensional, empty, or not finite.
+    """
+    waveform = np.asarray(waveform, np.float32)
+    if waveform.ndim != 1 or not len(waveform):
+        raise UsageError(f"expected a waveform [samples], found shape {waveform.shape}")
+    if not np.isfinite(waveform).all():
+        raise UsageError("the waveform holds NaN or infinity")
+    return map(stack, in_batches(cut([waveform], spec, sample_rate), BATCH))

@@ -10,19 +10,18 @@ from itertools import count, cycle, islice
 from pathlib import Path
 
 import numpy as np
-import torch
+from threadpoolctl import threadpool_limits
 
 from embedkit.audio.decode import Samples, decode
 from embedkit.audio.features import front_end
 from embedkit.audio.files import find_audio
 from embedkit.audio.segments import cut, stack
-from embedkit.checkpoint import load_config
 from embedkit.errors import AudioError, UsageError
 from embedkit.extraction import Extraction, Runtime, Settings, extract
 from embedkit.extraction.collection import WHOLE, AudioCollection
 from embedkit.extraction.run import make_job
 from embedkit.extraction.worker import Job
-from embedkit.models import count_macs
+from embedkit.runtime.onnx import read_network
 from embedkit.scratch import into_scratch, scratch_folder
 from embedkit.store import EmbeddingWriter, FileRecord
 from embedkit.workers import WorkerPool
@@ -89,12 +88,11 @@ def measure_extraction(
     Raises:
         UsageError: nothing below `root` can be decoded.
     """
-    config = load_config(model)
     settings = Settings(runtime=runtime, dim=dim, batch_size=batch_size, workers=workers)
     paths = find_audio(root).paths
     processes, threads = settings.share_processors(len(paths))
     with scratch_folder() as scratch, into_scratch():
-        job = make_job(AudioCollection(root, WHOLE), model, scratch / "stages", scratch, settings)
+        job = make_job(AudioCollection(root, WHOLE), model, scratch / "stages", settings)
         sample = _sample(job, paths)
         stages = {}
         with WorkerPool(processes) as pool:
@@ -108,7 +106,7 @@ def measure_extraction(
             _whole_run(root, model, scratch / f"run-{n}", settings, report) for n in range(repeats)
         ]
         speed, startup_s, peak_bytes = sorted(runs)[repeats // 2]
-    macs = count_macs(config.model, config.feature_shape)
+    macs = read_network(model).macs
     return ExtractionSpeed(
         processor=processor_name(),
         workers=processes,
@@ -150,7 +148,7 @@ def _rate(
     worker: int,
 ) -> float:
     """Seconds of audio that a stage works off in a second, in this process."""
-    torch.set_num_threads(threads)
+    threadpool_limits(threads)  # of numpy
     work = stage(job, paths[worker:] + paths[:worker], sample, threads, worker)
     work()  # the first time does not count
     started, audio_s = time.perf_counter(), 0.0
@@ -184,12 +182,10 @@ def _features(
     job: Job, paths: list[Path], sample: Samples, threads: int, worker: int
 ) -> Callable[[], float]:
     features = front_end(job.program.features)
-    segments = torch.from_numpy(sample)
 
     def work() -> float:
-        with torch.inference_mode():
-            for start in range(0, len(segments), job.batch_size):
-                features(segments[start : start + job.batch_size])
+        for start in range(0, len(sample), job.batch_size):
+            features(sample[start : start + job.batch_size])
         return len(sample) * job.segments.hop_s
 
     return work
@@ -271,11 +267,11 @@ def _whole_run(
 
 def _matmul_gflops() -> float:
     """What products of float32 matrices reach on all processors, the best of five."""
-    first, second = torch.randn(2, SIDE, SIDE)
+    first, second = np.random.default_rng(0).standard_normal((2, SIDE, SIDE), np.float32)
     best = float("inf")
     for _ in range(1 + 5):
         started = time.perf_counter()
-        torch.mm(first, second)
+        np.matmul(first, second)
         best = min(best, time.perf_counter() - started)
     return 2 * SIDE**3 / best / 1e9
 

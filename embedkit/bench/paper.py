@@ -23,8 +23,10 @@ from embedkit.datasets.manifest import targets
 from embedkit.errors import DatasetError, UsageError, choices
 from embedkit.evaluation import evaluate, held_out
 from embedkit.files import atomic_write
-from embedkit.models import FAMILIES, MODELS, count_macs, count_parameters, resolve
-from embedkit.models.extractor import Extractor
+from embedkit.models.build import count_macs
+from embedkit.models.module import ExtractorModule
+from embedkit.models.network import count_parameters
+from embedkit.models.table import FAMILIES, MODELS, resolve
 from embedkit.progress import Track, untracked
 from embedkit.training import train
 
@@ -198,7 +200,7 @@ def plda_scores(
     """
     path = folder / "rows" / f"{system.name}-plda" / "scores.npy"
     if not path.exists():
-        extractor = Extractor.load(_place(folder, system) / "model")
+        extractor = ExtractorModule.load(_place(folder, system) / "model")
         cache = folder / "features" / system.front_end
         clips = trained_on(manifest, spec)
         known, kept = clip_vectors(extractor, clips, cache)
@@ -245,7 +247,7 @@ def _row(
             resume=True,
             track=track,
         )
-        extractor = Extractor.load(place / "model", device)
+        extractor = ExtractorModule.load(place / "model", device)
         scored = evaluate(extractor, held, track)
         if scored.failures:
             log.warning("%d held-out clips are damaged", len(scored.failures))

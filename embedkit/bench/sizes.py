@@ -15,8 +15,10 @@ from embedkit.datasets import Clip, Manifest
 from embedkit.datasets.manifest import targets
 from embedkit.errors import UsageError, choices
 from embedkit.evaluation import held_out
-from embedkit.models import FAMILIES, build_model, count_macs, count_parameters, resolve
-from embedkit.models.extractor import Extractor
+from embedkit.models.build import build_model, count_macs
+from embedkit.models.module import ExtractorModule
+from embedkit.models.network import count_parameters
+from embedkit.models.table import FAMILIES, resolve
 from embedkit.progress import Track, untracked
 from embedkit.training import train
 
@@ -119,7 +121,7 @@ def _vectors(
     several_labels: bool,
 ) -> Labelled:
     """Vectors by a trained network, of the clips that it was trained on and of those held out."""
-    extractor = Extractor.load(place)
+    extractor = ExtractorModule.load(place)
     clips = [*known, *held]
     vectors, kept = clip_vectors(extractor, clips, cache)
     there = [clips[number] for number in kept]

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.optim import Adam
 
 from embedkit.config import ModelSpec
-from embedkit.models import build_model
+from embedkit.models.build import build_model
 
 REPEATS = 3
 

@@ -12,7 +12,9 @@ from embedkit.bench.claims import Comparison, Verdict
 from embedkit.bench.paper import Row
 from embedkit.bench.speed import Speed
 from embedkit.metrics import wilson
-from embedkit.models import FAMILIES, build_model, count_parameters, resolve
+from embedkit.models.build import build_model
+from embedkit.models.network import count_parameters
+from embedkit.models.table import FAMILIES, resolve
 from embedkit.plots import mark_points
 
 # Names, parameters and AUC on AudioSet as the paper prints them (Tables 1 and 2).

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from embedkit import scoring
 from embedkit.datasets import Clip
-from embedkit.models.extractor import Extractor
+from embedkit.models.module import ExtractorModule
 from embedkit.training.features import compute_features
 
 
 @torch.inference_mode()
 def clip_vectors(
-    extractor: Extractor, clips: Sequence[Clip], cache: Path
+    extractor: ExtractorModule, clips: Sequence[Clip], cache: Path
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """The vector of each clip.
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from embedkit.audio.files import Skipped, clip_name, walk
 from embedkit.errors import UsageError
+from embedkit.scratch import into_scratch
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ class AudioCollection:
         seen = np.zeros(len(clips), bool)
         found = Survey(listing=scratch / "listing.jsonl")
         closed = []  # folders that cannot be listed: what is below them has not vanished
-        with found.listing.open("w", encoding="ascii") as listing:
+        with into_scratch(), found.listing.open("w", encoding="ascii") as listing:
             for task in self._walk(found):
                 if task.path.is_dir():
                     closed.append(f"{task.clip}/")

@@ -76,7 +76,7 @@ def estimate(root: Path, model: Path, folder: Path, settings: Settings = DEFAULT
     require_audio(root)
     collection = AudioCollection(root, settings.shard, settings.audio_root)
     with scratch_folder() as scratch:
-        job = make_job(collection, model, folder, scratch, settings)
+        job = make_job(collection, model, folder, settings)
         journal: pa.Table = FILES_SCHEMA.empty_table()
         if (folder / MANIFEST).exists():
             root_then = read_manifest(folder).audio_root

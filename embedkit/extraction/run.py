@@ -77,15 +77,15 @@ def extract(
     require_audio(root)  # most likely the wrong folder, to which the new one would be bound
     collection = AudioCollection(root, settings.shard, settings.audio_root)
     with scratch_folder() as scratch:
-        start_server()  # it loads torch while the network is made ready
-        job = make_job(collection, model, folder, scratch, settings)
+        start_server()  # it loads libraries while the network is made ready
+        job = make_job(collection, model, folder, settings)
         if settings.audio_root is not None and (folder / MANIFEST).exists():
             move(folder, job.provenance, lambda known: compare_files(known, collection.base))
         with only_run(folder, settings.shard.number, settings.shard.count):
             start_folder(folder, job.provenance)
             remove_leftovers(folder)
             journal = read_journal(folder)
-            survey = collection.survey(journal, Path(scratch))
+            survey = collection.survey(journal, scratch)
             again = known_again(survey, settings)
             gone = set(again)
             if settings.refresh:
@@ -122,17 +122,15 @@ def known_again(survey: Survey, settings: Settings) -> dict[str, int]:
     return again | survey.failed if settings.retry_errors else again
 
 
-def make_job(
-    collection: AudioCollection, model: Path, folder: Path, scratch: Path, settings: Settings
-) -> Job:
-    """What every worker of a run does, with all that it needs in `scratch`; see `extract`."""
+def make_job(collection: AudioCollection, model: Path, folder: Path, settings: Settings) -> Job:
+    """What every worker of a run does; see `extract`."""
     runtime = settings.runtime
     if runtime is None and (folder / MANIFEST).exists():
         runtime = Runtime.that_made(read_manifest(folder))
     config = load_config(model)
     hop = {} if settings.hop_s is None else {"hop_s": settings.hop_s}
     segments = replace(config.segments, **hop)
-    program = prepare(model, scratch, runtime=runtime, device=settings.device, dim=settings.dim)
+    program = prepare(model, runtime=runtime, device=settings.device, dim=settings.dim)
     provenance = Provenance(
         audio_root=str(collection.base.resolve()),
         model=str(model.resolve()),

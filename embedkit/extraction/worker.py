@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from embedkit.audio.blocks import Note
 from embedkit.audio.decode import Channel, decode
@@ -152,6 +153,7 @@ def run_worker(
             when the process dies has killed it.
     """
     try:
+        threadpool_limits(threads)  # of numpy: the others' cores are theirs
         embedder = job.program.start(threads)
         with EmbeddingWriter(job.folder, job.provenance, shard) as writer:
             sink = _Sink(embedder, writer)

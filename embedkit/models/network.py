@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from torch import Tensor, nn
 
 from embedkit.config import ModelSpec
-from embedkit.errors import UsageError
+from embedkit.models.table import choose_size
 
 Layers = list[tuple[str, nn.Module]]
 
@@ -39,20 +39,8 @@ class Network(nn.Module):
         return self.sizes[-1]
 
     def size(self, dim: int | None) -> int:
-        """The size asked for, or D.
-
-        Raises:
-            UsageError: no prefix of that size was trained.
-        """
-        if dim is None:
-            return self.embedding_size
-        if dim not in self.sizes:
-            sizes = ", ".join(map(str, self.sizes))
-            raise UsageError(
-                f"the model has embeddings of {sizes}, not of {dim}; `embedkit train --dims` makes"
-                " one with several sizes"
-            )
-        return dim
+        """The size asked for, or D; raises as choose_size."""
+        return choose_size(self.sizes, dim)
 
     def classify(self, embedding: Tensor) -> Tensor:
         """Class outputs [B, classes] of embeddings [B, d], d one of `sizes`."""

@@ -1,5 +1,6 @@
-"""What executes an extractor: ONNX Runtime in float32 or int8, or torch."""
+"""What executes an extractor: ONNX Runtime in float32 or int8, or torch where it is installed."""
 
-from embedkit.runtime.program import Embedder, Program, Runtime, fingerprint, prepare
+from embedkit.runtime.embedder import Embedder, Runtime
+from embedkit.runtime.program import Program, fingerprint, prepare
 
 __all__ = ["Embedder", "Program", "Runtime", "fingerprint", "prepare"]

@@ -8,8 +8,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from embedkit import __version__
 from embedkit.datasets import Manifest
 from embedkit.files import atomic_write
-from embedkit.models import FAMILIES, count_macs, count_parameters
-from embedkit.models.extractor import Extractor
+from embedkit.models.build import count_macs
+from embedkit.models.module import ExtractorModule
+from embedkit.models.network import count_parameters
+from embedkit.models.table import FAMILIES
 
 CARD = "README.md"
 MARKUP = str.maketrans({char: f"\\{char}" for char in "\\`*_[]<>|#&"})
@@ -17,7 +19,7 @@ MARKUP = str.maketrans({char: f"\\{char}" for char in "\\`*_[]<>|#&"})
 
 def write_card(
     folder: Path,
-    extractor: Extractor,
+    extractor: ExtractorModule,
     manifest: Manifest,
     counts: Mapping[str, int],
     best: Mapping[str, float],

@@ -218,12 +218,12 @@ def _write_shard(
     compute = front_end(features)
     clips: list[tuple[Any, ...]] = []
     shape: tuple[int, ...] = (0,)
-    with atomic_write(folder / f"{name}.f32") as file, torch.inference_mode():
+    with atomic_write(folder / f"{name}.f32") as file:
         for key in keys:
             rows, last_s, kind, message = 0, 0.0, "", ""
             try:
                 for batch in in_batches(cut(decode(Path(key[0]), rate), segments, rate), BATCH):
-                    values = compute(torch.from_numpy(stack(batch))).numpy()
+                    values = compute(stack(batch))
                     file.write(values.tobytes())
                     shape = values.shape[1:]
                     rows += len(batch)

@@ -32,9 +32,10 @@ from embedkit.config import (
 from embedkit.datasets import Manifest, split_validation
 from embedkit.datasets.manifest import targets
 from embedkit.errors import DatasetError, UsageError, require
+from embedkit.export import write_network
 from embedkit.files import atomic_write
-from embedkit.models import build_model
-from embedkit.models.extractor import Extractor, check_device
+from embedkit.models.build import build_model
+from embedkit.models.module import ExtractorModule, check_device
 from embedkit.plots import save_png, training_curves
 from embedkit.progress import Track, untracked
 from embedkit.training.card import write_card
@@ -252,7 +253,7 @@ def run_training(
     history = read_history(folder)
     if ranks.rank == 0:
         spread = np.linspace(0, len(training) - 1, CALIBRATION_SEGMENTS).astype(np.int64)
-        save_calibration(folder, torch.from_numpy(training.rows(np.unique(spread))))
+        save_calibration(folder, training.rows(np.unique(spread)))
         _finish(folder, trainer.extractor, manifest, counts, history)
     ranks.wait()  # until the folder is what it will be
     return Trained(
@@ -263,11 +264,11 @@ def run_training(
     )
 
 
-def _make_extractor(config: ModelConfig, training: Features, init: Path | None) -> Extractor:
+def _make_extractor(config: ModelConfig, training: Features, init: Path | None) -> ExtractorModule:
     mean, std = (torch.from_numpy(values) for values in training.mean_and_std())
-    extractor = Extractor(config, mean, std)
+    extractor = ExtractorModule(config, mean, std)
     if init is not None:
-        extractor.begin_with(Extractor.load(init))
+        extractor.begin_with(ExtractorModule.load(init))
     return extractor
 
 
@@ -298,7 +299,7 @@ def _begin(scratch: Path, config: ModelConfig, parts: Sequence[Manifest]) -> Non
 
 def _finish(
     folder: Path,
-    extractor: Extractor,
+    extractor: ExtractorModule,
     manifest: Manifest,
     counts: Mapping[str, int],
     history: History,
@@ -306,6 +307,7 @@ def _finish(
     """Draw the curves, write the card, and remove what only a resumed training needs."""
     save_png(training_curves(history), folder / CURVES)
     write_card(folder, extractor, manifest, counts, history[best(history) - 1])
+    write_network(ExtractorModule.load(folder), folder)
     # Renamed first: half of a removed state must not look like a training to resume.
     shutil.rmtree((folder / SCRATCH).rename(folder / f".{SCRATCH}.done"))
 

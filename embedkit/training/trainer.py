@@ -17,7 +17,7 @@ from torch.optim import Adam, Optimizer, lr_scheduler
 from embedkit.config import Precision, Sampling, Schedule, TrainSpec
 from embedkit.errors import EmbedkitError, ModelFolderError
 from embedkit.files import atomic_write
-from embedkit.models.extractor import Extractor
+from embedkit.models.module import ExtractorModule
 from embedkit.progress import Track
 from embedkit.training.augment import mix, spec_augment
 from embedkit.training.objective import Objective
@@ -36,7 +36,7 @@ class Trainer:
 
     def __init__(
         self,
-        extractor: Extractor,
+        extractor: ExtractorModule,
         objective: Objective,
         folder: Path,
         ranks: Processes,

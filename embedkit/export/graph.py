@@ -1,46 +1,44 @@
-"""An extractor as ONNX graphs: waveform -> features, and features -> embeddings."""
+"""An module as ONNX graphs: waveform -> features, and features -> embeddings."""
 
 import copy
 import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
+import numpy as np
 import onnx
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from embedkit.audio.features import MFCC, LogMel
-from embedkit.checkpoint import load_config
-from embedkit.models.extractor import Extractor
+from embedkit import __version__
+from embedkit.models.build import count_macs
+from embedkit.models.features import MFCC, LogMel
+from embedkit.models.module import ExtractorModule
+from embedkit.runtime.onnx import EMBEDDINGS, FEATURES, MACS, WEIGHTS_OF
 
-WAVEFORM, FEATURES, EMBEDDINGS = "waveform", "features", "embeddings"
-
-
-def load_whole(model: Path) -> Extractor:
-    """Load a model folder, to give all numbers of its embedding: who runs a graph takes a part."""
-    return Extractor.load(model, dim=load_config(model).model.dim)
+WAVEFORM = "waveform"
+LARGE = 100_000  # numbers of an array that is worth storing in 16 bits
 
 
-def network_graph(extractor: Extractor) -> onnx.ModelProto:
+def network_graph(module: ExtractorModule) -> onnx.ModelProto:
     """Features float32 [batch, 1, frames, bands] -> embeddings float32 [batch, D]."""
-    example = torch.zeros(2, 1, *extractor.config.feature_shape)
-    return _export(_Network(extractor), example, "batch", FEATURES, EMBEDDINGS)
+    example = torch.zeros(2, 1, *module.config.feature_shape)
+    return _export(_Network(module), example, "batch", FEATURES, EMBEDDINGS)
 
 
-def features_graph(extractor: Extractor) -> onnx.ModelProto:
+def features_graph(module: ExtractorModule) -> onnx.ModelProto:
     """A waveform float32 [samples] of any length -> features float32 [segments, 1, frames, bands].
 
     It is cut as `embedkit.audio.segments.cut` does.
     """
-    example = torch.zeros(3 * extractor.config.segments.samples(extractor.sample_rate)[0])
-    return _export(_Features(extractor), example, "samples", WAVEFORM, FEATURES)
+    example = torch.zeros(3 * module.config.segments.samples(module.sample_rate)[0])
+    return _export(_Features(module), example, "samples", WAVEFORM, FEATURES)
 
 
 def join(features: onnx.ModelProto, network: onnx.ModelProto) -> onnx.ModelProto:
-    """One graph of the two: a waveform -> embeddings. `split` takes it apart."""
+    """One graph of the two: a waveform -> embeddings."""
     parts = [
         onnx.compose.add_prefix(part, prefix, rename_inputs=False, rename_outputs=False)
         for prefix, part in (("features/", features), ("network/", network))
@@ -48,26 +46,68 @@ def join(features: onnx.ModelProto, network: onnx.ModelProto) -> onnx.ModelProto
     return onnx.compose.merge_models(parts[0], parts[1], io_map=[(FEATURES, FEATURES)])
 
 
-def split(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The part of a joined graph that turns features into embeddings."""
-    return onnx.utils.Extractor(model).extract_model([FEATURES], [EMBEDDINGS])
+def halve(graph: onnx.ModelProto, *, exactly: bool = False) -> onnx.ModelProto:
+    """Store large float32 arrays as float16; the runtime widens them as it loads.
+
+    Args:
+        graph: is changed.
+        exactly: only those that lose nothing by it, as where the weights are stored in half.
+    """
+    for array in list(graph.graph.initializer):
+        values = onnx.numpy_helper.to_array(array)
+        if values.dtype != np.float32 or values.size < LARGE:
+            continue
+        half = values.astype(np.float16)
+        if exactly and not np.array_equal(half.astype(np.float32), values):
+            continue
+        name = array.name
+        array.CopyFrom(onnx.numpy_helper.from_array(half, f"{name}_half"))
+        widen = onnx.helper.make_node("Cast", [f"{name}_half"], [name], to=onnx.TensorProto.FLOAT)
+        graph.graph.node.insert(0, widen)
+    return graph
+
+
+def describe(graph: onnx.ModelProto, module: ExtractorModule, weights: str, kind: str) -> None:
+    """Name in a graph's metadata what it is and what made it.
+
+    Args:
+        graph: is changed.
+        module: that it was made from.
+        weights: their fingerprint.
+        kind: `float32` or `int8`.
+    """
+    config = module.config
+    graph.producer_name, graph.producer_version = "embedkit", __version__
+    facts = {
+        WEIGHTS_OF: weights,
+        MACS: count_macs(config.model, config.feature_shape),
+        "model": config.model.name,
+        "precision": kind,
+        "sample_rate": module.sample_rate,
+        "segment_s": config.segments.duration_s,
+        "hop_s": config.segments.hop_s,
+        "embedding_size": module.network.embedding_size,
+        # Of a Matryoshka network: the prefixes that are embeddings too.
+        "embedding_sizes": " ".join(map(str, module.network.sizes)),
+    }
+    onnx.helper.set_model_props(graph, {name: str(value) for name, value in facts.items()})
 
 
 class _Network(nn.Module):
-    def __init__(self, extractor: Extractor) -> None:
+    def __init__(self, module: ExtractorModule) -> None:
         super().__init__()
-        self.extractor = extractor
+        self.module = module
 
     def forward(self, features: Tensor) -> Tensor:
-        embeddings: Tensor = self.extractor.network.embedding(self.extractor.normalise(features))
+        embeddings: Tensor = self.module.network.embedding(self.module.normalise(features))
         return embeddings
 
 
 class _Features(nn.Module):
-    def __init__(self, extractor: Extractor) -> None:
+    def __init__(self, module: ExtractorModule) -> None:
         super().__init__()
-        self.length, self.hop = extractor.config.segments.samples(extractor.sample_rate)
-        front_end = copy.deepcopy(extractor.front_end)
+        self.length, self.hop = module.config.segments.samples(module.sample_rate)
+        front_end = copy.deepcopy(module.front_end)
         if isinstance(front_end, LogMel):
             front_end = _ConvolvedLogMel(front_end)
         elif isinstance(front_end, MFCC):

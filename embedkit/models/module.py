@@ -1,6 +1,5 @@
-"""The extractor: features, normalisation and network as one thing that turns sound into vectors."""
+"""The extractor as a torch module: what trains, computes on GPUs, and is exported."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,20 +8,20 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from embedkit.audio.decode import Samples
-from embedkit.audio.features import front_end
-from embedkit.audio.segments import cut, in_batches, stack
+from embedkit.audio.segments import batches_of
 from embedkit.checkpoint import ModelConfig, load_model, save_model
 from embedkit.config import DEFAULT_MODEL, Activation
 from embedkit.errors import ModelFolderError, UsageError
-from embedkit.hub import download
-from embedkit.models import Network, build_model
+from embedkit.models.build import build_model
+from embedkit.models.features import front_end
+from embedkit.models.network import Network
 from embedkit.models.precision import full_float32
 
-BATCH = 64  # segments at a time, so that an hour in one call needs no more memory than a minute
 
+class ExtractorModule(nn.Module):
+    """Waveforms -> features -> normalisation -> network, and from there to class scores.
 
-class Extractor(nn.Module):
-    """Waveforms -> features -> normalisation -> network.
+    `embedkit.Extractor` does the same without torch, for those who only embed.
 
     Attributes:
         config: everything that its numbers depend on, but the weights.
@@ -50,7 +49,7 @@ class Extractor(nn.Module):
     @classmethod
     def load(
         cls, folder: str | Path = DEFAULT_MODEL, device: str = "cpu", *, dim: int | None = None
-    ) -> "Extractor":
+    ) -> "ExtractorModule":
         """Read a model folder, ready to use.
 
         Args:
@@ -64,10 +63,16 @@ class Extractor(nn.Module):
             UsageError: there is no such device or size.
         """
         check_device(device)
-        config, tensors = load_model(Path(folder))
+        config, weights = load_model(Path(folder))
+        tensors = {name: torch.from_numpy(values) for name, values in weights.items()}
         try:
             extractor = cls(config, tensors.pop("mean"), tensors.pop("std"))
-            extractor.network.load_state_dict(tensors)
+            missing, odd = extractor.network.load_state_dict(tensors, strict=False)
+            # Heads of a distilled model are thrown away.
+            if config.activation is Activation.NONE:
+                missing = [name for name in missing if not name.startswith("heads.")]
+            if missing or odd:
+                raise KeyError(f"missing {missing[:3]}, not known {odd[:3]}")
         except (KeyError, RuntimeError, UsageError) as error:
             raise ModelFolderError(
                 f"{folder}: the weights do not fit the settings: {error}"
@@ -75,36 +80,13 @@ class Extractor(nn.Module):
         extractor.embedding_size = extractor.network.size(dim or config.size)
         return extractor.to(device).eval()
 
-    @classmethod
-    def from_pretrained(
-        cls,
-        name: str | Path,
-        revision: str | None = None,
-        device: str = "cpu",
-        *,
-        dim: int | None = None,
-    ) -> "Extractor":
-        """Read a model folder, or a model of the Hugging Face Hub (needs `embedkit[hub]`).
-
-        Args:
-            name: a folder, or a repository such as `user/name`.
-            revision: of the repository: a branch, tag or commit.
-            device: as for `load`.
-            dim: as for `load`.
-
-        Raises:
-            ModelFolderError: there is no such model, it cannot be reached, or as `load`.
-            UsageError: as `load`, or huggingface_hub is not installed.
-        """
-        folder = Path(name) if Path(name).is_dir() else download(str(name), revision)
-        return cls.load(folder, device, dim=dim)
-
     def save(self, folder: str | Path) -> None:
         """Write config.json and model.safetensors."""
         tensors = {"mean": self.mean, "std": self.std, **self.network.state_dict()}
-        save_model(Path(folder), self.config, tensors)
+        weights = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
+        save_model(Path(folder), self.config, weights)
 
-    def begin_with(self, other: "Extractor") -> None:
+    def begin_with(self, other: "ExtractorModule") -> None:
         """Take over another extractor's statistics and network, but for its heads.
 
         Both have networks of one kind and size, and features of one kind.
@@ -177,36 +159,17 @@ class Extractor(nn.Module):
         return scores
 
     def embed(self, waveform: Samples) -> NDArray[np.float32]:
-        """Embed a waveform of any length.
-
-        Args:
-            waveform: float32 [samples], mono at `sample_rate`, nominally in [-1, 1].
-
-        Returns:
-            float32 [segments, D], one row for each segment of the model's segment spec.
-
-        Raises:
-            UsageError: the waveform is not one-dimensional, empty, or not finite.
-        """
-        batches = self._batches(waveform)
+        """Embeddings float32 [segments, D] of a waveform, as `embedkit.Extractor.embed` does."""
+        batches = batches_of(waveform, self.config.segments, self.sample_rate)
         return np.concatenate([self.embed_segments(batch) for batch in batches])
 
     def scores(self, waveform: Samples) -> NDArray[np.float32]:
         """Class scores float32 [segments, classes] of a waveform, as `embed` takes it."""
-        batches = self._batches(waveform)
+        batches = batches_of(waveform, self.config.segments, self.sample_rate)
         return np.concatenate([self.score_segments(batch) for batch in batches])
 
     def _tensor(self, values: NDArray[np.float32]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values, np.float32)).to(self.mean.device)
-
-    def _batches(self, waveform: Samples) -> Iterator[Samples]:
-        waveform = np.asarray(waveform, np.float32)
-        if waveform.ndim != 1 or not len(waveform):
-            raise UsageError(f"expected a waveform [samples], found shape {waveform.shape}")
-        if not np.isfinite(waveform).all():
-            raise UsageError("the waveform holds NaN or infinity")
-        segments = cut([waveform], self.config.segments, self.sample_rate)
-        return (stack(batch) for batch in in_batches(segments, BATCH))
 
 
 def check_device(name: str) -> None:

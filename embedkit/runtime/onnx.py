@@ -1,0 +1,100 @@
+"""ONNX Runtime executes a network, numpy computes its features."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from embedkit.audio.decode import Samples
+from embedkit.audio.features import front_end
+from embedkit.checkpoint import NETWORK, NETWORK_INT8, fingerprint
+from embedkit.config import FeatureSpec
+from embedkit.errors import ModelFolderError
+
+FEATURES, EMBEDDINGS = "features", "embeddings"  # what goes into a network's graph, and comes out
+# Keys of the graph's metadata: the weights it was made from, and what it costs.
+WEIGHTS_OF, MACS = "fingerprint", "macs"
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network as a graph: features float32 [B, 1, frames, bands] -> embeddings float32 [B, D].
+
+    Attributes:
+        graph: the ONNX file's content.
+        embedding_size: D.
+        macs: multiply-accumulates of a segment.
+    """
+
+    graph: bytes
+    embedding_size: int
+    macs: int
+
+
+def read_network(model: Path, *, int8: bool = False) -> Network:
+    """Read the network of a model folder.
+
+    Raises:
+        ModelFolderError: the folder has none, it is damaged, or it was made from other weights.
+    """
+    path = model / (NETWORK_INT8 if int8 else NETWORK)
+    remedy = f"`embedkit export {model}{' --int8' if int8 else ''}` makes it"
+    try:
+        graph = path.read_bytes()  # and not by its path: it must not name other files
+    except FileNotFoundError as error:
+        # Models of version 0.1.0 come without.
+        raise ModelFolderError(
+            f"{model}: has no {path.name}, the network for ONNX Runtime; {remedy}, once, where"
+            " torch is installed: pip install 'embedkit[train]'"
+        ) from error
+    except OSError as error:
+        raise ModelFolderError(f"{path}: cannot be read: {error}") from error
+    try:
+        session = open_session(graph, threads=1)
+        about = session.get_modelmeta().custom_metadata_map
+        made_from, macs = about[WEIGHTS_OF], int(about[MACS])
+        [size] = [out.shape[1] for out in session.get_outputs() if out.name == EMBEDDINGS]
+    except Exception as error:  # ONNX Runtime's errors have no common class but this
+        raise ModelFolderError(f"{path}: not a network of embedkit's: {error}; {remedy}") from error
+    if made_from != fingerprint(model):
+        raise ModelFolderError(f"{path}: was made from other weights than the model's; {remedy}")
+    return Network(graph, int(size), macs)
+
+
+class OnnxEmbedder:
+    """Segments -> features -> network, on the CPU."""
+
+    def __init__(self, graph: bytes, features: FeatureSpec, size: int, threads: int) -> None:
+        """Load the graph of a network.
+
+        Args:
+            graph: as in `Network`.
+            features: settings of the front-end.
+            size: how many of the embedding's numbers to keep.
+            threads: that ONNX Runtime may use; 0: as many as there are cores.
+        """
+        self.front_end = front_end(features)
+        self._size = size
+        self._session = open_session(graph, threads)
+
+    def embed_segments(self, segments: Samples) -> NDArray[np.float32]:
+        """Embeddings float32 [B, D] of segments float32 [B, samples]."""
+        return self.embed_features(self.front_end(segments))
+
+    def embed_features(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Embeddings float32 [B, D] of features float32 [B, 1, frames, bands]."""
+        vectors: NDArray[np.float32]
+        [vectors] = self._session.run([EMBEDDINGS], {FEATURES: features})
+        return vectors[:, : self._size]
+
+
+def open_session(graph: bytes, threads: int) -> onnxruntime.InferenceSession:
+    """A session on the CPU."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3  # errors come as exceptions
+    # Waiting threads would spin on the cores that decode meanwhile.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
