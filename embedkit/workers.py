@@ -2,13 +2,16 @@
 
 import multiprocessing
 import os
+import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import partial
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from embedkit.errors import EmbedkitError
@@ -65,6 +68,21 @@ def worker_context() -> "ForkServerContext | SpawnContext":
     if HAS_FORK_SERVER:
         return multiprocessing.get_context("forkserver")
     return multiprocessing.get_context("spawn")
+
+
+@contextmanager
+def no_main() -> Iterator[None]:
+    """Around the start of a worker: keep it from running the caller's script again.
+
+    A new process imports the main module of its parent for what is defined there, and a script
+    without `if __name__ == "__main__":` would begin anew in each. Our workers need none of it.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def start_server() -> None:

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from embedkit.backends.knn import Neighbours, NeighboursModel
-from embedkit.backends.labels import Labelled
+from embedkit.backends.labels import Labelled, Unit
 from embedkit.backends.logistic import Logistic, LogisticModel
 from embedkit.backends.method import Floats, Method, Model, Training, Vectors
 from embedkit.backends.mlp import Perceptron, PerceptronModel
@@ -22,6 +22,9 @@ from embedkit.errors import DatasetError, EmbedkitError, UsageError, choices
 from embedkit.files import atomic_write
 from embedkit.progress import Track, untracked
 from embedkit.store import EmbeddingTable
+
+if TYPE_CHECKING:
+    from embedkit.backends.predictions import Span
 
 log = logging.getLogger(__name__)
 
@@ -109,6 +112,21 @@ class Classifier:
             size=data.vectors.shape[1],
             model=method.fit(training, track),
         )
+
+    def predict(self, table: EmbeddingTable, *, segments: bool = False) -> "list[Span]":
+        """The best label of each clip, or segment, of an embedding folder.
+
+        Returns:
+            by clip and time; of whole clips the times are 0.
+
+        Raises:
+            EmbedkitError: its vectors are of another extractor, or size.
+        """
+        from embedkit.backends.classify import predict
+        from embedkit.backends.predictions import best
+
+        batches = predict(table, self, Unit.SEGMENT if segments else Unit.CLIP)
+        return sorted(span for batch in batches for span in best(batch, self.labels))
 
     def check(self, table: EmbeddingTable) -> None:
         """Refuse a folder of other vectors.

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
 
 from embedkit.errors import DatasetError
 
@@ -122,6 +121,9 @@ def split_validation(manifest: Manifest, share: float, seed: int) -> tuple[Manif
     Raises:
         DatasetError: too few clips or groups to split, or a group in the split train and another.
     """
+    # Who only joins labels needs nothing of it, and it takes seconds.
+    from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
+
     clips = manifest.clips
     if any(clip.split for clip in clips):
         training = [clip for clip in clips if clip.split == "train"]

@@ -13,7 +13,7 @@ from embedkit.extraction.collection import Task
 from embedkit.extraction.progress import Progress
 from embedkit.extraction.worker import Advance, Decoding, Job, Message, Tasks, run_worker
 from embedkit.store import FileRecord, read_journal
-from embedkit.workers import end_with_parent, worker_context
+from embedkit.workers import end_with_parent, no_main, worker_context
 
 # What a worker is handed before it begins with it is little enough for the others to take their
 # share of large files.
@@ -43,7 +43,8 @@ class WorkerProcess:
             args=(job, shard, threads, self._tasks, self.decoding, theirs, ahead),
             daemon=True,
         )
-        self._process.start()
+        with no_main():
+            self._process.start()
         theirs.close()
         self._ahead: deque[Item] = deque()  # handed over, and not begun with
         self._begun = 0

@@ -58,7 +58,7 @@ def extract(
 ) -> Extraction:
     """Embed every audio file below a folder that the embedding folder does not have yet.
 
-    The work is done by processes of its own, so a script that calls it needs
+    The work is done by processes of its own; a script that calls it needs no
     `if __name__ == "__main__":`.
 
     Args:

@@ -1,0 +1,224 @@
+"""What `import embedkit` offers: the commands as functions, for programs and notebooks."""
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedkit.audio.decode import Channel, decode
+from embedkit.audio.segments import BATCH, cut, in_batches, stack
+from embedkit.config import DEFAULT_MODEL
+from embedkit.errors import AudioError, EmbedkitWarning, Kind, UsageError, choices, require
+from embedkit.extraction import Extraction, Settings
+from embedkit.extraction import extract as run_extraction
+from embedkit.extractor import Extractor
+from embedkit.store import EmbeddingTable
+
+if TYPE_CHECKING:
+    import pandas
+
+    from embedkit.backends.classifier import Classifier
+    from embedkit.backends.search import Hit, SearchIndex
+
+
+def embed(
+    path: str | Path,
+    *,
+    model: str | Path = DEFAULT_MODEL,
+    dim: int | None = None,
+    channel: str = "mix",
+) -> NDArray[np.float32]:
+    """Embed a sound file.
+
+    Of a damaged file, what can be decoded is embedded, and an EmbedkitWarning says what is wrong.
+    Who embeds many files loads an `Extractor` once, or calls `extract`.
+
+    Example:
+        >>> vectors = embedkit.embed("rooster.wav")
+        >>> vectors.shape  # segments of a second, numbers
+        (3, 256)
+
+    Args:
+        path: of the file.
+        model: a model folder; by default embedkit's own.
+        dim: numbers of a vector, where the model was trained for several sizes.
+        channel: `mix`, `left`, `right` or a number from 1 on.
+
+    Returns:
+        float32 [segments, D].
+
+    Raises:
+        AudioError: nothing of it can be decoded.
+        ModelFolderError: there is no such model.
+        UsageError: there is no such size.
+    """
+    extractor = Extractor.load(model, dim=dim)
+    rate = extractor.sample_rate
+    vectors: list[NDArray[np.float32]] = []
+    damage: AudioError | None = None
+    blocks = decode(Path(path), rate, Channel.parse(channel))
+    try:
+        for batch in in_batches(cut(blocks, extractor.config.segments, rate), BATCH):
+            vectors.append(extractor.embed_segments(stack(batch)))
+    except AudioError as error:
+        damage = error
+    if not vectors:
+        kind = damage.kind if damage else Kind.EMPTY
+        raise AudioError(kind, f"{path}: {damage or 'holds no sample'}") from damage
+    if damage:
+        warnings.warn(f"{path}: {damage.kind}: {damage}", EmbedkitWarning, stacklevel=2)
+    return np.concatenate(vectors)
+
+
+def extract(
+    sounds: str | Path,
+    out: str | Path,
+    *,
+    model: str | Path = DEFAULT_MODEL,
+    report: Callable[[Extraction], None] = lambda run: None,
+    **settings: Any,
+) -> Extraction:
+    """Embed every sound file below a folder that the embedding folder does not have yet.
+
+    Example:
+        >>> run = embedkit.extract("sounds", "embeddings", workers=2)
+        >>> run.files, run.rows, dict(run.errors)
+        (2, 5, {})
+
+    Args:
+        sounds: folder of sounds, or one file.
+        out: the embedding folder; it is made, or gone on with.
+        model: a model folder; by default embedkit's own.
+        report: is called with the state of the run at least twice a second.
+        settings: those of `embedkit.extraction.Settings`: workers, dim, hop_s, channel, ...
+
+    Returns:
+        what the run did. Files that failed stand in its `failures`, and nothing is raised for them.
+
+    Raises:
+        UsageError: `sounds` does not exist or holds no audio, or there is no such setting.
+        ModelFolderError: there is no such model.
+        EmbeddingFolderError: other settings made `out`, or another run writes to it.
+    """
+    known = [field.name for field in fields(Settings)]
+    for name in settings:
+        if name not in known:
+            raise UsageError(f"extract has no setting {name!r}{choices(name, known)}")
+    if isinstance(settings.get("channel"), str):
+        settings["channel"] = Channel.parse(settings["channel"])
+    return run_extraction(Path(sounds), Path(model), Path(out), Settings(**settings), report)
+
+
+def open(folder: str | Path) -> "Embeddings":  # noqa: A001  # embedkit.open, as gzip.open
+    """Open an embedding folder.
+
+    Example:
+        >>> table = embedkit.open("embeddings")
+        >>> len(table), table.embedding_size
+        (5, 256)
+
+    Raises:
+        EmbeddingFolderError: it is not one, or it is damaged.
+    """
+    return Embeddings.open(folder)
+
+
+def classify(
+    table: EmbeddingTable,
+    labels: str | Path,
+    *,
+    method: str = "logistic",
+    segments: bool = False,
+    **settings: Any,
+) -> "Classifier":
+    """Fit a classifier on the labelled clips of an embedding folder.
+
+    Example:
+        >>> classifier = embedkit.classify(table, labels="labels.csv", c=0.1)
+        >>> [(span.clip, span.label) for span in classifier.predict(table)]
+        [('crow.wav', 'bird'), ('rooster.wav', 'farm')]
+
+    Args:
+        table: an embedding folder.
+        labels: a CSV or Parquet manifest with the columns path and label, or the word `folders`:
+            the first folder of a clip's path is its label.
+        method: logistic, knn, plda or mlp.
+        segments: fit on every segment instead of the mean of each clip.
+        settings: of the method, as `c=0.1`.
+
+    Raises:
+        DatasetError: the labels cannot be read, or are too few.
+        UsageError: there is no such method, or it has no such setting.
+    """
+    from embedkit.backends.classifier import Classifier, find_method
+    from embedkit.backends.labels import Unit, join_labels
+
+    data = join_labels(table, str(labels), Unit.SEGMENT if segments else Unit.CLIP)
+    rows = np.arange(len(data.clips))
+    chosen = find_method(method, **settings)
+    return Classifier.fit(data, rows, chosen, fingerprint=table.provenance.fingerprint)
+
+
+class Embeddings(EmbeddingTable):
+    """An embedding folder that can be searched; `embedkit.open` opens one.
+
+    Example:
+        >>> for hit in table.search("rooster.wav", top=10):
+        ...     print(hit.clip)
+        crow.wav
+    """
+
+    def search(self, sound: str | Path, *, top: int = 10, segments: bool = False) -> "list[Hit]":
+        """Find what sounds most alike.
+
+        Args:
+            sound: a clip of the collection, which then is left out itself, or a file; of each a
+                span of seconds too, as in `long.wav@12.5-14`.
+            top: how many to find.
+            segments: find every segment, not the best one of each clip.
+
+        Raises:
+            UsageError: there is neither such a clip nor such a file.
+            AudioError: the file cannot be decoded.
+            EmbeddingFolderError: the model that made the folder is not there.
+        """
+        from embedkit.queries import Queries
+
+        queries = Queries(self, self._index)
+        name = str(sound)
+        [hits] = self._index.search(
+            queries.vector(name)[None], top, without=[{queries.clip(name)}], by_clip=not segments
+        )
+        return hits
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """All rows: clip, segment, start_s, end_s and embedding (needs pandas).
+
+        Example:
+            >>> table.to_pandas().columns.tolist()
+            ['clip', 'segment', 'start_s', 'end_s', 'embedding']
+
+        Raises:
+            UsageError: pandas is not installed.
+        """
+        pandas = require("pandas", "pandas")
+        rows = self.rows()
+        columns: Mapping[str, Any] = {
+            "clip": rows.clips,
+            "segment": rows.segments,
+            "start_s": rows.start_s,
+            "end_s": rows.end_s,
+            "embedding": list(rows.embeddings),
+        }
+        return pandas.DataFrame(columns)
+
+    @cached_property
+    def _index(self) -> "SearchIndex":
+        from embedkit.backends.search import SearchIndex
+
+        return SearchIndex(self)
