@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from embedkit.errors import UsageError, choices, require
+from embedkit.errors import UsageError, choices
 
 from ._app import app
 from ._output import message
@@ -54,8 +54,6 @@ def explore(
 
     Example: embedkit explore embeddings
     """
-    require("fastapi", "web")
-    require("uvicorn", "web")
     import socket
 
     import uvicorn

@@ -13,6 +13,11 @@ from typing import Any, Self, get_args, get_origin, get_type_hints
 from embedkit.errors import UsageError
 
 DEFAULT_MODEL = Path(__file__).parent / "default_model"  # embedkit's own
+# Fingerprints of those before it, float32 and int8, and the last version that brought them.
+FORMER_MODELS = {
+    "88a5ea87840eb07f6cee755b3ff372f70dc1c867a2994b637a6a59182b2ad0e7": "0.1.0",
+    "558c3199520b0783295ad8704eab137604aefd0b2a76d6136ec4786a3cede199": "0.1.0",
+}
 SAMPLE_RATES = (16000, 22050, 32000, 44100, 48000)
 
 

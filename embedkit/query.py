@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from embedkit.audio.decode import Channel, decode
 from embedkit.checkpoint import load_config
 from embedkit.clip import clip_vector
-from embedkit.config import DEFAULT_MODEL, SegmentSpec
+from embedkit.config import DEFAULT_MODEL, FORMER_MODELS, SegmentSpec
 from embedkit.errors import AudioError, EmbeddingFolderError, Kind, ModelFolderError, UsageError
 from embedkit.runtime import Runtime, fingerprint, prepare
 from embedkit.store import Provenance
@@ -91,6 +91,13 @@ def _find_model(provenance: Provenance, runtime: Runtime, named: Path | None) ->
         return DEFAULT_MODEL
     folder = named or Path(provenance.model)
     wanted = f"the model that made these vectors (it was {provenance.model})"
+    former = FORMER_MODELS.get(provenance.fingerprint)
+    if named is None and former is not None:
+        raise EmbeddingFolderError(
+            f"these vectors were made by embedkit's own model of version {former}, which this"
+            " version does not bring: `embedkit extract` the sounds into a new folder, or name the"
+            " folder of the old model with --model"
+        )
     if not folder.is_dir():
         raise EmbeddingFolderError(f"{folder}: no such folder; name that of {wanted} with --model")
     try:

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ from embedkit.backends.active import propose
 from embedkit.backends.answers import Answers
 from embedkit.backends.classifier import Classifier
 from embedkit.backends.labels import join_labels
-from embedkit.errors import ModelFolderError
+from embedkit.config import DEFAULT_MODEL
+from embedkit.errors import EmbeddingFolderError, ModelFolderError
 from embedkit.export import export
 from embedkit.extraction import Settings, extract
 from embedkit.models.module import ExtractorModule
-from embedkit.store import EmbeddingTable
+from embedkit.query import QueryEmbedder
+from embedkit.store import EmbeddingTable, read_manifest
 
 OLD = Path(__file__).parent / "fixtures/v0.1.0"
 TOLERANCE = 1e-4  # between runtimes
@@ -128,3 +131,23 @@ def test_a_run_goes_on_with_the_folder_and_embeds_its_clips_anew(tmp_path, expec
     good = [clip != "half.flac" for clip, _ in expected["rows"]]
     again = found.embeddings[found.clips != "half.flac"]
     np.testing.assert_allclose(again, vectors()[good], rtol=0, atol=TOLERANCE)
+
+
+def test_a_folder_of_the_old_model_in_the_box_says_what_to_do(tmp_path):
+    emb, root = tmp_path / "emb", OLD / "sounds"
+    shutil.copytree(OLD / "embeddings", emb)
+    provenance = replace(
+        read_manifest(emb),
+        audio_root=str(root),
+        # As 0.1.0 wrote it, in whatever environment it was.
+        model=str(tmp_path / "site-packages/embedkit/default_model"),
+        fingerprint="88a5ea87840eb07f6cee755b3ff372f70dc1c867a2994b637a6a59182b2ad0e7",
+    )
+    (emb / "manifest.json").write_text(
+        json.dumps({"format": 1, "embedkit_version": "0.1.0", **asdict(provenance)})
+    )
+    words = r"embedkit's own model of version 0\.1\.0.*into a new folder, or name the"
+    with pytest.raises(EmbeddingFolderError, match=words):
+        QueryEmbedder(provenance)
+    with pytest.raises(EmbeddingFolderError, match=words):
+        extract(root, DEFAULT_MODEL, emb)

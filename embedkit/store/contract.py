@@ -20,6 +20,7 @@ import pyarrow as pa
 from filelock import FileLock
 
 from embedkit import __version__
+from embedkit.config import FORMER_MODELS
 from embedkit.errors import EmbeddingFolderError
 from embedkit.files import atomic_write
 
@@ -99,6 +100,13 @@ class Provenance:
         """
         mine, other = asdict(self), asdict(asked)
         del mine["model"], other["model"]  # a model may move; its fingerprint says whether it is it
+        former = FORMER_MODELS.get(self.fingerprint)
+        if former is not None and other["fingerprint"] != self.fingerprint:
+            raise EmbeddingFolderError(
+                f"{folder}: was made by embedkit's own model of version {former}, and vectors of"
+                " two models cannot be compared: extract into a new folder, or name the folder of"
+                " the old model with --model"
+            )
         for name, value in mine.items():
             if other[name] != value:
                 hint = ". If the collection has moved there: --audio-root"
