@@ -192,6 +192,7 @@ class Counted:
         self.classes_ = np.unique(wanted)
         Counted.fits.append((self.c, len(vectors), len(self.classes_)))
         rows = 1 if len(self.classes_) == 2 else len(self.classes_)
+        self.n_iter_ = np.ones(1)
         self.coef_, self.intercept_ = np.zeros((rows, vectors.shape[1])), np.zeros(rows)
         return self
 
