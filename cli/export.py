@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from embedkit.errors import require
+
 from ._app import app
 from ._output import Json, message, print_json
 from ._outputs import OutFile
@@ -50,6 +52,7 @@ def export(
 
     Example: embedkit export model --int8
     """
+    require("torch", "train")
     from embedkit.export import export as run
 
     del to  # there is one
