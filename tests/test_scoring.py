@@ -25,6 +25,7 @@ from embedkit.clip import embed_clip
 from embedkit.config import FeatureSpec, SegmentSpec, TrainSpec
 from embedkit.datasets import Clip, Manifest
 from embedkit.evaluation import evaluate, score_file
+from embedkit.export import write_network
 from embedkit.extraction import Settings, extract
 from embedkit.models.module import ExtractorModule
 from embedkit.models.table import resolve
@@ -119,6 +120,7 @@ def work(tmp_path_factory: pytest.TempPathFactory, write_audio: Callable[..., Pa
             ).mean(axis=0)
         )
     extractor.save(root / "model")
+    write_network(extractor, root / "model")
     extract(root / "audio", root / "model", root / "emb", Settings(workers=1))
     vectors, scores = [], []
     for each in held:
