@@ -31,16 +31,16 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from embedkit import metrics
-from embedkit.backends import classify
-from embedkit.backends.labels import Labelled, join_labels
-from embedkit.backends.logistic import Logistic
-from embedkit.backends.splits import hold_out_fold
+from embedkit.atomic import atomic_write
 from embedkit.bench.extraction import measure_extraction, processor_name
+from embedkit.classifiers import evaluate as classify
+from embedkit.classifiers.logistic import Logistic
+from embedkit.classifiers.splits import hold_out_fold
 from embedkit.config import DEFAULT_MODEL
 from embedkit.extraction import Settings, extract
 from embedkit.extractor import Extractor
-from embedkit.files import atomic_write
-from embedkit.plots import save_png
+from embedkit.labels.join import Labelled, join_labels
+from embedkit.pages.plots import save_png
 from embedkit.runtime import Runtime
 from embedkit.store import EmbeddingTable
 

@@ -19,18 +19,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit import metrics
-from embedkit.backends import classify
-from embedkit.backends.labels import Labelled, join_labels
-from embedkit.backends.logistic import Logistic
-from embedkit.backends.splits import hold_out_fold
+from embedkit.classifiers import evaluate as classify
+from embedkit.classifiers.logistic import Logistic
+from embedkit.classifiers.splits import hold_out_fold
 from embedkit.config import FeatureSpec, Schedule, SegmentSpec, TrainSpec
 from embedkit.datasets import read_dataset
-from embedkit.evaluation import evaluate
 from embedkit.extraction import extract
+from embedkit.labels.join import Labelled, join_labels
 from embedkit.models.module import ExtractorModule
 from embedkit.models.table import resolve
 from embedkit.store import EmbeddingTable
 from embedkit.training import train
+from embedkit.training.evaluation import evaluate
 
 METHOD = Logistic(c=0.1)
 

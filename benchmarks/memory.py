@@ -17,7 +17,7 @@ import soundfile
 
 from embedkit.extraction import Settings, extract
 from embedkit.extraction.worker import peak_memory
-from embedkit.workers import WorkerPool
+from embedkit.processes import WorkerPool
 
 
 def one_file(folder: Path, minutes: int) -> None:

@@ -56,7 +56,7 @@ import torch
 from torch import Tensor, nn
 
 from embedkit.audio.files import find_audio  # all else where it is used: peers do not need it
-from embedkit.workers import WorkerPool
+from embedkit.processes import WorkerPool
 
 THREADS = 2
 PATCHES = 64  # that a peer takes at a time
@@ -250,7 +250,7 @@ def family_kb(pid: int) -> int:
 
 def write_clips(root: Path, minutes: int) -> None:
     """Synthesise clips of 10 s, the same ones every time."""
-    from embedkit.synth import CLASSES, synthesise_clip
+    from embedkit.demo.synth import CLASSES, synthesise_clip
 
     root.mkdir(parents=True, exist_ok=True)
     for number in range(6 * minutes):

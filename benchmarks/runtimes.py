@@ -22,13 +22,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from embedkit.backends import classify
-from embedkit.backends.labels import join_labels
-from embedkit.backends.logistic import Logistic
-from embedkit.backends.splits import published_folds
 from embedkit.bench.extraction import processor_name
+from embedkit.classifiers import evaluate as classify
+from embedkit.classifiers.logistic import Logistic
+from embedkit.classifiers.splits import published_folds
 from embedkit.extraction import Runtime, Settings, extract
 from embedkit.extractor import Extractor
+from embedkit.labels.join import join_labels
 from embedkit.runtime import prepare
 from embedkit.store import EmbeddingTable, Rows
 

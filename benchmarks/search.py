@@ -22,10 +22,10 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from embedkit.backends.index import Kind, Metric, open_index
-from embedkit.backends.search import EFFORT as SEARCH_EFFORT
-from embedkit.backends.search import PARAMETERS, PROBES, SearchIndex
 from embedkit.progress import untracked
+from embedkit.search.index import IndexKind, Metric, open_index
+from embedkit.search.segments import EFFORT as SEARCH_EFFORT
+from embedkit.search.segments import PARAMETERS, PROBES, SearchIndex
 from embedkit.store import EmbeddingTable, EmbeddingWriter, FileRecord, Provenance
 
 TOP, QUERIES, SEGMENTS = 10, 1000, 100  # of a clip
@@ -65,7 +65,7 @@ def queries(size: int) -> NDArray[np.float32]:
     return (found + 0.5 * rng.standard_normal(found.shape)).astype(np.float32)
 
 
-def measure(folder: Path, cache: Path, kind: Kind, size: int) -> dict[str, Any]:
+def measure(folder: Path, cache: Path, kind: IndexKind, size: int) -> dict[str, Any]:
     """Make an index and search it."""
     table = EmbeddingTable.open(folder)
     started = time.perf_counter()
@@ -84,7 +84,9 @@ def measure(folder: Path, cache: Path, kind: Kind, size: int) -> dict[str, Any]:
     together = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
     plain, _, _ = open_index(table, kind, Metric.COSINE, cache, untracked)
-    more = {Kind.HNSW: {"efSearch": SEARCH_EFFORT}, Kind.IVF_PQ: {"nprobe": PROBES}}.get(kind, {})
+    more = {IndexKind.HNSW: {"efSearch": SEARCH_EFFORT}, IndexKind.IVF_PQ: {"nprobe": PROBES}}.get(
+        kind, {}
+    )
     by_hand = []
     for query in asked:
         unit = (query / np.linalg.norm(query))[None]
@@ -115,7 +117,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--sizes", type=int, nargs="+", default=[64, 256, 1024])
-    parser.add_argument("--indices", nargs="+", default=list(Kind))
+    parser.add_argument("--indices", nargs="+", default=list(IndexKind))
     options = parser.parse_args()
     from embedkit.bench.extraction import processor_name  # loads torch: not in what is measured
 
@@ -131,7 +133,7 @@ def main() -> None:
             write(folder, options.rows, size)
             print(f"{size}: written", file=sys.stderr)
             exact: list[set[Any]] = []
-            for kind in map(Kind, options.indices):
+            for kind in map(IndexKind, options.indices):
                 context = multiprocessing.get_context("spawn")
                 ours, theirs = context.Pipe(duplex=False)
                 process = context.Process(target=_child, args=(theirs, folder, cache, kind, size))

@@ -26,7 +26,7 @@ from embedkit.audio.files import clip_name, find_audio
 from embedkit.audio.segments import cut
 from embedkit.config import SegmentSpec
 from embedkit.errors import AudioError
-from embedkit.workers import WorkerPool
+from embedkit.processes import WorkerPool
 
 WINDOW = 15600  # samples that it hears
 OUTPUTS = {"embedding": "global_average_pooling2d/Mean", "logits": "dense/BiasAdd"}

@@ -60,12 +60,12 @@ def paper(
 
     Example: embedkit bench paper --data sounds.csv --hold-out-fold 1 --epochs 8 --out table
     """
+    from embedkit.atomic import atomic_write
     from embedkit.bench import paper as bench_paper
     from embedkit.bench import tables
     from embedkit.bench.claims import CLAIMS, examine, resampled_aucs
-    from embedkit.files import atomic_write
     from embedkit.metrics import weighted_auc
-    from embedkit.plots import save_png
+    from embedkit.pages.plots import save_png
 
     rows = bench_paper.systems(_names(models), _names(features), features_model)
     manifest = read(data, dataset, root)

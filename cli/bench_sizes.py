@@ -16,7 +16,7 @@ from ._training import sizes as parse_sizes
 from .bench import bench
 
 if TYPE_CHECKING:
-    from embedkit.backends.sizes import SizeRow
+    from embedkit.classifiers.sizes import SizeRow
 
 RECIPE = TrainSpec()
 CURVES = {
@@ -89,8 +89,8 @@ def sizes(
 
     Example: embedkit bench sizes --embeddings embeddings --labels sounds.csv
     """
-    from embedkit.backends.sizes import advise
-    from embedkit.plots import save_png, size_curves
+    from embedkit.classifiers.sizes import advise
+    from embedkit.pages.plots import save_png, size_curves
 
     wanted = parse_sizes(at, "--sizes")
     if embeddings is not None:
@@ -144,9 +144,9 @@ def _of_vectors(
     seed: int,
     wanted: tuple[int, ...],
 ) -> tuple[str, "list[SizeRow]"]:
-    from embedkit.backends.labels import join_labels
-    from embedkit.backends.sizes import compare_sizes
-    from embedkit.backends.splits import choose
+    from embedkit.classifiers.sizes import compare_sizes
+    from embedkit.classifiers.splits import choose
+    from embedkit.labels.join import join_labels
     from embedkit.store import EmbeddingTable
 
     joined = join_labels(EmbeddingTable.open(embeddings), labels)

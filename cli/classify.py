@@ -13,10 +13,10 @@ from ._output import Json, message, print_figures, print_json, print_table, trac
 from ._outputs import OutFile, OutFolder
 
 if TYPE_CHECKING:
-    from embedkit.backends.classify import Predictions
-    from embedkit.backends.labels import Unit
-    from embedkit.backends.method import Method
-    from embedkit.backends.predictions import Span, Track
+    from embedkit.classifiers.evaluate import Predictions
+    from embedkit.classifiers.method import Method
+    from embedkit.classifiers.tracks import Span, TrackFormat
+    from embedkit.labels.join import Unit
 
 classify = typer.Typer(
     help="Fit, evaluate and apply a classifier on embeddings.", no_args_is_help=True
@@ -76,9 +76,9 @@ def fit(
 
     Example: embedkit classify fit embeddings --labels folders --out classifier
     """
-    from embedkit.backends import splits
-    from embedkit.backends.classifier import Classifier
-    from embedkit.backends.labels import join_labels
+    from embedkit.classifiers import splits
+    from embedkit.classifiers.classifier import Classifier
+    from embedkit.labels.join import join_labels
     from embedkit.store import EmbeddingTable
 
     chosen = _method(method, c, neighbours, lda)
@@ -133,10 +133,10 @@ def evaluate(
 
     Example: embedkit classify evaluate embeddings --labels sounds.csv --hold-out-fold 1
     """
-    from embedkit.backends import classify as backend
-    from embedkit.backends import splits
-    from embedkit.backends.labels import join_labels
-    from embedkit.plots import confusion_matrix, save_png
+    from embedkit.classifiers import evaluate as backend
+    from embedkit.classifiers import splits
+    from embedkit.labels.join import join_labels
+    from embedkit.pages.plots import confusion_matrix, save_png
     from embedkit.store import EmbeddingTable
 
     chosen = _method(method, c, neighbours, lda)
@@ -204,12 +204,12 @@ def predict(
 
     Example: embedkit classify predict embeddings --classifier classifier --out labels.csv
     """
-    from embedkit.backends import classify as backend
-    from embedkit.backends.classifier import Classifier
-    from embedkit.backends.predictions import Track, above, best, write_table
+    from embedkit.classifiers import evaluate as backend
+    from embedkit.classifiers.classifier import Classifier
+    from embedkit.classifiers.tracks import TrackFormat, above, best, write_table
     from embedkit.store import EmbeddingTable
 
-    places = zip((audacity, raven), Track, strict=True)
+    places = zip((audacity, raven), TrackFormat, strict=True)
     tracks = [(folder, form) for folder, form in places if folder is not None]
     segments = segments or bool(tracks)
     fitted = Classifier.load(classifier)
@@ -248,7 +248,7 @@ def predict(
 
 
 def _answers(batch: "Predictions", labels: tuple[str, ...]) -> list[dict[str, Any]]:
-    from embedkit.backends.predictions import best
+    from embedkit.classifiers.tracks import best
 
     whole = batch.start_s is None
     return [
@@ -262,9 +262,9 @@ def _answers(batch: "Predictions", labels: tuple[str, ...]) -> list[dict[str, An
     ]
 
 
-def _write(tracks: list[tuple[Path, "Track"]], spans: list["Span"], rate: int) -> int:
+def _write(tracks: list[tuple[Path, "TrackFormat"]], spans: list["Span"], rate: int) -> int:
     """Write the tracks of some clips in every form; how many clips they are of."""
-    from embedkit.backends.predictions import write_tracks
+    from embedkit.classifiers.tracks import write_tracks
 
     return max(write_tracks(folder, form, spans, rate) for folder, form in tracks)
 
@@ -285,13 +285,13 @@ def _print(spans: list["Span"], segments: bool) -> None:
 
 
 def _unit(segments: bool) -> "Unit":
-    from embedkit.backends.labels import Unit
+    from embedkit.labels.join import Unit
 
     return Unit.SEGMENT if segments else Unit.CLIP
 
 
 def _method(name: str, c: float | None, neighbours: int | None, lda: bool | None) -> "Method":
-    from embedkit.backends.classifier import find_method
+    from embedkit.classifiers.classifier import find_method
 
     given = {"c": c, "neighbours": neighbours, "lda": lda}
     return find_method(name, **{key: value for key, value in given.items() if value is not None})

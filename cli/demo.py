@@ -23,7 +23,7 @@ def demo(
 
     Example: embedkit demo --out demo
     """
-    from embedkit.demo import run_demo
+    from embedkit.demo.run import run_demo
 
     with extraction_progress() as report:
         done = run_demo(out, track, report)

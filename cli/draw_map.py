@@ -43,9 +43,9 @@ def draw_map(
 
     Example: embedkit map embeddings --out map.html
     """
-    from embedkit.backends.labels import find_labels
-    from embedkit.backends.projection import Projection
-    from embedkit.map import write_map
+    from embedkit.labels.join import find_labels
+    from embedkit.pages.map import write_map
+    from embedkit.pages.projection import Projection
     from embedkit.store import EmbeddingTable
 
     if how not in set(Projection):

@@ -25,7 +25,7 @@ def duplicates(
 
     Example: embedkit duplicates embeddings --least 0.99
     """
-    from embedkit.backends.duplicates import find_duplicates
+    from embedkit.search.duplicates import find_duplicates
     from embedkit.store import EmbeddingTable
 
     pairs = find_duplicates(EmbeddingTable.open(emb_dir), least, track)

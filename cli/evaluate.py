@@ -30,8 +30,8 @@ def evaluate(
 
     Example: embedkit evaluate model sounds.csv --fold 1
     """
-    from embedkit.evaluation import evaluate as run
     from embedkit.models.module import ExtractorModule
+    from embedkit.training.evaluation import evaluate as run
 
     manifest = read(data, dataset, root)
     if fold is not None:

@@ -58,8 +58,8 @@ def explore(
 
     import uvicorn
 
-    from embedkit.backends.answers import Answers
-    from embedkit.backends.projection import Projection
+    from embedkit.labels.answers import Answers
+    from embedkit.pages.projection import Projection
     from embedkit.store import EmbeddingTable
     from embedkit.web.app import create_app
     from embedkit.web.collection import Collection

@@ -28,7 +28,7 @@ def label(
 
     Example: embedkit label embeddings --answers labels.csv
     """
-    from embedkit.backends.active import propose, sheet
+    from embedkit.classifiers.active import propose, sheet
     from embedkit.store import EmbeddingTable
 
     found = propose(EmbeddingTable.open(emb_dir), answers, count)

@@ -37,7 +37,7 @@ def mix(
 
     Example: embedkit mix sounds/ --hours 40 --out mixtures
     """
-    from embedkit.mixing import mix as run
+    from embedkit.training.mixtures import mix as run
 
     done = run(
         audio_dir,

@@ -30,8 +30,8 @@ def predict(
     Example: embedkit predict model dog.wav
     """
     from embedkit.audio.files import clip_name, find_audio
-    from embedkit.evaluation import score_file
     from embedkit.models.module import ExtractorModule
+    from embedkit.training.evaluation import score_file
 
     extractor = ExtractorModule.load(model_dir, device, dim=dim)
     labels = extractor.config.labels

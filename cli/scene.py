@@ -12,8 +12,8 @@ from ._data import Data, Dataset, Root, read
 from ._output import Device, Json, message, print_json, print_table, report_failures, track
 
 if TYPE_CHECKING:
-    from embedkit.backends.classify import Evaluation
-    from embedkit.backends.scene import Decision
+    from embedkit.classifiers.evaluate import Evaluation
+    from embedkit.classifiers.scene import Decision
     from embedkit.datasets import Manifest
 
 
@@ -47,8 +47,8 @@ def scene(
 
     Example: embedkit scene embeddings --dataset tut2016 --root /data/tut2016 --folds
     """
-    from embedkit.backends.scene import against_best
     from embedkit.checkpoint import CONFIG
+    from embedkit.classifiers.scene import against_best
     from embedkit.metrics import share_interval
 
     manifest = read(data, dataset, root)
@@ -108,10 +108,10 @@ def _p(value: float) -> str:
 def _by_vectors(
     emb_dir: Path, manifest: "Manifest", place: Path, method: str, folds: bool
 ) -> tuple[str, "dict[Decision, Evaluation]"]:
-    from embedkit.backends import splits
-    from embedkit.backends.classifier import find_method
-    from embedkit.backends.labels import Unit, join_manifest
-    from embedkit.backends.scene import compare_decisions
+    from embedkit.classifiers import splits
+    from embedkit.classifiers.classifier import find_method
+    from embedkit.classifiers.scene import compare_decisions
+    from embedkit.labels.join import Unit, join_manifest
     from embedkit.store import EmbeddingTable
 
     table = EmbeddingTable.open(emb_dir)
@@ -124,9 +124,9 @@ def _by_vectors(
 def _by_network(
     model_dir: Path, manifest: "Manifest", device: str
 ) -> tuple[str, "dict[Decision, Evaluation]", list[tuple[str, str, str]], int]:
-    from embedkit.evaluation import held_out
     from embedkit.models.module import ExtractorModule
-    from embedkit.scenes import network_decisions
+    from embedkit.training.evaluation import held_out
+    from embedkit.training.scenes import network_decisions
 
     extractor = ExtractorModule.load(model_dir, device)
     recipe = extractor.config.training

@@ -15,11 +15,11 @@ from ._app import app
 from ._output import Device, Json, message, print_json, print_table, report_failures, track
 
 if TYPE_CHECKING:
-    from embedkit.backends.index import Kind
-    from embedkit.backends.search import Hit
+    from embedkit.search.index import IndexKind
+    from embedkit.search.segments import Hit
 
 EmbDir = Annotated[Path, typer.Argument(help="The embedding folder.")]
-IndexKind = Annotated[
+IndexName = Annotated[
     str | None,
     typer.Option(
         "--index",
@@ -40,7 +40,7 @@ class Form(StrEnum):
 
 @app.command()
 def index(
-    emb_dir: EmbDir, kind: IndexKind = None, metric: MetricName = "cosine", json: Json = False
+    emb_dir: EmbDir, kind: IndexName = None, metric: MetricName = "cosine", json: Json = False
 ) -> None:
     """Make the index of an embedding folder ready, or bring it up to date.
 
@@ -49,8 +49,8 @@ def index(
 
     Example: embedkit index embeddings --index hnsw
     """
-    from embedkit.backends.index import Metric
-    from embedkit.backends.search import SearchIndex
+    from embedkit.search.index import Metric
+    from embedkit.search.segments import SearchIndex
     from embedkit.store import EmbeddingTable
 
     found = SearchIndex(
@@ -93,7 +93,7 @@ def search(
     where: Annotated[
         str | None, typer.Option(help="Only clips with this label in --labels.")
     ] = None,
-    kind: IndexKind = None,
+    kind: IndexName = None,
     metric: MetricName = "cosine",
     model: Annotated[
         Path | None,
@@ -112,9 +112,9 @@ def search(
     """
     import numpy as np
 
-    from embedkit.backends.index import Metric
-    from embedkit.backends.search import SearchIndex
-    from embedkit.queries import Queries
+    from embedkit.search.index import Metric
+    from embedkit.search.queries import Queries
+    from embedkit.search.segments import SearchIndex
     from embedkit.store import EmbeddingTable
 
     if (unlike and not like) or bool(queries) == bool(like):
@@ -125,7 +125,7 @@ def search(
     collection = SearchIndex(table, kind=_kind(kind), metric=_parse(Metric, metric), track=track)
     if kind is None and not json:
         message(f"{collection.kind} index, {collection.metric}")
-    sounds = Queries(table, collection, model, device)
+    sounds = Queries(table, model, device)
     failures: list[tuple[str, str, str]] = []
     names, vectors = [], []
     if like:
@@ -137,7 +137,7 @@ def search(
             failures.append((query, str(error.kind), str(error)))
             continue
         names.append(query)
-    allowed = sounds.allowed(among, labels, where)
+    allowed = sounds.allowed(collection.clips, among, labels, where)
     hits: list[list[Hit]] = []
     if vectors:
         hits = collection.search(
@@ -178,10 +178,10 @@ def _print(answers: "list[tuple[str, list[Hit]]]", form: Form) -> None:
         )
 
 
-def _kind(name: str | None) -> "Kind | None":
-    from embedkit.backends.index import Kind
+def _kind(name: str | None) -> "IndexKind | None":
+    from embedkit.search.index import IndexKind
 
-    found: Kind | None = None if name is None else _parse(Kind, name)
+    found: IndexKind | None = None if name is None else _parse(IndexKind, name)
     return found
 
 

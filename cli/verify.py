@@ -49,12 +49,10 @@ def verify(
     Example: embedkit verify embeddings a.wav b.wav --classifier plda
     """
     from embedkit import metrics
-    from embedkit.backends.classifier import Classifier
-    from embedkit.backends.index import Kind
-    from embedkit.backends.search import SearchIndex
-    from embedkit.backends.verify import plda_of, read_trials, score_trials
-    from embedkit.files import atomic_write
-    from embedkit.queries import Queries
+    from embedkit.atomic import atomic_write
+    from embedkit.classifiers.classifier import Classifier
+    from embedkit.classifiers.verify import plda_of, read_trials, score_trials
+    from embedkit.search.queries import Queries
     from embedkit.store import EmbeddingTable
 
     if (trials is None) == (not sounds) or (sounds and len(sounds) != 2):
@@ -64,7 +62,7 @@ def verify(
     fitted.check(table)
     plda = plda_of(fitted)
     if sounds:
-        queries = Queries(table, SearchIndex(table, kind=Kind.FLAT), model, device)
+        queries = Queries(table, model, device)
         first, second = (queries.vector(sound)[None] for sound in sounds)
         [ratio] = plda.log_likelihood_ratio(first, second)
         if json:

@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from embedkit import __version__
+from embedkit.atomic import atomic_write
 from embedkit.config import (
     Activation,
     FeatureSpec,
@@ -29,7 +30,6 @@ from embedkit.config import (
     TrainSpec,
 )
 from embedkit.errors import EmbedkitError, ModelFolderError, UsageError
-from embedkit.files import atomic_write
 
 CONFIG, WEIGHTS, CALIBRATION = "config.json", "model.safetensors", "calibration.safetensors"
 NETWORK, NETWORK_INT8 = "network.onnx", "network-int8.onnx"

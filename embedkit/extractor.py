@@ -1,16 +1,19 @@
 """Extractor: waveforms -> vectors, on any runtime; without torch unless the runtime is torch's."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from embedkit import scoring
 from embedkit.audio.decode import Samples
-from embedkit.audio.segments import batches_of
+from embedkit.audio.segments import BATCH, batches_of, cut, in_batches, stack
 from embedkit.checkpoint import ModelConfig, load_config
-from embedkit.config import DEFAULT_MODEL
-from embedkit.hub import download
-from embedkit.runtime import Program, Runtime, prepare
+from embedkit.config import DEFAULT_MODEL, SegmentSpec
+from embedkit.errors import AudioError, UsageError
+from embedkit.models.hub import download
+from embedkit.runtime import Embedder, Program, Runtime, prepare
 
 
 class Extractor:
@@ -106,3 +109,59 @@ class Extractor:
         """
         batches = batches_of(waveform, self.config.segments, self.sample_rate)
         return np.concatenate([self.embed_segments(batch) for batch in batches])
+
+    def embed_clip(self, waveform: Samples) -> NDArray[np.float32]:
+        """The vector float32 [D] of a waveform, as `embed` takes it: the mean of its segments'."""
+        vector, _ = embed_stream(self, [waveform], self.config.segments, self.sample_rate)
+        if vector is None:
+            raise UsageError("expected a waveform [samples], found an empty one")
+        return vector
+
+    def embed_frames(
+        self, waveform: Samples, hop_s: float
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """Embed the window of a segment's length around evenly spaced moments, in bounded memory.
+
+        Args:
+            waveform: as `embed` takes it; silence stands before and behind it.
+            hop_s: between two moments; the first is at 0 s, the last before the end.
+
+        Returns:
+            float32 [moments, D], and the moments in seconds, float64 [moments].
+        """
+        rate = self.sample_rate
+        length, _ = self.config.segments.samples(rate)
+        moments = np.arange(0, len(waveform), hop_s * rate)
+        starts = np.round(moments).astype(int)
+        padded = np.pad(waveform, (length // 2, length))
+        windows = np.lib.stride_tricks.sliding_window_view(padded, length)  # no copy
+        batches = (starts[place : place + BATCH] for place in range(0, len(starts), BATCH))
+        vectors = [self.embed_segments(windows[batch]) for batch in batches]
+        return np.concatenate(vectors), moments / rate
+
+
+def embed_stream(
+    embedder: Embedder, blocks: Iterable[Samples], spec: SegmentSpec, sample_rate: int
+) -> tuple[NDArray[np.float32] | None, AudioError | None]:
+    """The one vector of a stream of samples, in constant memory.
+
+    Args:
+        embedder: of segments.
+        blocks: mono samples at `sample_rate`; where they raise AudioError, the clip ends.
+        spec: how it is cut.
+        sample_rate: of the embedder.
+
+    Returns:
+        float32 [D], or None if there is no sample; and what ended the stream early.
+    """
+    total: NDArray[np.float64] | None = None
+    damage: AudioError | None = None
+    try:
+        for batch in in_batches(cut(blocks, spec, sample_rate), BATCH):
+            seconds = [segment.end_s - segment.start_s for segment in batch]
+            vectors = embedder.embed_segments(stack(batch))
+            total = scoring.no_sums(1, vectors.shape[1]) if total is None else total
+            scoring.add(total, vectors, seconds)
+    except AudioError as error:
+        damage = error
+    return None if total is None else scoring.means(total)[0].astype(np.float32), damage

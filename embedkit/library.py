@@ -22,8 +22,8 @@ from embedkit.store import EmbeddingTable
 if TYPE_CHECKING:
     import pandas
 
-    from embedkit.backends.classifier import Classifier
-    from embedkit.backends.search import Hit, SearchIndex
+    from embedkit.classifiers.classifier import Classifier
+    from embedkit.search.segments import Hit, SearchIndex
 
 
 def embed(
@@ -155,8 +155,8 @@ def classify(
         DatasetError: the labels cannot be read, or are too few.
         UsageError: there is no such method, or it has no such setting.
     """
-    from embedkit.backends.classifier import Classifier, find_method
-    from embedkit.backends.labels import Unit, join_labels
+    from embedkit.classifiers.classifier import Classifier, find_method
+    from embedkit.labels.join import Unit, join_labels
 
     data = join_labels(table, str(labels), Unit.SEGMENT if segments else Unit.CLIP)
     rows = np.arange(len(data.clips))
@@ -187,9 +187,9 @@ class Embeddings(EmbeddingTable):
             AudioError: the file cannot be decoded.
             EmbeddingFolderError: the model that made the folder is not there.
         """
-        from embedkit.queries import Queries
+        from embedkit.search.queries import Queries
 
-        queries = Queries(self, self._index)
+        queries = Queries(self)
         name = str(sound)
         [hits] = self._index.search(
             queries.vector(name)[None], top, without=[{queries.clip(name)}], by_clip=not segments
@@ -219,6 +219,6 @@ class Embeddings(EmbeddingTable):
 
     @cached_property
     def _index(self) -> "SearchIndex":
-        from embedkit.backends.search import SearchIndex
+        from embedkit.search.segments import SearchIndex
 
         return SearchIndex(self)

@@ -16,8 +16,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from embedkit.backends import active
-from embedkit.backends.active import propose, sheet, suggest
+from embedkit.classifiers import active
+from embedkit.classifiers.active import propose, sheet, suggest
 from embedkit.errors import DatasetError
 from embedkit.store import EmbeddingTable, EmbeddingWriter, FileRecord, Provenance
 

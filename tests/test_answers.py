@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from embedkit.backends import answers as module
-from embedkit.backends.answers import Answers
 from embedkit.datasets.listed import read_listed
-from embedkit.datasets.spreadsheet import Spreadsheet
 from embedkit.errors import DatasetError
+from embedkit.labels import answers as module
+from embedkit.labels.answers import Answers
+from embedkit.labels.spreadsheet import Spreadsheet
 
 NAMES = [
     " leading.wav", "trailing.wav ", "\ttab\t.wav", "comma, here.wav", 'quote "q" it\'s.wav', '"',

@@ -21,25 +21,26 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from embedkit import metrics
-from embedkit.backends import classify, splits
-from embedkit.backends import labels as labels_module
-from embedkit.backends import predictions as predictions_module
-from embedkit.backends.classifier import ARRAYS, SETTINGS, Classifier, find_method
-from embedkit.backends.labels import Labelled, Unit, join_labels
-from embedkit.backends.logistic import Logistic
-from embedkit.backends.plda import Plda
-from embedkit.backends.predictions import (
+from embedkit.classifiers import evaluate as classify
+from embedkit.classifiers import splits
+from embedkit.classifiers import tracks as predictions_module
+from embedkit.classifiers.classifier import ARRAYS, SETTINGS, Classifier, find_method
+from embedkit.classifiers.logistic import Logistic
+from embedkit.classifiers.plda import Plda
+from embedkit.classifiers.tracks import (
     Span,
-    Track,
+    TrackFormat,
     above,
     best,
     merge,
     write_table,
     write_tracks,
 )
-from embedkit.backends.projection import project
-from embedkit.backends.search import SearchIndex
 from embedkit.errors import DatasetError, EmbeddingFolderError, EmbedkitError, UsageError
+from embedkit.labels import join as labels_module
+from embedkit.labels.join import Labelled, Unit, join_labels
+from embedkit.pages.projection import project
+from embedkit.search.segments import SearchIndex
 from embedkit.store import EmbeddingTable, EmbeddingWriter, FileRecord, Provenance
 from embedkit.store import writer as writer_module
 
@@ -567,8 +568,8 @@ def test_search_finds_the_best_segment_of_each_clip_by_cosine(
 def test_a_clip_is_its_own_nearest_unless_left_out(
     collection: tuple[EmbeddingTable, SearchIndex],
 ) -> None:
-    _, index = collection
-    vector = index.clip_vector("04.wav")  # of one segment
+    table, index = collection
+    vector = table.clip_vector("04.wav")  # of one segment
     [[hit]] = index.search(vector[None], 1)
     assert hit.clip == "04.wav"
     assert hit.similarity == pytest.approx(1)
@@ -577,14 +578,14 @@ def test_a_clip_is_its_own_nearest_unless_left_out(
     assert "04.wav" not in {hit.clip for hit in others}
 
 
-def test_clip_vectors_of_the_index_are_those_of_the_table(
+def test_a_clips_vector_is_the_same_alone_and_among_all(
     collection: tuple[EmbeddingTable, SearchIndex],
 ) -> None:
-    table, index = collection
+    table, _ = collection
     for clip, vector in zip(*table.clip_vectors(), strict=True):
-        np.testing.assert_allclose(index.clip_vector(clip), vector, rtol=1e-5)
-    assert index.has_clip("29.wav")
-    assert not index.has_clip("30.wav")
+        np.testing.assert_allclose(table.clip_vector(clip), vector, rtol=1e-5)
+    assert table.has_clip("29.wav")
+    assert not table.has_clip("30.wav")
 
 
 def test_search_looks_past_a_clip_that_holds_all_the_best_segments(tmp_path: Path) -> None:
@@ -741,7 +742,7 @@ def test_tracks_written_as_they_come_are_those_of_all_spans_at_once(
     ]
     held = []
 
-    def spy(folder: Path, form: Track, spans: list[Span], sample_rate: int) -> int:
+    def spy(folder: Path, form: TrackFormat, spans: list[Span], sample_rate: int) -> int:
         held.append(len(spans))
         return write_tracks(folder, form, spans, sample_rate)
 
@@ -750,7 +751,7 @@ def test_tracks_written_as_they_come_are_those_of_all_spans_at_once(
         *("classify", "predict", tmp_path / "emb", "--classifier", tmp_path / "classifier"),
         *("--audacity", tmp_path / "audacity", "--raven", tmp_path / "raven", "--least", "0.4"),
     )
-    for form in Track:
+    for form in TrackFormat:
         count = write_tracks(tmp_path / "whole" / form, form, spans, 16000)
         assert f"{form}: tracks of {count} clips" in done.stderr
         found, expected = (
@@ -764,10 +765,10 @@ def test_tracks_written_as_they_come_are_those_of_all_spans_at_once(
 
 def test_tracks_are_what_audacity_and_raven_read(tmp_path: Path) -> None:
     spans = [Span("d/a.wav", 0, 1, "dog\tbark", 0.75), Span("d/a.wav", 2, 3.5, "cat", 0.5)]
-    assert write_tracks(tmp_path / "audacity", Track.AUDACITY, spans, 16000) == 1
+    assert write_tracks(tmp_path / "audacity", TrackFormat.AUDACITY, spans, 16000) == 1
     text = (tmp_path / "audacity" / "d" / "a.wav.txt").read_text()
     assert text == "0.000000\t1.000000\tdog bark\n2.000000\t3.500000\tcat\n"
-    write_tracks(tmp_path / "raven", Track.RAVEN, spans, 16000)
+    write_tracks(tmp_path / "raven", TrackFormat.RAVEN, spans, 16000)
     frame = pd.read_csv(tmp_path / "raven" / "d" / "a.wav.txt", sep="\t")
     assert frame["Selection"].tolist() == [1, 2]
     assert frame["Begin Time (s)"].tolist() == [0, 2]
@@ -779,7 +780,7 @@ def test_tracks_are_what_audacity_and_raven_read(tmp_path: Path) -> None:
 
 def test_a_clip_whose_name_leads_out_of_the_folder_has_no_track(tmp_path: Path) -> None:
     with pytest.raises(EmbeddingFolderError, match="leads out of"):
-        write_tracks(tmp_path / "t", Track.AUDACITY, [Span("../x", 0, 1, "a", 1.0)], 16000)
+        write_tracks(tmp_path / "t", TrackFormat.AUDACITY, [Span("../x", 0, 1, "a", 1.0)], 16000)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -848,23 +849,24 @@ def test_search_and_torch_work_in_one_process_whichever_comes_first(
 ) -> None:
     # Each brings an OpenMP runtime of its own.
     table, index = collection
-    imports = ["import torch", "from embedkit.backends.search import SearchIndex"]
+    imports = ["import torch", "from embedkit.search.segments import SearchIndex"]
     code = "\n".join(
         [
             *(imports if first == "torch" else imports[::-1]),
             "import json, sys",
             "from embedkit.store import EmbeddingTable",
-            "index = SearchIndex(EmbeddingTable.open(sys.argv[1]))",
+            "table = EmbeddingTable.open(sys.argv[1])",
+            "index = SearchIndex(table)",
             "for _ in range(3):",  # by turns
             "    x = torch.ones(64, 64, 32, 32)",
             "    y = torch.nn.functional.conv2d(x, torch.ones(8, 64, 3, 3))",
-            "    [hits] = index.search(index.clip_vector('03.wav')[None], 9)",
+            "    [hits] = index.search(table.clip_vector('03.wav')[None], 9)",
             "print(json.dumps([y.mean().item(), [hit.clip for hit in hits]]))",
         ]
     )
     mean, found = json.loads(interpret(code, table.folder))
     assert mean == 64 * 3 * 3
-    [hits] = index.search(index.clip_vector("03.wav")[None], 9)
+    [hits] = index.search(table.clip_vector("03.wav")[None], 9)
     assert found == [hit.clip for hit in hits]
 
 

@@ -11,20 +11,20 @@ from numpy.typing import NDArray
 
 from embedkit import metrics
 from embedkit.audio.decode import decode
-from embedkit.backends.method import Training
-from embedkit.backends.plda import Plda
 from embedkit.bench import paper, tables
 from embedkit.bench.claims import CLAIMS, Claim, Verdict, examine, resampled_aucs
 from embedkit.bench.extraction import measure_extraction
 from embedkit.bench.speed import Speed
 from embedkit.checkpoint import load_config
+from embedkit.classifiers.method import Training
+from embedkit.classifiers.plda import Plda
 from embedkit.config import FrontEnd, Schedule, TrainSpec
 from embedkit.datasets import Clip, Manifest
 from embedkit.errors import DatasetError, UsageError
-from embedkit.evaluation import evaluate
 from embedkit.models.build import count_macs
 from embedkit.models.module import ExtractorModule
 from embedkit.models.table import MODELS
+from embedkit.training.evaluation import evaluate
 
 RATE = 16000
 BUDGET = TrainSpec(

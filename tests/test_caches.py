@@ -12,11 +12,11 @@ import faiss
 import numpy as np
 import pytest
 
-from embedkit.backends.index import Kind
-from embedkit.backends.search import SearchIndex
 from embedkit.errors import ModelFolderError
 from embedkit.exchange import Foreign, import_vectors
-from embedkit.hub import download
+from embedkit.models.hub import download
+from embedkit.search.index import IndexKind
+from embedkit.search.segments import SearchIndex
 from embedkit.store import EmbeddingTable
 
 
@@ -89,11 +89,11 @@ def test_an_index_that_cannot_be_kept_answers_all_the_same(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.chdir(tmp_path)
-    exact = SearchIndex(table, kind=Kind.FLAT)
-    query = exact.clip_vector("3.wav")[None]
+    exact = SearchIndex(table, kind=IndexKind.FLAT)
+    query = table.clip_vector("3.wav")[None]
     way(monkeypatch, tmp_path / "file")
     with caplog.at_level(logging.WARNING):
-        graph = SearchIndex(table, kind=Kind.HNSW)
+        graph = SearchIndex(table, kind=IndexKind.HNSW)
     [told] = caplog.messages
     assert "the index is not kept for the next time: XDG_CACHE_HOME names another" in told
     assert [hit.clip for hit in graph.search(query, 5)[0]] == [

@@ -13,13 +13,14 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from embedkit.backends import classifier as classifier_module
-from embedkit.backends import classify, logistic, splits
-from embedkit.backends.classifier import METHODS, Classifier, find_method
-from embedkit.backends.labels import Labelled
-from embedkit.backends.logistic import STRENGTHS, Logistic, choose_c
-from embedkit.backends.method import Training
+from embedkit.classifiers import classifier as classifier_module
+from embedkit.classifiers import evaluate as classify
+from embedkit.classifiers import logistic, splits
+from embedkit.classifiers.classifier import METHODS, Classifier, find_method
+from embedkit.classifiers.logistic import STRENGTHS, Logistic, choose_c
+from embedkit.classifiers.method import Training
 from embedkit.errors import DatasetError, UsageError
+from embedkit.labels.join import Labelled
 from embedkit.progress import Track
 
 CASES = [(name, several) for name in METHODS for several in (False, True)]

@@ -16,13 +16,13 @@ from embedkit.audio.decode import decode
 from embedkit.checkpoint import fingerprint, load_config
 from embedkit.config import DEFAULT_MODEL, FeatureSpec, SegmentSpec, TrainSpec
 from embedkit.datasets import Manifest
+from embedkit.demo.synth import write_collection
 from embedkit.errors import UsageError
 from embedkit.models.module import ExtractorModule
 from embedkit.models.table import resolve
-from embedkit.query import QueryEmbedder
 from embedkit.runtime import Runtime, prepare
+from embedkit.search.query_embedder import QueryEmbedder
 from embedkit.store import EmbeddingTable
-from embedkit.synth import write_collection
 from embedkit.training import train
 
 SIZES = (64, 128, 256, 512, 1024)

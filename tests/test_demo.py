@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from embedkit import demo
 from embedkit.checkpoint import fingerprint
 from embedkit.config import DEFAULT_MODEL
+from embedkit.demo import run as demo
 from embedkit.errors import UsageError
 from embedkit.store import EmbeddingTable
 

@@ -29,10 +29,10 @@ from embedkit.config import (
 )
 from embedkit.datasets.targets import read_targets
 from embedkit.errors import DatasetError, UsageError
-from embedkit.evaluation import score_file
 from embedkit.models.module import ExtractorModule
 from embedkit.models.table import resolve
 from embedkit.training import Trained, distil
+from embedkit.training.evaluation import score_file
 from embedkit.training.features import Features
 from embedkit.training.objective import FAR, Distillation
 

@@ -10,8 +10,8 @@ import pytest
 from command import run, succeed
 from numpy.typing import NDArray
 
-from embedkit.backends import duplicates
-from embedkit.backends.duplicates import find_duplicates, join
+from embedkit.search import duplicates
+from embedkit.search.duplicates import find_duplicates, join
 from embedkit.store import EmbeddingTable, EmbeddingWriter, FileRecord, Provenance
 
 Vectors = NDArray[np.float32]

@@ -15,9 +15,9 @@ from embedkit.checkpoint import ModelConfig
 from embedkit.config import Activation, FeatureSpec, SegmentSpec, TrainSpec
 from embedkit.datasets import Clip, Manifest
 from embedkit.errors import DatasetError
-from embedkit.evaluation import evaluate, score_file
 from embedkit.models.module import ExtractorModule
 from embedkit.models.table import resolve
+from embedkit.training.evaluation import evaluate, score_file
 
 RATE = 16000
 

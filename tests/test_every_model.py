@@ -14,13 +14,13 @@ from embedkit.config import Activation, FeatureSpec, FrontEnd, Schedule, Segment
 from embedkit.datasets import Manifest, split_validation
 from embedkit.datasets.manifest import targets
 from embedkit.errors import EmbeddingFolderError, UsageError
-from embedkit.evaluation import evaluate, score_file
 from embedkit.extraction import Settings, extract
 from embedkit.models.module import ExtractorModule
 from embedkit.models.table import FAMILIES, MODELS, resolve
-from embedkit.query import QueryEmbedder
+from embedkit.search.query_embedder import QueryEmbedder
 from embedkit.store import EmbeddingTable
 from embedkit.training import train
+from embedkit.training.evaluation import evaluate, score_file
 from embedkit.training.features import compute_features
 from embedkit.training.objective import Classification
 from embedkit.training.parallel import Processes

@@ -22,11 +22,11 @@ import soundfile
 from command import run, succeed
 
 from embedkit.audio.decode import decode
-from embedkit.backends.active import suggest
-from embedkit.backends.answers import Answers
-from embedkit.backends.duplicates import find_duplicates
+from embedkit.classifiers.active import suggest
 from embedkit.errors import DatasetError, EmbeddingFolderError
-from embedkit.query import QueryEmbedder
+from embedkit.labels.answers import Answers
+from embedkit.search.duplicates import find_duplicates
+from embedkit.search.query_embedder import QueryEmbedder
 from embedkit.store import EmbeddingTable
 
 pytest.importorskip("fastapi")

@@ -22,7 +22,7 @@ from embedkit.audio.files import Skipped
 from embedkit.errors import AudioError, EmbeddingFolderError, Kind, UsageError
 from embedkit.extraction import Extraction, Settings, extract
 from embedkit.models.module import ExtractorModule
-from embedkit.query import QueryEmbedder
+from embedkit.search.query_embedder import QueryEmbedder
 from embedkit.store import (
     EmbeddingTable,
     EmbeddingWriter,

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from embedkit.atomic import atomic_write
 from embedkit.audio.files import (
     MOST,
     NAMED,
@@ -20,7 +21,6 @@ from embedkit.audio.files import (
     walk,
 )
 from embedkit.errors import EmbeddingFolderError, UsageError
-from embedkit.files import atomic_write
 from embedkit.store import clip_path
 
 Write = Callable[..., Path]

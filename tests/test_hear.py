@@ -8,8 +8,8 @@ import psutil
 import pytest
 import torch
 
-from embedkit import hear
 from embedkit.errors import UsageError
+from embedkit.kits import hear
 from embedkit.models.module import ExtractorModule
 
 RATE = 16000

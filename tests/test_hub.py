@@ -11,7 +11,7 @@ import pytest
 from embedkit import Extractor
 from embedkit.config import DEFAULT_MODEL
 from embedkit.errors import ModelFolderError
-from embedkit.hub import download, push_to_hub
+from embedkit.models.hub import download, push_to_hub
 
 hub = pytest.importorskip("huggingface_hub")
 constants = pytest.importorskip("huggingface_hub.constants")

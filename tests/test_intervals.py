@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import binom, binomtest
 
-from embedkit.backends.classify import Evaluation
-from embedkit.backends.scene import Decision, against_best
+from embedkit.classifiers.evaluate import Evaluation
+from embedkit.classifiers.scene import Decision, against_best
 from embedkit.metrics import mcnemar, share_interval, wilson
 
 SHARE = 0.97

@@ -15,8 +15,8 @@ from command import run, succeed
 from PIL import Image
 from threadpoolctl import threadpool_limits
 
-from embedkit import map as map_module
-from embedkit.backends.projection import Projection, project
+from embedkit.pages import map as map_module
+from embedkit.pages.projection import Projection, project
 from embedkit.store import EmbeddingTable
 
 NASTY = "</script><b>x&'\".wav"

@@ -9,9 +9,9 @@ import pytest
 import soundfile
 from command import run, succeed
 
-from embedkit import mixing
 from embedkit.errors import DatasetError, UsageError
-from embedkit.mixing import Sounds, draw_excerpt, mix, rms
+from embedkit.training import mixtures as mixing
+from embedkit.training.mixtures import Sounds, draw_excerpt, mix, rms
 
 RATE = 16000
 

@@ -13,9 +13,9 @@ import pytest
 from command import run, succeed
 from numpy.typing import NDArray
 
-from embedkit.backends.labels import find_labels
 from embedkit.errors import DatasetError, EmbeddingFolderError, UsageError
 from embedkit.extraction import Settings, estimate, extract
+from embedkit.labels.join import find_labels
 from embedkit.store import EmbeddingTable, clip_path, only_run, read_manifest
 
 Samples = NDArray[np.float32]

@@ -21,7 +21,7 @@ with warnings.catch_warnings():
     from mteb.abstasks.task_metadata import TaskMetadata
     from mteb.models import EncoderProtocol
 
-    from embedkit.mteb import EmbedkitEncoder
+    from embedkit.kits.mteb import EmbedkitEncoder
 
 RATES = (16000, 22050)
 

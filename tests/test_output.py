@@ -17,7 +17,7 @@ import pytest
 from command import run, succeed
 from embedkit_cli import main
 
-from embedkit.backends import logistic
+from embedkit.classifiers import logistic
 from embedkit.errors import EmbedkitWarning
 from embedkit.store import EmbeddingTable
 

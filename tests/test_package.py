@@ -37,7 +37,7 @@ def test_the_wheel_holds_every_module_and_no_package_named_cli(wheel: Path) -> N
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / "embedkit" / "web" / "static").rglob("*.*")
     }
-    data = {"embedkit/py.typed", "embedkit/templates/report.html.j2"} | model | page
+    data = {"embedkit/py.typed", "embedkit/pages/templates/report.html.j2"} | model | page
     assert modules | commands | data <= names
     assert {name.split("/")[0].split("-")[0] for name in names} == {"embedkit", "embedkit_cli"}
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from embedkit.backends.method import Training
-from embedkit.backends.plda import PLDA, Plda
+from embedkit.classifiers.method import Training
+from embedkit.classifiers.plda import PLDA, Plda
 from embedkit.errors import DatasetError
 
 RNG = np.random.default_rng(0)

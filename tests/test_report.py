@@ -13,8 +13,8 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
-from embedkit.plots import confusion_matrix, embedding_map, spectrogram, training_curves
-from embedkit.report import ReportCard, write_report
+from embedkit.pages.plots import confusion_matrix, embedding_map, spectrogram, training_curves
+from embedkit.pages.report import ReportCard, write_report
 
 NASTY_NAMES = [
     "plain",

@@ -24,13 +24,13 @@ from embedkit.store import (
     EmbeddingWriter,
     FileRecord,
     Provenance,
-    contract,
     forget,
     locks,
     only_run,
     read_journal,
     remove_leftovers,
 )
+from embedkit.store import layout as contract
 from embedkit.store.locks import rewriting
 from embedkit.store.table import RewrittenError
 

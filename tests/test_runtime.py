@@ -23,8 +23,8 @@ from embedkit.extraction import Settings, extract
 from embedkit.models.build import count_macs
 from embedkit.models.module import ExtractorModule
 from embedkit.models.table import resolve
-from embedkit.query import QueryEmbedder
 from embedkit.runtime import Runtime, prepare
+from embedkit.search.query_embedder import QueryEmbedder
 from embedkit.store import EmbeddingTable, read_manifest
 
 Vectors = NDArray[np.float32]

@@ -14,12 +14,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from embedkit.audio.decode import decode
-from embedkit.backends.classify import evaluate
-from embedkit.backends.labels import Unit, join_labels
-from embedkit.backends.logistic import Logistic
-from embedkit.backends.scene import Decision, compare_decisions, decide
-from embedkit.backends.splits import training_split
+from embedkit.classifiers.evaluate import evaluate
+from embedkit.classifiers.logistic import Logistic
+from embedkit.classifiers.scene import Decision, compare_decisions, decide
+from embedkit.classifiers.splits import training_split
 from embedkit.datasets import read_published
+from embedkit.labels.join import Unit, join_labels
 from embedkit.models.module import ExtractorModule
 from embedkit.store import EmbeddingTable
 

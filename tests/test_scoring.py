@@ -14,25 +14,24 @@ from command import succeed
 from numpy.typing import NDArray
 
 from embedkit import scoring
-from embedkit.backends import classify
-from embedkit.backends.classifier import Classifier
-from embedkit.backends.knn import Neighbours
-from embedkit.backends.labels import Unit, join_labels
-from embedkit.backends.scene import Decision, compare_decisions
-from embedkit.backends.search import SearchIndex
 from embedkit.bench.vectors import clip_vectors
-from embedkit.clip import embed_clip
+from embedkit.classifiers import evaluate as classify
+from embedkit.classifiers.classifier import Classifier
+from embedkit.classifiers.knn import Neighbours
+from embedkit.classifiers.scene import Decision, compare_decisions
 from embedkit.config import FeatureSpec, SegmentSpec, TrainSpec
 from embedkit.datasets import Clip, Manifest
-from embedkit.evaluation import evaluate, score_file
 from embedkit.export import write_network
 from embedkit.extraction import Settings, extract
+from embedkit.extractor import Extractor
+from embedkit.labels.join import Unit, join_labels
 from embedkit.models.module import ExtractorModule
 from embedkit.models.table import resolve
-from embedkit.query import QueryEmbedder
-from embedkit.scenes import network_decisions
+from embedkit.search.query_embedder import QueryEmbedder
 from embedkit.store import EmbeddingTable
 from embedkit.training import train
+from embedkit.training.evaluation import evaluate, score_file
+from embedkit.training.scenes import network_decisions
 from embedkit.web.collection import Collection
 
 RATE = 16000
@@ -199,7 +198,6 @@ def test_every_way_to_a_clips_vector_gives_one_vector(work: Work) -> None:
     names = [clip.path.name for clip in work.validation.clips]
     paths = [clip.path for clip in work.validation.clips]
     query = QueryEmbedder(work.table.provenance)
-    index = SearchIndex(work.table)
     stored, vectors = work.table.clip_vectors()
     joined = join_labels(work.table, str(work.labels))
     bench, kept = clip_vectors(work.extractor, work.validation.clips, work.cache)
@@ -207,11 +205,14 @@ def test_every_way_to_a_clips_vector_gives_one_vector(work: Work) -> None:
     explorer = Collection(work.table, paths[0].parent)
     for found in (
         [query.embed(path) for path in paths],
-        [index.clip_vector(name) for name in names],
+        [work.table.clip_vector(name) for name in names],
         [vectors[stored.index(name)] for name in names],
         [joined.vectors[joined.clips.index(name)] for name in names],
         [explorer.clip_vectors[explorer.clips.index(name)] for name in names],
-        [embed_clip(work.extractor, soundfile.read(path, dtype="float32")[0]) for path in paths],
+        [
+            Extractor.load(work.model).embed_clip(soundfile.read(path, dtype="float32")[0])
+            for path in paths
+        ],
         bench,
     ):
         np.testing.assert_allclose(np.array(found), work.vectors, **close)

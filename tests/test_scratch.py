@@ -17,9 +17,9 @@ from embedkit.errors import EmbedkitError
 from embedkit.exchange import Foreign, import_vectors
 from embedkit.export.quantise import quantise
 from embedkit.extraction import Runtime, Settings, estimate, extract
-from embedkit.mixing import mix
 from embedkit.scratch import scratch_folder
 from embedkit.store import EmbeddingTable
+from embedkit.training.mixtures import mix
 from embedkit.web.uploads import Uploads
 
 MOST = 16 * 1024  # bytes that a file may have: fewer than any of the temporary ones

@@ -11,13 +11,13 @@ import pytest
 from command import run, succeed
 from numpy.typing import NDArray
 
-from embedkit.backends import index as index_module
-from embedkit.backends import search as search_module
-from embedkit.backends.exact import ExactSearch
-from embedkit.backends.index import Kind, Metric
-from embedkit.backends.search import SearchIndex
 from embedkit.errors import AudioError, DatasetError, EmbeddingFolderError, UsageError
-from embedkit.queries import Queries
+from embedkit.search import index as index_module
+from embedkit.search import segments as search_module
+from embedkit.search.exact import ExactSearch
+from embedkit.search.index import IndexKind, Metric
+from embedkit.search.queries import Queries
+from embedkit.search.segments import SearchIndex
 from embedkit.store import EmbeddingTable, EmbeddingWriter, FileRecord, Provenance
 
 Vectors = NDArray[np.float32]
@@ -85,9 +85,9 @@ def brute_force(
 
 
 @pytest.mark.parametrize("metric", list(Metric))
-@pytest.mark.parametrize("kind", list(Kind))
+@pytest.mark.parametrize("kind", list(IndexKind))
 def test_search_finds_what_brute_force_does(
-    table: EmbeddingTable, kind: Kind, metric: Metric, tmp_path: Path
+    table: EmbeddingTable, kind: IndexKind, metric: Metric, tmp_path: Path
 ) -> None:
     index = SearchIndex(table, kind=kind, metric=metric, cache=tmp_path)
     queries = np.random.default_rng(5).standard_normal((20, SIZE)).astype(np.float32)
@@ -107,13 +107,17 @@ def test_search_finds_what_brute_force_does(
             assert [hit.similarity for hit in hits] == sorted(
                 (hit.similarity for hit in hits), reverse=True
             )
-    assert right / 400 >= {Kind.FLAT: 1.0, Kind.HNSW: 0.98, Kind.IVF_PQ: 0.9}[kind]
+    assert right / 400 >= {IndexKind.FLAT: 1.0, IndexKind.HNSW: 0.98, IndexKind.IVF_PQ: 0.9}[kind]
 
 
 @pytest.mark.parametrize("few", [0, search_module.FEW], ids=["by effort", "one by one"])
-@pytest.mark.parametrize("kind", list(Kind))
+@pytest.mark.parametrize("kind", list(IndexKind))
 def test_the_few_that_a_filter_leaves_are_all_found(
-    table: EmbeddingTable, kind: Kind, few: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    table: EmbeddingTable,
+    kind: IndexKind,
+    few: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(search_module, "FEW", few)
     monkeypatch.setattr(search_module, "PROBES", 1)
@@ -152,7 +156,7 @@ def test_slivers_at_the_ends_of_clips_are_not_searched(tmp_path: Path) -> None:
             record = FileRecord(clip=clip, rows=len(ends), duration_s=ends[-1], **facts)
             writer.finish_file(record)
     table = EmbeddingTable.open(tmp_path / "emb")
-    for kind in (Kind.FLAT, Kind.HNSW):
+    for kind in (IndexKind.FLAT, IndexKind.HNSW):
         index = SearchIndex(table, kind=kind, cache=tmp_path / "cache")
         [hits] = index.search(query[None], 9, by_clip=False)
         found = sorted((hit.clip, hit.start_s, hit.end_s) for hit in hits)
@@ -174,9 +178,9 @@ def test_segments_are_found_one_by_one(table: EmbeddingTable) -> None:
     ]
 
 
-@pytest.mark.parametrize("kind", [Kind.HNSW, Kind.IVF_PQ])
+@pytest.mark.parametrize("kind", [IndexKind.HNSW, IndexKind.IVF_PQ])
 def test_the_kept_index_is_used_extended_and_never_trusted(
-    kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: IndexKind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, cache = tmp_path / "emb", tmp_path / "cache"
     first = draw(400, 1)
@@ -228,12 +232,12 @@ def test_the_kept_index_is_used_extended_and_never_trusted(
 def test_vectors_of_an_interrupted_addition_are_cut_off(tmp_path: Path) -> None:
     table = add(tmp_path / "emb", draw(400, 1))
     query = np.random.default_rng(7).standard_normal((1, SIZE)).astype(np.float32)
-    before = SearchIndex(table, kind=Kind.IVF_PQ, cache=tmp_path / "c").search(query, 10)
+    before = SearchIndex(table, kind=IndexKind.IVF_PQ, cache=tmp_path / "c").search(query, 10)
     (vectors,) = (tmp_path / "c").rglob("vectors.f32")
     with vectors.open("ab") as file:
         file.write(b"\1" * 1000)
     table = add(tmp_path / "emb", draw(50, 2))
-    index = SearchIndex(table, kind=Kind.IVF_PQ, cache=tmp_path / "c")
+    index = SearchIndex(table, kind=IndexKind.IVF_PQ, cache=tmp_path / "c")
     expected = brute_force(table, query[0], Metric.COSINE, 10, lambda clip: True)
     found = {hit.clip for hit in index.search(query, 10)[0]}
     assert len(found & {clip for clip, _, _ in expected}) >= 8
@@ -242,14 +246,19 @@ def test_vectors_of_an_interrupted_addition_are_cut_off(tmp_path: Path) -> None:
 
 def test_too_few_segments_cannot_be_compressed(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="ivf-pq needs 1,000 segments, there are 40: take flat"):
-        SearchIndex(add(tmp_path / "emb", draw(10, 0)), kind=Kind.IVF_PQ, cache=tmp_path)
+        SearchIndex(add(tmp_path / "emb", draw(10, 0)), kind=IndexKind.IVF_PQ, cache=tmp_path)
 
 
 @pytest.mark.parametrize(
     ("rows", "kind"),
-    [(1, Kind.FLAT), (500_000, Kind.FLAT), (500_001, Kind.HNSW), (5_000_001, Kind.IVF_PQ)],
+    [
+        (1, IndexKind.FLAT),
+        (500_000, IndexKind.FLAT),
+        (500_001, IndexKind.HNSW),
+        (5_000_001, IndexKind.IVF_PQ),
+    ],
 )
-def test_the_kind_goes_by_size(rows: int, kind: Kind) -> None:
+def test_the_kind_goes_by_size(rows: int, kind: IndexKind) -> None:
     assert index_module.choose_kind(rows) is kind
 
 
@@ -275,7 +284,7 @@ def work(
 @pytest.fixture(scope="module")
 def sounds(work: Path) -> Queries:
     table = EmbeddingTable.open(work / "emb")
-    return Queries(table, SearchIndex(table))
+    return Queries(table)
 
 
 def test_a_span_of_a_file_is_that_span_of_the_clip(work: Path, sounds: Queries) -> None:
@@ -317,17 +326,18 @@ def test_a_contrast_is_the_mean_of_the_ones_minus_that_of_the_others(sounds: Que
 
 
 def test_filters_go_by_path_and_by_label(sounds: Queries, tmp_path: Path) -> None:
-    assert sounds.allowed(None, None, None) is None
-    fits = sounds.allowed("a/*", None, None)
+    names = ["a/0.wav", "a/2.wav", "a/4.wav", "b/1.wav", "b/3.wav", "b/5.wav"]
+    assert sounds.allowed(names, None, None, None) is None
+    fits = sounds.allowed(names, "a/*", None, None)
     assert fits is not None
     assert fits.tolist() == [True] * 3 + [False] * 3
     labels = tmp_path / "labels.csv"
     labels.write_text("path,label\na/0.wav,dog\nb/1.wav,dog\na/2.wav,cat\n")
-    both = sounds.allowed("a/*", labels, "dog")
+    both = sounds.allowed(names, "a/*", labels, "dog")
     assert both is not None
     assert both.tolist() == [True] + [False] * 5
     with pytest.raises(DatasetError, match="no clip of the collection fits b/"):
-        sounds.allowed("b/*", labels, "cat")
+        sounds.allowed(names, "b/*", labels, "cat")
 
 
 def test_the_command_searches_for_many_things_at_once(work: Path) -> None:

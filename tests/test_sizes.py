@@ -15,14 +15,14 @@ from sklearn.preprocessing import StandardScaler
 
 from embedkit import metrics
 from embedkit.audio.decode import decode
-from embedkit.backends import sizes
-from embedkit.backends.labels import Labelled
-from embedkit.backends.sizes import How, SizeRow, advise, compare_sizes
-from embedkit.backends.splits import published_folds
 from embedkit.bench.sizes import train_sizes
+from embedkit.classifiers import sizes
+from embedkit.classifiers.sizes import How, SizeRow, advise, compare_sizes
+from embedkit.classifiers.splits import published_folds
 from embedkit.config import TrainSpec
 from embedkit.datasets import read_dataset
 from embedkit.errors import DatasetError, UsageError
+from embedkit.labels.join import Labelled
 from embedkit.models.module import ExtractorModule
 from embedkit.store import EmbeddingWriter, FileRecord, Provenance
 from embedkit.training import trainer

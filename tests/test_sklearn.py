@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import check_estimator
 
 from embedkit.errors import AudioError, Kind, UsageError
-from embedkit.sklearn import EmbeddingTransformer
+from embedkit.kits.sklearn import EmbeddingTransformer
 from embedkit.store import EmbeddingTable
 
 

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from command import run
 
-from embedkit.backends.search import SearchIndex
 from embedkit.errors import EmbeddingFolderError, UsageError
 from embedkit.exchange import Foreign, import_vectors
-from embedkit.queries import Queries
+from embedkit.search.queries import Queries
 from embedkit.store import EmbeddingTable
 
 # Each has three segments of 1 s, and all vectors are different.
@@ -36,7 +35,7 @@ def emb(tmp_path_factory: pytest.TempPathFactory, vectors: dict[str, np.ndarray]
 @pytest.fixture(scope="module")
 def queries(emb: Path) -> Queries:
     table = EmbeddingTable.open(emb)
-    return Queries(table, SearchIndex(table))
+    return Queries(table)
 
 
 @pytest.mark.parametrize("clip", CLIPS)

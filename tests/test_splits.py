@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from embedkit.backends import splits
-from embedkit.backends.labels import Labelled
+from embedkit.classifiers import splits
 from embedkit.errors import DatasetError
+from embedkit.labels.join import Labelled
 
 
 def labelled(

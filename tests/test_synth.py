@@ -22,8 +22,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from embedkit.config import SAMPLE_RATES
+from embedkit.demo.synth import CLASSES, synthesise_clip, write_collection
 from embedkit.errors import UsageError
-from embedkit.synth import CLASSES, synthesise_clip, write_collection
 
 T = TypeVar("T")
 Audio = NDArray[np.float32]

@@ -18,8 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from command import run, succeed
 
-from embedkit.backends.labels import join_labels
-from embedkit.backends.verify import read_trials, score_trials
+from embedkit.classifiers.verify import read_trials, score_trials
 from embedkit.datasets import Clip, Manifest, read_dataset
 from embedkit.datasets.columns import tells_times
 from embedkit.datasets.names import match
@@ -27,6 +26,7 @@ from embedkit.datasets.table import read_table
 from embedkit.datasets.targets import read_targets
 from embedkit.errors import DatasetError
 from embedkit.exchange import Foreign, import_vectors
+from embedkit.labels.join import join_labels
 from embedkit.store import EmbeddingTable, EmbeddingWriter, FileRecord, Provenance
 
 Rows = Sequence[Sequence[str]]

@@ -14,7 +14,7 @@ from test_decode import collect
 from embedkit.audio.decode import decode, probe
 from embedkit.errors import AudioError, EmbeddingFolderError, Kind, UsageError
 from embedkit.extraction import Settings, extract
-from embedkit.query import QueryEmbedder
+from embedkit.search.query_embedder import QueryEmbedder
 from embedkit.store import MANIFEST, EmbeddingTable, read_manifest
 
 Samples = NDArray[np.float32]

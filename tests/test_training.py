@@ -22,7 +22,6 @@ from embedkit.config import Activation, FeatureSpec, Schedule, SegmentSpec, Trai
 from embedkit.datasets import Clip, Manifest, split_validation
 from embedkit.datasets.manifest import targets
 from embedkit.errors import DatasetError, EmbedkitError, UsageError
-from embedkit.evaluation import evaluate, score_file
 from embedkit.models.module import ExtractorModule
 from embedkit.models.table import resolve
 from embedkit.progress import Track, untracked
@@ -30,6 +29,7 @@ from embedkit.training import Trained, objective, train
 from embedkit.training import features as features_module
 from embedkit.training.augment import mix, spec_augment
 from embedkit.training.card import CARD
+from embedkit.training.evaluation import evaluate, score_file
 from embedkit.training.features import Features, compute_features
 from embedkit.training.loop import CURVES, LEFT_OUT
 from embedkit.training.objective import validation_figures

@@ -10,7 +10,7 @@ from command import run, succeed
 
 from embedkit.errors import AudioError, EmbeddingFolderError, Kind
 from embedkit.extraction import extract
-from embedkit.query import QueryEmbedder
+from embedkit.search.query_embedder import QueryEmbedder
 from embedkit.store import EmbeddingTable
 from embedkit.web.uploads import Uploads
 

@@ -9,8 +9,8 @@ import pytest
 from command import run, succeed
 from scipy.stats import norm
 
-from embedkit.backends.classifier import Classifier
-from embedkit.backends.verify import plda_of, read_trials, score_trials
+from embedkit.classifiers.classifier import Classifier
+from embedkit.classifiers.verify import plda_of, read_trials, score_trials
 from embedkit.errors import DatasetError
 from embedkit.metrics import equal_error_rate
 from embedkit.store import EmbeddingTable

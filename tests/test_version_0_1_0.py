@@ -13,16 +13,16 @@ import pytest
 from numpy.typing import NDArray
 
 from embedkit.audio.decode import decode
-from embedkit.backends.active import propose
-from embedkit.backends.answers import Answers
-from embedkit.backends.classifier import Classifier
-from embedkit.backends.labels import join_labels
+from embedkit.classifiers.active import propose
+from embedkit.classifiers.classifier import Classifier
 from embedkit.config import DEFAULT_MODEL
 from embedkit.errors import EmbeddingFolderError, ModelFolderError
 from embedkit.export import export
 from embedkit.extraction import Settings, extract
+from embedkit.labels.answers import Answers
+from embedkit.labels.join import join_labels
 from embedkit.models.module import ExtractorModule
-from embedkit.query import QueryEmbedder
+from embedkit.search.query_embedder import QueryEmbedder
 from embedkit.store import EmbeddingTable, read_manifest
 
 OLD = Path(__file__).parent / "fixtures/v0.1.0"

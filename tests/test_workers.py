@@ -22,7 +22,7 @@ import embedkit
 from embedkit.errors import AudioError, EmbedkitError, Kind
 from embedkit.extraction import Settings, extract
 from embedkit.extraction.settings import count_processors
-from embedkit.workers import WorkerPool, portable
+from embedkit.processes import WorkerPool, portable
 
 # A worker imports its parent's main module: there it gets a decoder that never ends.
 HANGING = """
@@ -110,7 +110,7 @@ def test_nothing_outlives_a_parent_that_is_killed(
 def test_a_process_of_another_launcher_ends_with_it_too(tmp_path: Path) -> None:
     """As those of torchrun do, which knows nothing of multiprocessing."""
     child = (
-        "import os, sys, time; from pathlib import Path; from embedkit.workers import"
+        "import os, sys, time; from pathlib import Path; from embedkit.processes import"
         " end_with_parent; end_with_parent(); Path(sys.argv[1], str(os.getpid())).touch();"
         " time.sleep(999)"
     )

@@ -11,9 +11,9 @@ import pytest
 import soundfile
 import torch
 
-from embedkit import hear
 from embedkit.errors import UsageError
-from embedkit.xares import EmbedkitEncoder
+from embedkit.kits import hear
+from embedkit.kits.xares import EmbedkitEncoder
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_the_kit_takes_it_and_scores_a_task(
     # The kit reads by torchaudio, which needs torchcodec and FFmpeg for it.
     monkeypatch.setattr(webdataset, "torch_audio", read_wav)
     monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
-    assert attr_from_py_path("embedkit/xares.py", endswith="Encoder") is EmbedkitEncoder
+    assert attr_from_py_path("embedkit/kits/xares.py", endswith="Encoder") is EmbedkitEncoder
     assert check_audio_encoder(encoder)
     config = TaskConfig(
         name="tiny", env_root=tmp_path, private=True, encoder=encoder, output_dim=2, epochs=20,

@@ -5,10 +5,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from embedkit.atomic import atomic_write
 from embedkit.config import TrainSpec, difference
 from embedkit.datasets import Clip, Manifest, split_validation
 from embedkit.errors import UsageError
-from embedkit.files import atomic_write
 
 
 def trained_on(manifest: Manifest, spec: TrainSpec) -> tuple[Clip, ...]:

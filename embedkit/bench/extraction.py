@@ -21,10 +21,10 @@ from embedkit.extraction import Extraction, Runtime, Settings, extract
 from embedkit.extraction.collection import WHOLE, AudioCollection
 from embedkit.extraction.run import make_job
 from embedkit.extraction.worker import Job
+from embedkit.processes import WorkerPool
 from embedkit.runtime.onnx import read_network
 from embedkit.scratch import into_scratch, scratch_folder
 from embedkit.store import EmbeddingWriter, FileRecord
-from embedkit.workers import WorkerPool
 
 SEGMENTS = 512  # that a stage works on again and again: more than a cache holds, as in a real run
 SIDE = 2048  # of the matrices that tell the machine's peak

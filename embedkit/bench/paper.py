@@ -10,25 +10,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embedkit.backends.method import Training
-from embedkit.backends.plda import Plda
+from embedkit.atomic import atomic_write
 from embedkit.bench.budget import check_budget, trained_on
 from embedkit.bench.claims import RNN
 from embedkit.bench.speed import Speed, measure_speed
 from embedkit.bench.vectors import clip_vectors
 from embedkit.checkpoint import load_config
+from embedkit.classifiers.method import Training
+from embedkit.classifiers.plda import Plda
 from embedkit.config import FeatureSpec, FrontEnd, SegmentSpec, TrainSpec
 from embedkit.datasets import Manifest
 from embedkit.datasets.manifest import targets
 from embedkit.errors import DatasetError, UsageError, choices
-from embedkit.evaluation import evaluate, held_out
-from embedkit.files import atomic_write
 from embedkit.models.build import count_macs
 from embedkit.models.module import ExtractorModule
 from embedkit.models.network import count_parameters
 from embedkit.models.table import FAMILIES, MODELS, resolve
 from embedkit.progress import Track, untracked
 from embedkit.training import train
+from embedkit.training.evaluation import evaluate, held_out
 
 log = logging.getLogger(__name__)
 

@@ -5,22 +5,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from embedkit.backends.labels import Labelled
-from embedkit.backends.sizes import METHODS, SIZES, How, SizeRow, compare_sizes, score_size
-from embedkit.backends.splits import training_split
 from embedkit.bench.budget import check_budget, trained_on
 from embedkit.bench.vectors import clip_vectors
+from embedkit.classifiers.sizes import METHODS, SIZES, How, SizeRow, compare_sizes, score_size
+from embedkit.classifiers.splits import training_split
 from embedkit.config import FeatureSpec, ModelSpec, SegmentSpec, TrainSpec
 from embedkit.datasets import Clip, Manifest
 from embedkit.datasets.manifest import targets
 from embedkit.errors import UsageError, choices
-from embedkit.evaluation import held_out
+from embedkit.labels.join import Labelled
 from embedkit.models.build import build_model, count_macs
 from embedkit.models.module import ExtractorModule
 from embedkit.models.network import count_parameters
 from embedkit.models.table import FAMILIES, resolve
 from embedkit.progress import Track, untracked
 from embedkit.training import train
+from embedkit.training.evaluation import held_out
 
 log = logging.getLogger(__name__)
 

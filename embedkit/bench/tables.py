@@ -15,7 +15,7 @@ from embedkit.metrics import wilson
 from embedkit.models.build import build_model
 from embedkit.models.network import count_parameters
 from embedkit.models.table import FAMILIES, resolve
-from embedkit.plots import mark_points
+from embedkit.pages.plots import mark_points
 
 # Names, parameters and AUC on AudioSet as the paper prints them (Tables 1 and 2).
 TABLE_1 = {

@@ -14,7 +14,7 @@ from embedkit.datasets.columns import PATH, START, VECTOR, require
 from embedkit.datasets.names import match
 from embedkit.datasets.table import LISTS
 from embedkit.errors import DatasetError
-from embedkit.store.contract import MANIFEST, ROWS, list_parts
+from embedkit.store.layout import MANIFEST, ROWS, list_parts
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ import pyarrow as pa
 import pyarrow.csv as pc
 from numpy.typing import NDArray
 
-from embedkit.backends.predictions import Span, Track, write_tracks
+from embedkit.atomic import atomic_write, publish, unpublished
+from embedkit.classifiers.tracks import Span, TrackFormat, write_tracks
 from embedkit.errors import UsageError, choices, require
-from embedkit.files import atomic_write, publish, unpublished
 from embedkit.scratch import into_scratch, scratch_folder
 from embedkit.store import EmbeddingTable
-from embedkit.store.contract import ROWS, rows_schema
+from embedkit.store.layout import ROWS, rows_schema
 from embedkit.store.table import Rows
 
 PLACES = ("clip", "segment", "start_s", "end_s")  # the columns beside the vector
@@ -115,7 +115,7 @@ def _tensorboard(table: EmbeddingTable, out: Path) -> None:
         )
 
 
-def _tracks(form: Track) -> Callable[[EmbeddingTable, Path], None]:
+def _tracks(form: TrackFormat) -> Callable[[EmbeddingTable, Path], None]:
     def write(table: EmbeddingTable, out: Path) -> None:
         for part in table.parts:  # a clip's rows stand in one
             places = _places(table.spans([part.name])).to_pydict()
@@ -135,8 +135,8 @@ EXPORTS: dict[str, Callable[[EmbeddingTable, Path], None]] = {
     "lance": _lance,
     "hf": _hf,
     "tensorboard": _tensorboard,
-    "audacity": _tracks(Track.AUDACITY),
-    "raven": _tracks(Track.RAVEN),
+    "audacity": _tracks(TrackFormat.AUDACITY),
+    "raven": _tracks(TrackFormat.RAVEN),
 }
 
 

@@ -11,6 +11,7 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
+from embedkit.atomic import atomic_write
 from embedkit.audio.decode import Samples, decode
 from embedkit.audio.features import front_end
 from embedkit.audio.files import find_audio
@@ -26,7 +27,6 @@ from embedkit.checkpoint import (
 from embedkit.errors import AudioError, EmbedkitError, UsageError
 from embedkit.export.graph import WAVEFORM, describe, features_graph, halve, join, network_graph
 from embedkit.export.quantise import quantise
-from embedkit.files import atomic_write
 from embedkit.models.module import ExtractorModule
 from embedkit.runtime.onnx import EMBEDDINGS, FEATURES, open_session, read_network
 

@@ -13,7 +13,7 @@ from embedkit.extraction.collection import Shard
 from embedkit.extraction.progress import EXAMPLES
 from embedkit.extraction.run import Extraction, extract
 from embedkit.extraction.settings import DEFAULTS, Settings
-from embedkit.workers import portable
+from embedkit.processes import portable
 
 PATIENCE = 1.0  # seconds after which a shard asks how many errors the others have
 SHARDS_PER_PROCESSOR = 4  # so that processors that are done early take another

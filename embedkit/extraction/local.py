@@ -11,8 +11,8 @@ from embedkit.extraction.process import Item, WorkerProcess
 from embedkit.extraction.progress import Progress
 from embedkit.extraction.settings import Settings
 from embedkit.extraction.worker import Advance, Job
+from embedkit.processes import MEMORY
 from embedkit.store import FileRecord
-from embedkit.workers import MEMORY
 
 AHEAD_FILES = 512  # what a worker is handed before it begins with it: enough never to wait
 PATIENCE = 0.1  # seconds between two looks at the workers

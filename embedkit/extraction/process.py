@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from embedkit.extraction.collection import Task
 from embedkit.extraction.progress import Progress
 from embedkit.extraction.worker import Advance, Decoding, Job, Message, Tasks, run_worker
+from embedkit.processes import end_with_parent, no_main, worker_context
 from embedkit.store import FileRecord, read_journal
-from embedkit.workers import end_with_parent, no_main, worker_context
 
 # What a worker is handed before it begins with it is little enough for the others to take their
 # share of large files.

@@ -13,6 +13,7 @@ from embedkit.extraction.moved import compare_files
 from embedkit.extraction.progress import Progress
 from embedkit.extraction.settings import DEFAULTS, Settings
 from embedkit.extraction.worker import Job
+from embedkit.processes import start_server
 from embedkit.runtime import Runtime, prepare
 from embedkit.scratch import scratch_folder
 from embedkit.store import (
@@ -27,7 +28,6 @@ from embedkit.store import (
     remove_leftovers,
     start_folder,
 )
-from embedkit.workers import start_server
 
 
 @dataclass(kw_only=True)

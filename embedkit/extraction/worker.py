@@ -23,9 +23,9 @@ from embedkit.audio.segments import Segment, cut, stack
 from embedkit.config import SegmentSpec
 from embedkit.errors import AudioError, EmbedkitError, Kind
 from embedkit.extraction.collection import Task
+from embedkit.processes import portable
 from embedkit.runtime import Embedder, Program
 from embedkit.store import EmbeddingWriter, FileRecord, Provenance
-from embedkit.workers import portable
 
 QUEUE = 4  # batches that may wait between decoding and the network
 TELL = 0.2  # seconds between two messages to the parent, if nothing is urgent

@@ -1,6 +1,6 @@
 """The Parquet contract: the only thing between who makes vectors and who uses them."""
 
-from embedkit.store.contract import (
+from embedkit.store.layout import (
     FILES_SCHEMA,
     IMPORTED,
     MANIFEST,
@@ -11,9 +11,9 @@ from embedkit.store.contract import (
     rows_schema,
     start_folder,
 )
-from embedkit.store.folder import forget, remove_leftovers
 from embedkit.store.locks import only_run
 from embedkit.store.moved import move, with_times
+from embedkit.store.rewriting import forget, remove_leftovers
 from embedkit.store.table import EmbeddingTable, Rows, read_journal
 from embedkit.store.writer import EmbeddingWriter
 

@@ -29,8 +29,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from embedkit.atomic import unpublished
 from embedkit.errors import EmbeddingFolderError
-from embedkit.files import unpublished
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock
 
-from embedkit.files import atomic_write
-from embedkit.store.contract import FILES, MANIFEST, Provenance, list_parts, read_manifest
+from embedkit.atomic import atomic_write
+from embedkit.store.layout import FILES, MANIFEST, Provenance, list_parts, read_manifest
 from embedkit.store.locks import only_run, rewriting
 from embedkit.store.table import read_journal
 

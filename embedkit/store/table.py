@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from embedkit import scoring
 from embedkit.errors import EmbeddingFolderError
-from embedkit.store.contract import (
+from embedkit.store.layout import (
     FILES,
     FILES_SCHEMA,
     METADATA,
@@ -176,6 +176,32 @@ class EmbeddingTable:
             found = [rows_schema(self.embedding_size).empty_table()]
         table = pa.concat_tables(table.replace_schema_metadata() for table in found)
         return self._rows(table.combine_chunks().sort_by("segment").combine_chunks())
+
+    def has_clip(self, clip: str) -> bool:
+        """Whether there are rows of a clip of that name."""
+        return bool(pc.any(pc.equal(self._clips, clip)).as_py())
+
+    @cached_property
+    def _clips(self) -> pa.ChunkedArray:
+        journal = self.journal_table()
+        return journal.filter(pc.greater(journal["rows"], 0))["clip"]
+
+    def clip_vector(
+        self, clip: str, start_s: float = 0.0, end_s: float = np.inf
+    ) -> NDArray[np.float32]:
+        """The vector [D] of a clip, or of its segments that overlap a span.
+
+        Raises:
+            EmbeddingFolderError: there is no such clip, or nothing of it in the span.
+        """
+        rows = self.clip_rows(clip)
+        inside = (rows.start_s < end_s) & (rows.end_s > start_s)
+        if not inside.any():
+            raise EmbeddingFolderError(
+                f"{self.folder}: {clip} has no segment from {start_s:g} to {end_s:g} s"
+            )
+        seconds = (rows.end_s - rows.start_s)[inside]
+        return scoring.clip_mean(rows.embeddings[inside], seconds).astype(np.float32)
 
     def batches(self, parts: Sequence[str] | None = None) -> Iterator[Rows]:
         """All rows, or those of some parts, a row group at a time, in the order of the parts."""

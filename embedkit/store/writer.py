@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from embedkit.files import publish, unpublished
-from embedkit.store.contract import (
+from embedkit.atomic import publish, unpublished
+from embedkit.store.layout import (
     FILES,
     FILES_SCHEMA,
     ROWS,
@@ -26,8 +26,8 @@ from embedkit.store.contract import (
     start_folder,
     with_provenance,
 )
-from embedkit.store.folder import remove_shard_leftovers
 from embedkit.store.locks import lock_to_append
+from embedkit.store.rewriting import remove_shard_leftovers
 
 # When a part closes, at the end of a clip.
 PART_SECONDS = 60.0

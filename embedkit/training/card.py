@@ -6,8 +6,8 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from embedkit import __version__
+from embedkit.atomic import atomic_write
 from embedkit.datasets import Manifest
-from embedkit.files import atomic_write
 from embedkit.models.build import count_macs
 from embedkit.models.module import ExtractorModule
 from embedkit.models.network import count_parameters
@@ -34,7 +34,7 @@ def write_card(
         best: the figures of the epoch whose weights were kept.
     """
     environment = Environment(
-        loader=PackageLoader("embedkit"),
+        loader=PackageLoader("embedkit.training", "."),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -18,15 +18,15 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from embedkit import scoring
+from embedkit.atomic import atomic_write
 from embedkit.audio.decode import decode
 from embedkit.audio.features import front_end
 from embedkit.audio.segments import cut, in_batches, stack
 from embedkit.config import FeatureSpec, SegmentSpec, difference
 from embedkit.datasets import Clip
 from embedkit.errors import AudioError, DatasetError, UsageError
-from embedkit.files import atomic_write
+from embedkit.processes import WorkerPool
 from embedkit.progress import Track, untracked
-from embedkit.workers import WorkerPool
 
 BATCH = 64  # segments whose features are computed at a time
 SHARD = 64  # clips, at least

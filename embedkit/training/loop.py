@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from embedkit.atomic import atomic_write
 from embedkit.checkpoint import (
     CALIBRATION_SEGMENTS,
     CONFIG,
@@ -33,10 +34,9 @@ from embedkit.datasets import Manifest, split_validation
 from embedkit.datasets.manifest import targets
 from embedkit.errors import DatasetError, UsageError, require
 from embedkit.export import write_network
-from embedkit.files import atomic_write
 from embedkit.models.build import build_model
 from embedkit.models.module import ExtractorModule, check_device
-from embedkit.plots import save_png, training_curves
+from embedkit.pages.plots import save_png, training_curves
 from embedkit.progress import Track, untracked
 from embedkit.training.card import write_card
 from embedkit.training.features import Features, compute_features

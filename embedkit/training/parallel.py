@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from embedkit.workers import end_with_parent
+from embedkit.processes import end_with_parent
 
 # One process computes the features and validates while the others wait.
 PATIENCE = timedelta(days=2)

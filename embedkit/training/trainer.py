@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import Adam, Optimizer, lr_scheduler
 
+from embedkit.atomic import atomic_write
 from embedkit.config import Precision, Sampling, Schedule, TrainSpec
 from embedkit.errors import EmbedkitError, ModelFolderError
-from embedkit.files import atomic_write
 from embedkit.models.module import ExtractorModule
 from embedkit.progress import Track
 from embedkit.training.augment import mix, spec_augment

@@ -14,8 +14,8 @@ from fastapi.staticfiles import StaticFiles
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from embedkit.backends.answers import Answers
 from embedkit.errors import EmbedkitError
+from embedkit.labels.answers import Answers
 from embedkit.web import media, sound
 from embedkit.web.collection import Collection
 from embedkit.web.edition import API, ENTRY, Editions, edition_of

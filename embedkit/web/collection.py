@@ -9,12 +9,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
-from embedkit.backends.exact import ExactSearch
-from embedkit.backends.index import searched
-from embedkit.backends.projection import Projection, project
-from embedkit.backends.vectors import unit
 from embedkit.errors import EmbeddingFolderError, UsageError
+from embedkit.pages.projection import Projection, project
+from embedkit.search.exact import ExactSearch
+from embedkit.search.index import searched
 from embedkit.store import EmbeddingTable, clip_path
+from embedkit.vectors import unit
 
 SIZES = (64, 128, 256, 512, 1024)
 MOST_NAMED = 1000  # files that failed

@@ -13,10 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from sklearn.cluster import MiniBatchKMeans
 
 from embedkit.audio.decode import Samples
-from embedkit.backends.active import suggest
-from embedkit.backends.answers import Answers
-from embedkit.backends.classifier import Classifier
-from embedkit.backends.duplicates import find_duplicates
+from embedkit.classifiers.active import suggest
+from embedkit.classifiers.classifier import Classifier
+from embedkit.labels.answers import Answers
+from embedkit.search.duplicates import find_duplicates
 from embedkit.web import sound
 from embedkit.web.collection import Collection
 from embedkit.web.uploads import Uploads

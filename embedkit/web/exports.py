@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from fastapi import HTTPException
 
-from embedkit.backends.predictions import Span, Track, merge, track_text
+from embedkit.classifiers.tracks import Span, TrackFormat, merge, track_text
 from embedkit.web.explorer import Explorer
 
 
@@ -20,10 +20,10 @@ def export(explorer: Explorer, form: str) -> tuple[str, bytes]:
     if form == "csv":
         path = explorer.answers.path
         return "labels.csv", path.read_bytes() if path.exists() else b"path,label\n"
-    if form not in set(Track):
+    if form not in set(TrackFormat):
         raise HTTPException(404, "csv, audacity or raven")
     rate = explorer.collection.table.provenance.sample_rate
-    return f"{form}.zip", _zip(_spans(explorer), Track(form), rate)
+    return f"{form}.zip", _zip(_spans(explorer), TrackFormat(form), rate)
 
 
 def _spans(explorer: Explorer) -> list[Span]:
@@ -37,7 +37,7 @@ def _spans(explorer: Explorer) -> list[Span]:
     return spans
 
 
-def _zip(spans: Iterable[Span], form: Track, rate: int) -> bytes:
+def _zip(spans: Iterable[Span], form: TrackFormat, rate: int) -> bytes:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         for span in merge(spans):

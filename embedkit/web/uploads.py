@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.errors import AudioError, Kind
-from embedkit.query import QueryEmbedder
+from embedkit.processes import WorkerPool
 from embedkit.scratch import into_scratch, scratch_folder
+from embedkit.search.query_embedder import QueryEmbedder
 from embedkit.store import Provenance
-from embedkit.workers import WorkerPool
 
 MOST_BYTES = 32 * 2**20
 SECONDS = 30.0  # of work on one

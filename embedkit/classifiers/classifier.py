@@ -1,0 +1,207 @@
+"""A classifier: a fitted model with its labels, kept as arrays and JSON."""
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from embedkit.atomic import atomic_write
+from embedkit.classifiers.knn import Neighbours, NeighboursModel
+from embedkit.classifiers.logistic import Logistic, LogisticModel
+from embedkit.classifiers.method import Floats, Method, Model, Training, Vectors
+from embedkit.classifiers.mlp import Perceptron, PerceptronModel
+from embedkit.classifiers.plda import Plda, PldaModel
+from embedkit.errors import DatasetError, EmbedkitError, UsageError, choices
+from embedkit.labels.join import Labelled, Unit
+from embedkit.progress import Track, untracked
+from embedkit.store import EmbeddingTable
+
+if TYPE_CHECKING:
+    from embedkit.classifiers.tracks import Span
+
+log = logging.getLogger(__name__)
+
+SETTINGS, ARRAYS = "classifier.json", "classifier.safetensors"
+MOST = 100_000  # vectors that a model is fitted on: of more, a sample
+
+METHODS: dict[str, Callable[..., Method]] = {
+    "logistic": Logistic,
+    "knn": Neighbours,
+    "plda": Plda,
+    "mlp": Perceptron,
+}
+MODELS: dict[str, type[Any]] = {
+    "logistic": LogisticModel,
+    "knn": NeighboursModel,
+    "plda": PldaModel,
+    "mlp": PerceptronModel,
+}
+
+
+def find_method(name: str, **settings: Any) -> Method:
+    """A method by its name.
+
+    Raises:
+        UsageError: there is none, or it has no such setting.
+    """
+    if name not in METHODS:
+        raise UsageError(f"no method {name!r}{choices(name, METHODS)}")
+    try:
+        return METHODS[name](**settings)
+    except TypeError as error:
+        raise UsageError(f"{name} has no setting {', '.join(settings)}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classifier:
+    """Scores of vectors for each label.
+
+    Attributes:
+        labels: the classes.
+        several_labels: whether a vector may have more than one.
+        fingerprint: of the extractor whose vectors it was fitted on.
+        size: D.
+        model: what computes the scores.
+    """
+
+    labels: tuple[str, ...]
+    several_labels: bool
+    fingerprint: str
+    size: int
+    model: Model
+
+    @classmethod
+    def fit(
+        cls,
+        data: Labelled,
+        rows: NDArray[np.int64],
+        method: Method,
+        *,
+        fingerprint: str,
+        track: Track = untracked,
+    ) -> "Classifier":
+        """Fit on some of the labelled vectors; of more than 100,000, on so many drawn at random.
+
+        Raises:
+            DatasetError: one label alone, or the method cannot be fitted on these.
+        """
+        if not data.several_labels and len(set(data.classes[rows])) < 2:
+            raise DatasetError(
+                "a classifier needs at least 2 labels among the clips it is fitted on"
+            )
+        if len(rows) > MOST:
+            log.warning("fitted on %d of %d vectors, drawn at random", MOST, len(rows))
+            rows = np.sort(np.random.default_rng(0).choice(rows, MOST, replace=False))
+        training = Training(
+            vectors=data.vectors[rows],
+            targets=data.targets[rows],
+            several_labels=data.several_labels,
+            groups=np.array(data.groups, object)[rows],
+        )
+        return cls(
+            labels=data.labels,
+            several_labels=data.several_labels,
+            fingerprint=fingerprint,
+            size=data.vectors.shape[1],
+            model=method.fit(training, track),
+        )
+
+    def predict(self, table: EmbeddingTable, *, segments: bool = False) -> "list[Span]":
+        """The best label of each clip, or segment, of an embedding folder.
+
+        Returns:
+            by clip and time; of whole clips the times are 0.
+
+        Raises:
+            EmbedkitError: its vectors are of another extractor, or size.
+        """
+        from embedkit.classifiers.evaluate import predict
+        from embedkit.classifiers.tracks import best
+
+        batches = predict(table, self, Unit.SEGMENT if segments else Unit.CLIP)
+        return sorted(span for batch in batches for span in best(batch, self.labels))
+
+    def check(self, table: EmbeddingTable) -> None:
+        """Refuse a folder of other vectors.
+
+        Raises:
+            EmbedkitError: they are of another extractor, or size.
+        """
+        if self.fingerprint != table.provenance.fingerprint:
+            raise EmbedkitError(
+                f"{table.folder}: its vectors are of extractor {table.provenance.fingerprint[:12]},"
+                f" the classifier was fitted on those of {self.fingerprint[:12]}; extract with that"
+                " model, or fit anew"
+            )
+        if self.size != table.embedding_size:
+            raise EmbedkitError(
+                f"{table.folder}: its vectors have {table.embedding_size} numbers, the classifier"
+                f" was fitted on vectors of {self.size}; extract with --dim {self.size}"
+            )
+
+    def scores(self, vectors: Vectors) -> Floats:
+        """Scores in [0, 1], [n, classes], of vectors [n, D]."""
+        return self.model.scores(vectors)
+
+    def save(self, folder: Path) -> None:
+        """Write classifier.json and classifier.safetensors."""
+        name = next(name for name, kind in MODELS.items() if isinstance(self.model, kind))
+        values = vars(self.model)
+        arrays = {key: value for key, value in values.items() if isinstance(value, np.ndarray)}
+        settings = {
+            "method": name,
+            "labels": list(self.labels),
+            "several_labels": self.several_labels,
+            "fingerprint": self.fingerprint,
+            "size": self.size,
+            "model": {key: value for key, value in values.items() if key not in arrays},
+        }
+        with atomic_write(folder / ARRAYS) as file:
+            file.write(save({key: np.ascontiguousarray(value) for key, value in arrays.items()}))
+        with atomic_write(folder / SETTINGS) as file:
+            file.write(json.dumps(settings, indent=2, ensure_ascii=False).encode())
+
+    @classmethod
+    def load(cls, folder: Path) -> "Classifier":
+        """Read what `save` wrote.
+
+        Raises:
+            EmbedkitError: not a classifier's folder, or a damaged one.
+        """
+        try:
+            settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+            arrays = load((folder / ARRAYS).read_bytes())
+            kind = MODELS.get(settings["method"])
+            if kind is None:
+                raise EmbedkitError(f"{folder}: a classifier of a method that is not known here")
+            values = {**arrays, **settings["model"]}
+            classifier = cls(
+                labels=tuple(map(str, settings["labels"])),
+                several_labels=bool(settings["several_labels"]),
+                fingerprint=str(settings["fingerprint"]),
+                size=int(settings["size"]),
+                model=kind(**{field.name: values[field.name] for field in fields(kind)}),
+            )
+            # Arrays that do not fit each other, or the labels, show in one vector's scores.
+            found = classifier.scores(np.zeros((1, classifier.size), np.float32))
+            if found.shape != (1, len(classifier.labels)) or not np.isfinite(found).all():
+                raise EmbedkitError(f"{folder}: the classifier's arrays do not fit its labels")
+        except FileNotFoundError as error:
+            raise EmbedkitError(
+                f"{folder}: not a classifier: it has no {Path(error.filename).name}."
+                " `embedkit classify fit` makes one."
+            ) from error
+        except EmbedkitError:
+            raise
+        except (OSError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+            raise EmbedkitError(f"{folder}: not a readable classifier: {error}") from error
+        except SafetensorError as error:
+            raise EmbedkitError(f"{folder}: not a readable classifier: {error}") from error
+        return classifier

@@ -1,0 +1,144 @@
+"""Evaluate and apply a classifier to the clips, or the segments, of an embedding folder."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import confusion_matrix
+
+from embedkit import metrics
+from embedkit.classifiers.classifier import Classifier
+from embedkit.classifiers.method import Method
+from embedkit.classifiers.splits import Indices
+from embedkit.labels.join import Labelled, Unit
+from embedkit.progress import Track, untracked
+from embedkit.store import EmbeddingTable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Scores of held-out vectors, each by a classifier that was fitted without it.
+
+    Attributes:
+        clips: the held-out clips [n]; of segments, those that they are of.
+        labels: the classes.
+        several_labels: whether a clip may have more than one.
+        targets: float32 [n, classes].
+        scores: float64 [n, classes].
+    """
+
+    clips: list[str]
+    labels: tuple[str, ...]
+    several_labels: bool
+    targets: NDArray[np.float32]
+    scores: NDArray[np.float64]
+
+    @property
+    def correct(self) -> NDArray[np.float64]:
+        """1 for each vector [n] whose highest score is its label."""
+        right: NDArray[np.bool_] = self.scores.argmax(axis=1) == self.targets.argmax(axis=1)
+        return right.astype(np.float64)
+
+    def figures(self) -> dict[str, float | int | tuple[float, float]]:
+        """AUCs, mAP, and where clips have one label accuracy with its 95 % interval."""
+        clips = len(set(self.clips))
+        figures: dict[str, float | int | tuple[float, float]] = {"clips": clips}
+        if clips < len(self.clips):
+            figures["segments"] = len(self.clips)
+        if not self.several_labels:
+            figures["correct"] = int(self.correct.sum())
+            figures["accuracy"] = float(self.correct.mean())
+            figures["accuracy_interval"] = metrics.share_interval(self.correct, self.clips)
+        figures["weighted_auc"] = metrics.weighted_auc(self.targets, self.scores)
+        figures["macro_auc"] = metrics.macro_auc(self.targets, self.scores)
+        figures["map"] = metrics.mean_average_precision(self.targets, self.scores)
+        return figures
+
+    def per_class(self) -> dict[str, dict[str, float | int]]:
+        """For each label its vectors, AUC, average precision and, with one label each, recall."""
+        rows: dict[str, dict[str, float | int]] = {}
+        for index, label in enumerate(self.labels):
+            truth, scores = self.targets[:, [index]], self.scores[:, [index]]
+            row: dict[str, float | int] = {"clips": int(truth.sum())}
+            if 0 < truth.sum() < len(truth):
+                row["auc"] = metrics.macro_auc(truth, scores)
+                row["ap"] = metrics.mean_average_precision(truth, scores)
+            else:
+                row["auc"] = row["ap"] = float("nan")
+            if not self.several_labels:
+                mine = truth[:, 0] > 0
+                row["recall"] = float(self.correct[mine].mean()) if mine.any() else float("nan")
+            rows[label] = row
+        return rows
+
+    def confusion(self) -> NDArray[np.int64]:
+        """Vectors by true (rows) and predicted (columns) class [classes, classes]."""
+        counts: NDArray[np.int64] = confusion_matrix(
+            self.targets.argmax(axis=1),
+            self.scores.argmax(axis=1),
+            labels=np.arange(len(self.labels)),
+        )
+        return counts
+
+
+def evaluate(
+    data: Labelled,
+    splits: Iterable[tuple[Indices, Indices]],
+    method: Method,
+    track: Track = untracked,
+) -> Evaluation:
+    """Fit on one side of each split and score the other; what all splits hold out together."""
+    held, scores = [], []
+    for rows, others in splits:
+        held.append(others)
+        fitted = Classifier.fit(data, rows, method, fingerprint="", track=track)
+        scores.append(fitted.scores(data.vectors[others]))
+    order = np.concatenate(held)
+    return Evaluation(
+        clips=[data.clips[index] for index in order],
+        labels=data.labels,
+        several_labels=data.several_labels,
+        targets=data.targets[order],
+        scores=np.concatenate(scores),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """Scores of some clips, or segments, all of one length n.
+
+    Attributes:
+        clips: their names.
+        start_s, end_s: of segments, float64 [n]; None for whole clips.
+        scores: float64 [n, classes].
+    """
+
+    clips: list[str]
+    start_s: NDArray[np.float64] | None
+    end_s: NDArray[np.float64] | None
+    scores: NDArray[np.float64]
+
+
+def predict(
+    table: EmbeddingTable, classifier: Classifier, unit: Unit = Unit.CLIP
+) -> Iterator[Predictions]:
+    """Scores of all clips or segments of an embedding folder, some thousand at a time.
+
+    Raises:
+        EmbedkitError: the classifier was fitted on vectors of another extractor, or size.
+    """
+    classifier.check(table)
+    if unit is Unit.CLIP:
+        for clips, vectors in table.clip_batches():
+            yield Predictions(
+                clips=clips, start_s=None, end_s=None, scores=classifier.scores(vectors)
+            )
+        return
+    for rows in table.batches():
+        yield Predictions(
+            clips=rows.clips.tolist(),
+            start_s=rows.start_s,
+            end_s=rows.end_s,
+            scores=classifier.scores(rows.embeddings),
+        )

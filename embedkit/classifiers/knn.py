@@ -1,0 +1,74 @@
+"""The labels of the nearest vectors."""
+
+from dataclasses import dataclass
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from embedkit.classifiers.method import Floats, Scale, Training, Vectors
+from embedkit.progress import Track, untracked
+from embedkit.vectors import unit
+
+TEMPERATURE = 0.07
+BATCH = 4096  # queries at a time
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeighboursModel:
+    """A vote of the nearest training vectors by cosine of what is standardised.
+
+    Each has weight exp(cosine / 0.07), as in Wu et al., Unsupervised feature learning via
+    non-parametric instance discrimination, 2018.
+
+    Attributes:
+        mean, scale: of the training vectors [D].
+        known: these, standardised, of length 1 [n, D].
+        targets: 1 where one has the label, uint8 [n, classes].
+        neighbours: how many vote.
+    """
+
+    mean: Floats
+    scale: Floats
+    known: Vectors
+    targets: NDArray[np.uint8]
+    neighbours: int
+
+    def __post_init__(self) -> None:
+        if len(self.known) != len(self.targets) or self.neighbours < 1:
+            raise ValueError("not as many targets as vectors")
+
+    def scores(self, vectors: Vectors) -> Floats:
+        """Scores in [0, 1], [n, classes], of vectors [n, D]."""
+        index = faiss.IndexFlatIP(self.known.shape[1])
+        index.add(np.ascontiguousarray(self.known))
+        scores = np.empty((len(vectors), self.targets.shape[1]))
+        for start in range(0, len(vectors), BATCH):
+            asked = unit((vectors[start : start + BATCH] - self.mean) / self.scale)
+            cosine, found = index.search(asked, min(self.neighbours, len(self.known)))
+            weights = np.exp((cosine.astype(np.float64) - cosine[:, :1]) / TEMPERATURE)
+            weights /= weights.sum(axis=1, keepdims=True)
+            scores[start : start + BATCH] = np.einsum("nk,nkc->nc", weights, self.targets[found])
+        return scores
+
+
+@dataclass(frozen=True, kw_only=True)
+class Neighbours:
+    """How to fit it.
+
+    Attributes:
+        neighbours: how many vote.
+    """
+
+    neighbours: int = 20
+
+    def fit(self, training: Training, track: Track = untracked) -> NeighboursModel:
+        """Remember the training vectors."""
+        scale = Scale.of(training.vectors)
+        return NeighboursModel(
+            mean=scale.mean,
+            scale=scale.scale,
+            known=unit((training.vectors - scale.mean) / scale.scale),
+            targets=training.targets.astype(np.uint8),
+            neighbours=self.neighbours,
+        )

@@ -1,0 +1,168 @@
+"""Predictions as tables and label tracks that other tools open."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from embedkit.atomic import atomic_write
+from embedkit.classifiers.evaluate import Predictions
+from embedkit.errors import UsageError
+from embedkit.labels.join import Unit
+from embedkit.store import clip_path
+
+SUFFIXES = (".csv", ".parquet")
+RAVEN = (
+    "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tHigh Freq (Hz)"
+    "\tLabel\tScore"
+)
+
+
+class TrackFormat(StrEnum):
+    """Formats of label tracks."""
+
+    AUDACITY = "audacity"
+    RAVEN = "raven"
+
+
+class Span(NamedTuple):
+    """A stretch of a clip with one label."""
+
+    clip: str
+    start_s: float
+    end_s: float
+    label: str
+    score: float
+
+
+def best(predictions: Predictions, labels: tuple[str, ...]) -> Iterator[Span]:
+    """The label of the highest score of each row; whole clips go from 0 s to 0 s."""
+    for row, index in enumerate(predictions.scores.argmax(axis=1)):
+        yield _span(predictions, row, int(index), labels)
+
+
+def above(predictions: Predictions, labels: tuple[str, ...], least: float) -> Iterator[Span]:
+    """Of each row every label whose score is at least so high: where it may have several."""
+    for row, index in np.argwhere(predictions.scores >= least):
+        yield _span(predictions, int(row), int(index), labels)
+
+
+def _span(predictions: Predictions, row: int, index: int, labels: tuple[str, ...]) -> Span:
+    start_s, end_s = predictions.start_s, predictions.end_s
+    return Span(
+        clip=predictions.clips[row],
+        start_s=0.0 if start_s is None else float(start_s[row]),
+        end_s=0.0 if end_s is None else float(end_s[row]),
+        label=labels[index],
+        score=float(predictions.scores[row, index]),
+    )
+
+
+def write_table(
+    path: Path, labels: tuple[str, ...], batches: Iterable[Predictions], unit: Unit
+) -> Iterator[Predictions]:
+    """Write clip, label, score and a column `score:<label>` for each, and pass the batches on.
+
+    Segments have start_s and end_s too. The file is there when all batches have been taken.
+
+    Args:
+        path: a .csv or .parquet file.
+        labels: the classes.
+        batches: in their order; of none the file has its columns alone.
+        unit: what they are of.
+
+    Raises:
+        UsageError: another suffix.
+    """
+    kinds = {".csv": pa.csv.CSVWriter, ".parquet": pa.parquet.ParquetWriter}
+    if path.suffix not in kinds:
+        raise UsageError(f"{path}: name a file that ends in {' or '.join(kinds)}")
+    text, number = pa.string(), pa.float64()
+    spans = [] if unit is Unit.CLIP else [("start_s", number), ("end_s", number)]
+    scores = [("score", number), *((f"score:{label}", number) for label in labels)]
+    schema = pa.schema([("clip", text), *spans, ("label", text), *scores])
+    with atomic_write(path) as file, kinds[path.suffix](file, schema) as writer:
+        for batch in batches:
+            writer.write_table(pa.table(_columns(batch, labels), schema=schema))
+            yield batch
+
+
+def _columns(batch: Predictions, labels: tuple[str, ...]) -> list[Any]:
+    names = [labels[index] for index in batch.scores.argmax(axis=1)]
+    spans = [] if batch.start_s is None else [batch.start_s, batch.end_s]
+    return [batch.clips, *spans, names, batch.scores.max(axis=1), *batch.scores.T]
+
+
+def merge(spans: Iterable[Span]) -> list[Span]:
+    """Neighbouring spans of one label as one, with their mean score; sorted by clip and time."""
+    merged: list[list[Span]] = []
+    for span in sorted(spans, key=lambda span: (span.clip, span.label, span.start_s)):
+        if merged and _follows(merged[-1][-1], span):
+            merged[-1].append(span)
+        else:
+            merged.append([span])
+    return sorted(
+        run[0]._replace(
+            end_s=max(span.end_s for span in run), score=sum(span.score for span in run) / len(run)
+        )
+        for run in merged
+    )
+
+
+def _follows(last: Span, span: Span) -> bool:
+    touching = span.start_s <= last.end_s + 1e-6
+    return touching and (last.clip, last.label) == (span.clip, span.label)
+
+
+def write_tracks(folder: Path, form: TrackFormat, spans: Iterable[Span], sample_rate: int) -> int:
+    """Write a label track for each clip, `<clip>.txt` in the folder; how many they are.
+
+    Args:
+        folder: to write to.
+        form: Audacity's label track, or Raven's selection table.
+        spans: of segments.
+        sample_rate: of the extractor, in Hz: Raven's boxes reach up to half of it.
+
+    Raises:
+        EmbeddingFolderError: the name of a clip leads out of the folder.
+    """
+    by_clip = defaultdict(list)
+    for span in merge(spans):
+        by_clip[span.clip].append(span)
+    for clip, mine in by_clip.items():
+        with atomic_write(clip_path(folder, f"{clip}.txt")) as file:
+            file.write(track_text(mine, form, sample_rate).encode("utf-8", "replace"))
+    return len(by_clip)
+
+
+def track_text(spans: list[Span], form: TrackFormat, sample_rate: int) -> str:
+    """A label track of one clip's spans, as `write_tracks` writes it."""
+    return _FORMS[form](spans, sample_rate)
+
+
+def _audacity(spans: list[Span], sample_rate: int) -> str:
+    del sample_rate
+    return "".join(f"{span.start_s:.6f}\t{span.end_s:.6f}\t{_line(span.label)}\n" for span in spans)
+
+
+def _raven(spans: list[Span], sample_rate: int) -> str:
+    rows = [
+        f"{number}\tSpectrogram 1\t1\t{span.start_s:.6f}\t{span.end_s:.6f}\t0.0"
+        f"\t{sample_rate / 2:.1f}\t{_line(span.label)}\t{span.score:.4f}"
+        for number, span in enumerate(spans, start=1)
+    ]
+    return "\n".join([RAVEN, *rows]) + "\n"
+
+
+def _line(text: str) -> str:
+    """A label as one field of one line."""
+    return " ".join(text.split())
+
+
+_FORMS = {TrackFormat.AUDACITY: _audacity, TrackFormat.RAVEN: _raven}

@@ -1,0 +1,1 @@
+"""embedkit as evaluation kits and scikit-learn take it."""

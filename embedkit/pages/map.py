@@ -1,0 +1,134 @@
+"""A collection on a plane: a picture, or a page to point at and listen to."""
+
+import base64
+import io
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from numpy.typing import NDArray
+
+from embedkit.atomic import atomic_write
+from embedkit.audio.decode import decode
+from embedkit.errors import AudioError, UsageError
+from embedkit.pages.plots import embedding_map, save_png
+from embedkit.pages.projection import Projection, project
+from embedkit.progress import Track, untracked
+from embedkit.store import EmbeddingTable, clip_path
+
+log = logging.getLogger(__name__)
+
+HEARD_S, RATE = 2.0, 16000  # of each sound on a page
+MOST = 2000  # sounds that a page holds: 20 MB
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mapped:
+    """What was drawn: how many sounds, and which of them could not be read."""
+
+    sounds: int
+    failures: list[tuple[str, str, str]]
+
+
+def write_map(
+    table: EmbeddingTable,
+    path: Path,
+    *,
+    how: Projection = Projection.PCA,
+    labels: Sequence[tuple[str, str]] = (),
+    audio: Path | None = None,
+    seed: int = 0,
+    track: Track = untracked,
+) -> Mapped:
+    """Draw the clips of a collection on a plane.
+
+    Args:
+        table: the collection.
+        path: a .png file, or an .html file: a page that needs nothing else, with the first seconds
+            of each sound in it; of more than 2,000 clips so many are drawn at random.
+        how: they come onto the plane.
+        labels: pairs of a clip and its label, which colours it; else its first folder does.
+        audio: where the sounds are now, if they have moved.
+        seed: of the projection and of the draw.
+        track: shows the progress.
+
+    Raises:
+        UsageError: another suffix, or no clips.
+    """
+    if path.suffix not in {".png", ".html"}:
+        raise UsageError(f"{path}: name a .png or an .html file")
+    clips, vectors = table.clip_vectors()
+    if not clips:
+        raise UsageError(f"{table.folder}: it has no clips to draw")
+    if path.suffix == ".html" and len(clips) > MOST:
+        log.warning("%d of %d clips, drawn at random", MOST, len(clips))
+        drawn = np.sort(np.random.default_rng(seed).choice(len(clips), MOST, replace=False))
+        clips, vectors = [clips[row] for row in drawn], vectors[drawn]
+    known = dict(labels)
+    if known:
+        named = [known.get(clip, "") for clip in clips]
+    else:
+        named = [clip.partition("/")[0] if "/" in clip else "" for clip in clips]
+    points = project(vectors, how, seed)
+    if path.suffix == ".png":
+        save_png(embedding_map(points, [name or "none" for name in named]), path)
+        return Mapped(sounds=len(clips), failures=[])
+    root = audio or Path(table.provenance.audio_root)
+    failures: list[tuple[str, str, str]] = []
+    sounds = []
+    for clip in track(clips, "Reading sounds", len(clips)):
+        try:
+            sounds.append(_sound(clip_path(root, clip), table.provenance.track))
+        except AudioError as error:
+            sounds.append("")
+            failures.append((clip, str(error.kind), str(error)))
+    _write_page(path, f"{len(clips)} sounds of {root.name}", clips, named, points, sounds)
+    return Mapped(sounds=len(clips), failures=failures)
+
+
+def _write_page(
+    path: Path,
+    title: str,
+    clips: Sequence[str],
+    named: Sequence[str],
+    points: NDArray[np.float32],
+    sounds: Sequence[str],
+) -> None:
+    low, size = points.min(axis=0), max(float(np.ptp(points, axis=0).max()), 1e-9)
+    places = (points - low) / size
+    places += (1 - places.max(axis=0)) / 2  # in the middle
+    names = sorted(set(named))
+    # The golden angle keeps the hues of however many names apart.
+    colour = {name: f"hsl({137.5 * number % 360:.0f} 60% 50%)" for number, name in enumerate(names)}
+    environment = Environment(
+        loader=PackageLoader("embedkit.pages"), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True,
+    )  # fmt: skip
+    page = environment.get_template("map.html.j2").render(
+        title=title,
+        legend=[(name or "none", colour[name]) for name in names],
+        points=[
+            [round(float(x), 4), round(float(1 - y), 4), colour[name], clip, name, sound]
+            for (x, y), name, clip, sound in zip(places, named, clips, sounds, strict=True)
+        ],
+    )
+    with atomic_write(path) as file:
+        file.write(page.encode("utf-8", "replace"))
+
+
+def _sound(path: Path, track: int) -> str:
+    """The first seconds of a sound track as the source of an audio element."""
+    parts: list[NDArray[np.float32]] = []
+    for block in decode(path, RATE, track=track):
+        parts.append(block)
+        if sum(map(len, parts)) >= HEARD_S * RATE:
+            break
+    samples = np.concatenate(parts)[: int(HEARD_S * RATE)]
+    peak = float(np.abs(samples).max())
+    stream = io.BytesIO()
+    soundfile.write(stream, samples / max(peak, 1e-4) * 0.7, RATE, format="OGG", subtype="VORBIS")
+    return "data:audio/ogg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")

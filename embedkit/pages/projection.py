@@ -1,0 +1,56 @@
+"""Vectors on a plane, to look at."""
+
+import warnings
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+
+from embedkit.errors import require
+from embedkit.vectors import unit
+
+
+class Projection(StrEnum):
+    """How vectors come onto a plane so that near ones by cosine stay near."""
+
+    PCA = "pca"  # at once; far ones stay far
+    TSNE = "tsne"
+    UMAP = "umap"  # the extra `umap`
+
+
+def project(
+    vectors: NDArray[np.float32], how: Projection = Projection.TSNE, seed: int = 0
+) -> NDArray[np.float32]:
+    """Place vectors [n, D] on a plane [n, 2].
+
+    Raises:
+        UsageError: the extra that it takes is not installed.
+    """
+    directions = unit(vectors - vectors.mean(axis=0) if how is Projection.PCA else vectors)
+    if len(vectors) < 3:  # too few to have a plane of their own
+        return np.pad(directions[:, :1], ((0, 0), (0, 1)))
+    points: NDArray[np.float32]
+    if how is Projection.PCA:
+        points = PCA(2, random_state=seed).fit_transform(directions)
+    elif how is Projection.TSNE:
+        perplexity = max(1.0, min(30.0, (len(vectors) - 1) / 4))
+        points = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(
+            directions
+        )
+    else:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ImportWarning)  # of what it could do with TensorFlow
+            require("umap", "umap")
+            from umap import UMAP
+
+        umap = UMAP(
+            n_neighbors=min(15, len(vectors) - 1),
+            metric="cosine",
+            init="spectral" if len(vectors) > 4 else "random",  # of fewer it has no eigenvectors
+            random_state=seed,
+            n_jobs=1,
+        )
+        points = umap.fit_transform(directions)
+    return points

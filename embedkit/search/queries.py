@@ -1,0 +1,132 @@
+"""What a search is asked for: clips of the collection, files, folders, spans of them, and more."""
+
+import fnmatch
+import math
+import os
+import re
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedkit.audio.files import find_audio
+from embedkit.errors import DatasetError, UsageError
+from embedkit.labels.join import find_labels
+from embedkit.store import EmbeddingTable
+from embedkit.vectors import unit
+
+if TYPE_CHECKING:
+    from embedkit.search.query_embedder import QueryEmbedder
+
+SECONDS = r"\d{1,9}(\.\d+)?"
+SPAN = re.compile(f"(?P<start>{SECONDS})-(?P<end>{SECONDS})")
+
+
+class Queries:
+    """Turns what a person names into vectors of a collection.
+
+    A name is a clip of the collection or the path of a file, with or without a span of seconds
+    behind an `@`: `long.wav@12.5-14`. A clip or file whose own name is such is that clip or file.
+    """
+
+    def __init__(
+        self, table: EmbeddingTable, model: Path | None = None, device: str = "cpu"
+    ) -> None:
+        """Of a collection; a file is embedded by QueryEmbedder, which gets the others."""
+        self._table = table
+        self._model, self._device = model, device
+
+    def expand(self, names: Sequence[str]) -> Iterator[str]:
+        """The names, and for a folder those of the audio files in it.
+
+        Raises:
+            UsageError: a folder has no audio.
+        """
+        for name in names:
+            if self._table.has_clip(name) or not os.path.isdir(name):
+                yield name
+                continue
+            yield from map(str, find_audio(Path(name)).paths)
+
+    def vector(self, name: str) -> NDArray[np.float32]:
+        """The vector [D] of a sound.
+
+        Raises:
+            UsageError: there is neither such a clip nor such a file, or the span is none.
+            AudioError: the file cannot be decoded.
+            EmbeddingFolderError: the collection's model is not there, or not the same.
+        """
+        sound, start_s, end_s = self._parse(name)
+        if self._table.has_clip(sound):
+            return self._table.clip_vector(sound, start_s, end_s)
+        return self._embedder.embed(Path(sound), start_s, end_s)
+
+    def clip(self, name: str) -> str:
+        """The clip of the collection that a name is of; empty if it is a file."""
+        sound, _, _ = self._parse(name)
+        return sound if self._table.has_clip(sound) else ""
+
+    def contrast(self, like: Sequence[str], unlike: Sequence[str]) -> NDArray[np.float32]:
+        """The mean of some sounds minus the mean of others, each of length 1, [D]."""
+        vector = self._mean(like)
+        return vector - self._mean(unlike) if unlike else vector
+
+    def allowed(
+        self,
+        clips: Sequence[str] | NDArray[np.str_],
+        pattern: str | None,
+        labels: Path | None,
+        label: str | None,
+    ) -> NDArray[np.bool_] | None:
+        """Which clips fit a pattern of paths and have a label, bool [clips]; None: no matter.
+
+        Raises:
+            DatasetError: no clip does.
+        """
+        if pattern is None and label is None:
+            return None
+        fits = np.array([fnmatch.fnmatchcase(clip, pattern or "*") for clip in clips])
+        if labels is not None and label is not None:
+            known, _ = find_labels(list(clips), self._table, str(labels))
+            fits &= np.array([clip in known and label in known[clip].labels for clip in clips])
+        if not fits.any():
+            asked = " and ".join(str(part) for part in (pattern, label) if part is not None)
+            raise DatasetError(f"no clip of the collection fits {asked}")
+        return fits
+
+    def _mean(self, names: Sequence[str]) -> NDArray[np.float32]:
+        vectors = unit(np.array([self.vector(name) for name in self.expand(names)]))
+        mean: NDArray[np.float32] = vectors.mean(axis=0)
+        return mean
+
+    def _parse(self, name: str) -> tuple[str, float, float]:
+        sound, _, span = name.rpartition("@")
+        if self._is_there(name) or not sound:
+            return name, 0.0, math.inf
+        found = SPAN.fullmatch(span)
+        if found is None:
+            if self._is_there(sound):
+                raise UsageError(
+                    f"{name}: {span!r} is no span of seconds; expected FROM-TO, as in"
+                    f" {sound}@12.5-14"
+                )
+            return name, 0.0, math.inf
+        start_s, end_s = float(found["start"]), float(found["end"])
+        if start_s >= end_s:
+            raise UsageError(
+                f"{name}: a span from {start_s:g} to {end_s:g} s is empty; expected FROM-TO with"
+                " FROM below TO"
+            )
+        return sound, start_s, end_s
+
+    def _is_there(self, name: str) -> bool:
+        return self._table.has_clip(name) or os.path.exists(name)
+
+    @cached_property
+    def _embedder(self) -> "QueryEmbedder":
+        from embedkit.search.query_embedder import QueryEmbedder
+
+        return QueryEmbedder(self._table.provenance, self._model, self._device)

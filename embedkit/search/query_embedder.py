@@ -1,0 +1,127 @@
+"""A sound from outside the collection as a vector that the collection can be compared with."""
+
+import logging
+import math
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedkit.audio.decode import Channel, decode
+from embedkit.checkpoint import load_config
+from embedkit.config import DEFAULT_MODEL, FORMER_MODELS, SegmentSpec
+from embedkit.errors import AudioError, EmbeddingFolderError, Kind, ModelFolderError, UsageError
+from embedkit.extractor import embed_stream
+from embedkit.runtime import Runtime, fingerprint, prepare
+from embedkit.store import Provenance
+
+log = logging.getLogger(__name__)
+
+
+class QueryEmbedder:
+    """Embeds files as the clips of an embedding folder were embedded."""
+
+    def __init__(
+        self, provenance: Provenance, model: Path | None = None, device: str = "cpu"
+    ) -> None:
+        """Load the model that made the folder.
+
+        Args:
+            provenance: of the embedding folder: its model, hop, channel and track are used.
+            model: where the model is now, if it has moved.
+            device: where torch computes.
+
+        Raises:
+            EmbeddingFolderError: the vectors were imported, the model is not there, or is not the
+                one that made the folder.
+            ModelFolderError: it is, and is damaged.
+        """
+        runtime = Runtime.that_made(provenance)
+        folder = _find_model(provenance, runtime, model)
+        self._rate = load_config(folder).features.sample_rate
+        # All runtimes but int8's agree, and ONNX Runtime needs no torch.
+        on_cpu = device == "cpu" and runtime is not Runtime.ONNX_INT8
+        program = prepare(
+            folder,
+            runtime=Runtime.ONNX if on_cpu else runtime,
+            device=device,
+            dim=provenance.embedding_size,
+        )
+        self._embedder = program.start()
+        self._spec = SegmentSpec(duration_s=provenance.segment_s, hop_s=provenance.hop_s)
+        self._channel = Channel.parse(provenance.channel)
+        self._track = provenance.track if provenance.track > 1 else None
+
+    def embed(
+        self, path: Path, start_s: float = 0.0, end_s: float = math.inf
+    ) -> NDArray[np.float32]:
+        """Embed a file, or a span of it; of a damaged one, what stands before the damage.
+
+        Returns:
+            float32 [D], the mean of the segments, weighted by their real duration.
+
+        Raises:
+            UsageError: no such file, or the span is empty.
+            AudioError: nothing of the file can be decoded, or it ends before the span begins.
+        """
+        if not path.exists():
+            raise UsageError(f"{path}: neither a clip of the collection nor a file")
+        if not 0 <= start_s < end_s:
+            raise UsageError(f"{path}: a span from {start_s:g} to {end_s:g} s is empty")
+        decoded = decode(
+            path, self._rate, self._channel, self._track, partial(log.warning, "%s: %s", path)
+        )
+        blocks = _span(decoded, start_s, end_s, self._rate)
+        vector, damage = embed_stream(self._embedder, blocks, self._spec, self._rate)
+        if vector is None and damage is not None:
+            raise AudioError(damage.kind, f"{path}: {damage}") from damage
+        if vector is None:
+            raise AudioError(Kind.EMPTY, f"{path}: ends before {start_s:g} s")
+        if damage is not None:
+            log.warning("%s: %s: %s", path, damage.kind, damage)
+        return vector
+
+
+def _find_model(provenance: Provenance, runtime: Runtime, named: Path | None) -> Path:
+    """The folder of the model that made some vectors, wherever it is now."""
+    # embedkit's own may have been elsewhere: in another environment, on another machine.
+    if named is None and fingerprint(DEFAULT_MODEL, runtime) == provenance.fingerprint:
+        return DEFAULT_MODEL
+    folder = named or Path(provenance.model)
+    wanted = f"the model that made these vectors (it was {provenance.model})"
+    former = FORMER_MODELS.get(provenance.fingerprint)
+    if named is None and former is not None:
+        raise EmbeddingFolderError(
+            f"these vectors were made by embedkit's own model of version {former}, which this"
+            " version does not bring: `embedkit extract` the sounds into a new folder, or name the"
+            " folder of the old model with --model"
+        )
+    if not folder.is_dir():
+        raise EmbeddingFolderError(f"{folder}: no such folder; name that of {wanted} with --model")
+    try:
+        found = fingerprint(folder, runtime)
+    except ModelFolderError as error:
+        raise EmbeddingFolderError(f"{error}; name the folder of {wanted} with --model") from error
+    if found != provenance.fingerprint:
+        raise EmbeddingFolderError(
+            f"{folder}: not {wanted}: its weights are {found[:12]}, and those were"
+            f" {provenance.fingerprint[:12]}; name the right folder with --model"
+        )
+    return folder
+
+
+def _span(
+    blocks: Iterable[NDArray[np.float32]], start_s: float, end_s: float, rate: int
+) -> Iterator[NDArray[np.float32]]:
+    """The samples of a span of some blocks."""
+    first, last = round(start_s * rate), math.inf if math.isinf(end_s) else round(end_s * rate)
+    place = 0
+    for block in blocks:
+        part = block[max(0, first - place) : int(min(len(block), max(0, last - place)))]
+        if len(part):
+            yield part
+        place += len(block)
+        if place >= last:
+            return

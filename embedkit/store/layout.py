@@ -1,0 +1,251 @@
+"""What stands in an embedding folder.
+
+    rows/part-<shard>-<n>.parquet    vectors: clip, segment, start_s, end_s, embedding
+    files/part-<shard>-<n>.parquet   the journal: one row per finished input file
+    manifest.json                    provenance: what the vectors depend on
+
+A rows part counts only if its journal part exists: the journal part is renamed last. A part whose
+clips are partly taken out (`folder.forget`) has a successor, part-<shard>-<n>-<revision>; of one
+part's revisions the highest counts. Who may write what at which time: `locks`.
+"""
+
+import json
+import os
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, get_origin, get_type_hints
+
+import pyarrow as pa
+from filelock import FileLock
+
+from embedkit import __version__
+from embedkit.atomic import atomic_write
+from embedkit.config import FORMER_MODELS
+from embedkit.errors import EmbeddingFolderError
+
+FORMAT = 1
+MANIFEST, ROWS, FILES = "manifest.json", "rows", "files"
+METADATA = b"embedkit"
+ESCAPE = re.compile(rb"\\x([89a-f][0-9a-f])")
+
+FILES_SCHEMA = pa.schema(
+    [
+        pa.field("clip", pa.string(), nullable=False),
+        pa.field("size", pa.int64(), nullable=False),  # bytes
+        pa.field("mtime_ns", pa.int64(), nullable=False),
+        pa.field("duration_s", pa.float64(), nullable=False),  # of what was decoded
+        pa.field("rows", pa.int64(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),  # empty for a good file
+        pa.field("message", pa.string(), nullable=False),
+    ]
+)
+
+
+def rows_schema(dim: int) -> pa.Schema:
+    """The columns of rows parts for vectors of length `dim`."""
+    vector = pa.list_(pa.field("element", pa.float32(), nullable=False), dim)
+    return pa.schema(
+        [
+            pa.field("clip", pa.string(), nullable=False),
+            pa.field("segment", pa.int32(), nullable=False),
+            pa.field("start_s", pa.float64(), nullable=False),
+            pa.field("end_s", pa.float64(), nullable=False),
+            pa.field("embedding", vector, nullable=False),
+        ]
+    )
+
+
+IMPORTED = "imported"  # the runtime of vectors that another tool made
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """What the vectors of a folder depend on; equal provenance means comparable vectors.
+
+    Attributes:
+        audio_root: folder that clip names are relative to.
+        model: the model folder.
+        fingerprint: SHA-256 of the model's weights.
+        embedding_size: D.
+        features: settings of the front-end.
+        segment_s: length of a segment.
+        hop_s: between two segments.
+        channel: mix, or the channel's number.
+        runtime: what executed the network.
+        track: which of several sound tracks of a file, from 1 on.
+    """
+
+    audio_root: str
+    model: str
+    fingerprint: str
+    embedding_size: int
+    features: dict[str, Any]
+    segment_s: float
+    hop_s: float
+    channel: str
+    runtime: str
+    track: int = 1  # version 0.1.0 knows no other
+
+    @property
+    def sample_rate(self) -> int:
+        """Of the front-end, in Hz; of other tools' vectors it may not be known: then 48,000."""
+        return int(self.features.get("sample_rate", 48000))
+
+    def check_same(self, asked: "Provenance", folder: Path) -> None:
+        """Refuse to go on with other settings.
+
+        Raises:
+            EmbeddingFolderError: names the first setting that differs, with both values.
+        """
+        mine, other = asdict(self), asdict(asked)
+        del mine["model"], other["model"]  # a model may move; its fingerprint says whether it is it
+        former = FORMER_MODELS.get(self.fingerprint)
+        if former is not None and other["fingerprint"] != self.fingerprint:
+            raise EmbeddingFolderError(
+                f"{folder}: was made by embedkit's own model of version {former}, and vectors of"
+                " two models cannot be compared: extract into a new folder, or name the folder of"
+                " the old model with --model"
+            )
+        for name, value in mine.items():
+            if other[name] != value:
+                hint = ". If the collection has moved there: --audio-root"
+                raise EmbeddingFolderError(
+                    f"{folder}: was made with {name} {value!r}, not {other[name]!r}; use the same"
+                    f" setting or another folder{hint if name == 'audio_root' else ''}"
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileRecord:
+    """A row of the journal: one finished input file."""
+
+    clip: str
+    size: int
+    mtime_ns: int
+    duration_s: float
+    rows: int
+    kind: str
+    message: str
+
+
+def clip_path(folder: Path, clip: str) -> Path:
+    r"""The file of a clip's name in a folder. The name came with Parquet, from anyone.
+
+    An escape in it, `\xe9`, is the byte of a file's name that is not UTF-8.
+
+    Raises:
+        EmbeddingFolderError: it leads elsewhere.
+    """
+    path = PurePosixPath(clip)
+    if path.is_absolute() or ".." in path.parts or "\0" in clip:
+        raise EmbeddingFolderError(f"clip {clip!r}: its name leads out of {folder}")
+    escaped = clip.encode("utf-8", "surrogateescape")
+    return folder / os.fsdecode(ESCAPE.sub(lambda found: bytes([int(found[1], 16)]), escaped))
+
+
+def start_folder(folder: Path, provenance: Provenance) -> None:
+    """Write a folder's manifest, or check that the one there has the same settings.
+
+    Raises:
+        EmbeddingFolderError: it has others, or the folder is in use for something else.
+    """
+    if not (folder / MANIFEST).exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".manifest-lock"):  # many runs may begin with it at once
+            _write_manifest(folder, provenance)
+    read_manifest(folder).check_same(provenance, folder)
+
+
+def _write_manifest(folder: Path, provenance: Provenance) -> None:
+    if (folder / MANIFEST).exists():
+        return
+    if any(not path.name.startswith(".") for path in folder.glob("*")):
+        raise EmbeddingFolderError(
+            f"{folder}: not empty, and not an embedding folder; choose another one"
+        )
+    content = {"format": FORMAT, "embedkit_version": __version__, **asdict(provenance)}
+    with atomic_write(folder / MANIFEST) as file:
+        file.write(json.dumps(content, indent=2, ensure_ascii=False).encode())
+
+
+def read_manifest(folder: Path) -> Provenance:
+    """Read a folder's provenance.
+
+    Raises:
+        EmbeddingFolderError: it is not an embedding folder, or one of another format.
+    """
+    path = folder / MANIFEST
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content.pop("format") != FORMAT:
+            raise EmbeddingFolderError(f"{path}: this version of embedkit reads format {FORMAT}")
+        del content["embedkit_version"]
+        return _checked(Provenance(**content))
+    except FileNotFoundError as error:
+        raise EmbeddingFolderError(
+            f"{folder}: not an embedding folder: it has no {MANIFEST}; `embedkit extract` makes one"
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise EmbeddingFolderError(
+            f"{path}: not an embedding folder's manifest: {error}"
+        ) from error
+
+
+def _checked(provenance: Provenance) -> Provenance:
+    for name, wanted in get_type_hints(Provenance).items():
+        value = getattr(provenance, name)
+        accepted = (int, float) if wanted is float else get_origin(wanted) or wanted
+        if not isinstance(value, accepted):
+            raise TypeError(f"{name} is {value!r}")
+    if provenance.embedding_size < 1:
+        raise ValueError(f"embedding_size is {provenance.embedding_size}")
+    return provenance
+
+
+@dataclass(frozen=True, order=True)
+class Part:
+    """A part of the folder, by the numbers in its name."""
+
+    shard: int
+    number: int
+    revision: int = 0
+
+    @classmethod
+    def of(cls, path: Path) -> "Part | None":
+        """The part that a file belongs to, or None if its name is not one of ours."""
+        found = re.fullmatch(r"part-(\d+)-(\d+)(?:-(\d+))?\.parquet", path.name)
+        return found and cls(*(int(number) for number in found.groups(default="0")))
+
+    @property
+    def name(self) -> str:
+        """Of its files, below rows/ and files/."""
+        revision = f"-{self.revision}" if self.revision else ""
+        return f"part-{self.shard:05d}-{self.number:05d}{revision}.parquet"
+
+
+def list_parts(folder: Path, shard: int | None = None) -> list[Part]:
+    """The parts that count, of one shard or of all, as they were at one moment.
+
+    A folder is not listed in a moment: while others rewrite it, one list can have a part and what
+    came of its clips since, or neither a part nor its successor. A second list tells. What was
+    only appended between the two does no harm.
+    """
+    later = _list_once(folder, shard)
+    while True:
+        parts, later = later, _list_once(folder, shard)
+        new = later.difference(parts)
+        if later.issuperset(parts) and not any(part.revision for part in new):
+            break
+    latest = {(part.shard, part.number): part for part in sorted(parts)}
+    return list(latest.values())
+
+
+def _list_once(folder: Path, shard: int | None) -> set[Part]:
+    pattern = "part-*.parquet" if shard is None else f"part-{shard:05d}-*.parquet"
+    return {part for path in (folder / FILES).glob(pattern) if (part := Part.of(path))}
+
+
+def with_provenance(schema: pa.Schema, provenance: Provenance) -> pa.Schema:
+    """A schema whose metadata name what the vectors depend on."""
+    return schema.with_metadata({METADATA: json.dumps(asdict(provenance)).encode()})

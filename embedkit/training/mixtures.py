@@ -1,0 +1,239 @@
+"""Sounds made of others: a network that learns from a teacher needs variety more than truth.
+
+Whatever the scene, a teacher has a vector for it; so a student learns the teacher's function on far
+more sounds than a collection holds (consistent teaching: Beyer et al., 2022).
+"""
+
+import fnmatch
+import math
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from embedkit.atomic import atomic_write
+from embedkit.audio.decode import Samples, decode
+from embedkit.audio.files import clip_name, find_audio
+from embedkit.config import SAMPLE_RATES
+from embedkit.errors import AudioError, DatasetError, UsageError, require
+from embedkit.processes import WorkerPool
+from embedkit.progress import Track, untracked
+from embedkit.scratch import into_scratch, scratch_folder
+
+SCENE_S, SCENES = 1.0, 10  # a file holds ten scenes, each as long as a segment
+LAYERS = (0.4, 0.45, 0.15)  # how likely one, two and three sounds are in a scene
+SPEED = 1.0  # octaves down or up
+BESIDE_DB = (-12.0, 6.0)  # of another sound beside the first
+PEAK_DB = (-30.0, -1.0)  # of a scene, below full scale
+SILENT = 1e-4  # RMS below which there is nothing to hear
+FOLDER = 1000  # files
+
+Failure = tuple[str, str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixed:
+    """What a run made.
+
+    Attributes:
+        files: that are there now.
+        clips: that they were to be made of.
+        failures: clips that could not be used: (clip, kind, message).
+    """
+
+    files: int
+    clips: int
+    failures: list[Failure]
+
+
+@dataclass(frozen=True)
+class Sounds:
+    """Clips one after the other in a file of 16-bit samples, so that any excerpt is at hand.
+
+    Attributes:
+        path: of the file.
+        starts: where each clip begins, and where the last one ends: int64 [clips + 1].
+        chance: how likely each clip is drawn [clips].
+    """
+
+    path: Path
+    starts: NDArray[np.int64]
+    chance: NDArray[np.float64]
+
+    def open(self) -> "np.memmap[Any, np.dtype[np.int16]]":
+        """All samples."""
+        return np.memmap(self.path, np.int16, "r")
+
+
+def mix(
+    root: Path,
+    out: Path,
+    *,
+    hours: float,
+    sample_rate: int = 16000,
+    weights: Sequence[tuple[str, float]] = (),
+    seed: int = 0,
+    workers: int = 1,
+    track: Track = untracked,
+) -> Mixed:
+    """Write FLAC files of ten one-second scenes: excerpts sped up or down, filtered, and mixed.
+
+    The same call gives the same files; it goes on where an interrupted one was.
+
+    Args:
+        root: folder of audio.
+        out: gets `000/000000.flac` and so on.
+        hours: of audio to make.
+        sample_rate: of the files, in Hz.
+        weights: patterns of clip names, and how much more likely their clips are drawn; the first
+            that fits counts. Without one a clip's chance goes with the root of its length.
+        seed: of all that is drawn.
+        workers: processes; the files do not depend on it.
+        track: shows the progress.
+
+    Raises:
+        UsageError: audiomentations is not installed, an option is out of range, or `out` is in
+            `root`.
+        DatasetError: no clip can be decoded.
+    """
+    require("audiomentations", "mix")
+    require("librosa.core.notation", "mix")  # which the processes load late
+    if hours <= 0 or any(weight < 0 for _, weight in weights):
+        raise UsageError("hours: above 0; weights: not negative")
+    if sample_rate not in SAMPLE_RATES:
+        raise UsageError(f"{sample_rate} Hz: one of {', '.join(map(str, SAMPLE_RATES))}")
+    if out.resolve().is_relative_to(root.resolve()):
+        raise UsageError(f"{out}: is in {root}, and the next run would mix its own mixtures")
+    count = math.ceil(hours * 3600 / (SCENE_S * SCENES))
+    missing = [number for number in range(count) if not _path(out, number).exists()]
+    with scratch_folder() as scratch:
+        with into_scratch():
+            sounds, failures = _gather(root, scratch / "sounds", sample_rate, weights, track)
+        write = partial(_write, sounds, out, sample_rate, seed)
+        pool = WorkerPool(workers)
+        try:
+            for _ in track(pool.map(write, missing, chunksize=8), "Mixing", len(missing)):
+                pass
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return Mixed(files=count, clips=len(sounds.chance), failures=failures)
+
+
+def _gather(
+    root: Path,
+    path: Path,
+    sample_rate: int,
+    weights: Sequence[tuple[str, float]],
+    track: Track,
+) -> tuple[Sounds, list[Failure]]:
+    """Decode every clip once."""
+    starts, chance, failures = [0], [], []
+    paths = find_audio(root).paths
+    with path.open("wb") as file:
+        for source in track(paths, "Decoding", len(paths)):
+            name, samples = clip_name(source, root), 0
+            try:
+                for block in decode(source, sample_rate):
+                    file.write((block.clip(-1, 1) * 32767).astype(np.int16).tobytes())
+                    samples += len(block)
+            except AudioError as error:
+                failures.append((name, str(error.kind), str(error)))
+            weight = next((value for glob, value in weights if fnmatch.fnmatch(name, glob)), 1.0)
+            starts.append(starts[-1] + samples)
+            chance.append(weight * math.sqrt(samples))
+    total = sum(chance)
+    if not total:
+        raise DatasetError(f"{root}: none of {len(paths)} clips can be decoded, or has a weight")
+    return Sounds(path, np.array(starts), np.array(chance) / total), failures
+
+
+def _path(out: Path, number: int) -> Path:
+    return out / f"{number // FOLDER:03d}" / f"{number:06d}.flac"
+
+
+def _write(sounds: Sounds, out: Path, sample_rate: int, seed: int, number: int) -> None:
+    rng = np.random.default_rng((seed, number))
+    # audiomentations draws from the global generators.
+    random.seed(int(rng.integers(2**32)))
+    np.random.seed(int(rng.integers(2**32)))
+    scenes = list(_scenes(sounds, sample_rate, rng))
+    with atomic_write(_path(out, number)) as file:
+        soundfile.write(file, np.concatenate(scenes), sample_rate, format="FLAC")
+
+
+def _scenes(sounds: Sounds, sample_rate: int, rng: np.random.Generator) -> Iterator[Samples]:
+    samples, colour = sounds.open(), _colours()
+    for _ in range(SCENES):
+        scene = np.zeros(round(SCENE_S * sample_rate), np.float32)
+        for layer in range(1 + int(rng.choice(len(LAYERS), p=LAYERS))):
+            sound = colour(draw_excerpt(sounds, samples, sample_rate, rng), sample_rate)
+            level = rms(sound)
+            if level > SILENT:
+                gain_db = rng.uniform(*BESIDE_DB) if layer else 0.0
+                scene += sound * (10 ** (gain_db / 20) / level)
+        peak = float(np.abs(scene).max())
+        yield scene * (10 ** (rng.uniform(*PEAK_DB) / 20) / peak) if peak else scene
+
+
+def draw_excerpt(
+    sounds: Sounds, samples: NDArray[np.int16], sample_rate: int, rng: np.random.Generator
+) -> Samples:
+    """A piece of a clip drawn at random, as long as a scene, at another speed: float32 [samples].
+
+    A clip that is shorter stands somewhere in silence.
+    """
+    clip = rng.choice(len(sounds.chance), p=sounds.chance)
+    ratio = 2 ** rng.uniform(-SPEED, SPEED)
+    size = round(SCENE_S * sample_rate)
+    wanted = math.ceil(size * ratio)
+    first, last = sounds.starts[clip], sounds.starts[clip + 1]
+    start = first + int(rng.integers(max(1, last - first - wanted + 1)))
+    piece = samples[start : min(last, start + wanted)].astype(np.float32) / 32767
+    piece = soxr.resample(piece, sample_rate * ratio, sample_rate, "MQ")[:size]
+    excerpt = np.zeros(size, np.float32)
+    place = int(rng.integers(size - len(piece) + 1))
+    excerpt[place : place + len(piece)] = piece
+    return excerpt
+
+
+def rms(sound: Samples) -> float:
+    """Root mean square."""
+    return float(np.sqrt(np.mean(np.square(sound))))
+
+
+def _colours() -> Any:
+    """What rooms, microphones, distance and codecs do to a sound: none to two of it."""
+    from audiomentations import (
+        AddColorNoise,
+        AirAbsorption,
+        BandPassFilter,
+        HighPassFilter,
+        LowPassFilter,
+        PitchShift,
+        Reverse,
+        SevenBandParametricEQ,
+        SomeOf,
+        TanhDistortion,
+    )
+
+    return SomeOf(
+        (0, 2),
+        [
+            AddColorNoise(min_snr_db=5, max_snr_db=40, p=1),
+            AirAbsorption(min_distance=10, max_distance=100, p=1),
+            BandPassFilter(min_center_freq=200, max_center_freq=4000, p=1),
+            HighPassFilter(min_cutoff_freq=20, max_cutoff_freq=1000, p=1),
+            LowPassFilter(min_cutoff_freq=800, max_cutoff_freq=7000, p=1),
+            PitchShift(min_semitones=-6, max_semitones=6, p=1),
+            Reverse(p=1),
+            SevenBandParametricEQ(min_gain_db=-9, max_gain_db=9, p=1),
+            TanhDistortion(min_distortion=0.01, max_distortion=0.4, p=1),
+        ],
+    )
