@@ -25,7 +25,7 @@ from embedkit.models.module import ExtractorModule
 from embedkit.search.query_embedder import QueryEmbedder
 from embedkit.store import EmbeddingTable, read_manifest
 
-OLD = Path(__file__).parent / "fixtures/v0.1.0"
+OLD = Path(__file__).parent.parent / "fixtures/v0.1.0"
 TOLERANCE = 1e-4  # between runtimes
 
 

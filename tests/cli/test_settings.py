@@ -14,7 +14,7 @@ import typer
 from command import run, succeed
 from embedkit_cli import app
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 COMMAND = [sys.executable, "-c", "from embedkit_cli import main; main()"]
 
 
