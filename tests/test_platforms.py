@@ -50,7 +50,7 @@ def load_anew():
     load("embedkit")
     load("embedkit_cli")
     from embedkit.extraction.settings import count_processors
-    from embedkit.workers import worker_context
+    from embedkit.processes import worker_context
     print(worker_context().get_start_method(), count_processors() == os.cpu_count())
 """
 
@@ -60,8 +60,8 @@ import pathlib, tempfile
 import numpy as np, soundfile
 from embedkit.audio.decode import decode
 from embedkit.extraction.worker import peak_memory
-from embedkit.files import atomic_write
-from embedkit.workers import start_server
+from embedkit.atomic import atomic_write
+from embedkit.processes import start_server
 
 linux = os.open, sys.platform
 

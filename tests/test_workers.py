@@ -32,7 +32,7 @@ from embedkit import query
 from embedkit.extraction import Settings, extract, worker
 from embedkit.store import EmbeddingTable
 from embedkit.web.uploads import Uploads
-from embedkit.workers import WorkerPool
+from embedkit.processes import WorkerPool
 
 audio, model, emb, begun = map(Path, sys.argv[1:])
 

@@ -297,7 +297,7 @@ def test_a_name_as_long_as_a_name_may_be_is_written(tmp_path):
 WRITE_AND_WAIT = """
 import sys
 from pathlib import Path
-from embedkit.files import atomic_write
+from embedkit.atomic import atomic_write
 
 with atomic_write(Path(sys.argv[1])) as file:
     file.write(b"whole")

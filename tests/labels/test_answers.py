@@ -31,7 +31,7 @@ NAMES = [
 WRITER = """
 import sys
 from pathlib import Path
-from embedkit.backends.answers import Answers
+from embedkit.labels.answers import Answers
 answers = Answers(Path(sys.argv[1]))
 sys.stdin.readline()
 for number in range(100):
