@@ -1,13 +1,13 @@
 """What is missing amid a stream of packets, and how much silence keeps the time axis right."""
 
 import math
-import os
 import re
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import av
 
+from embedkit.audio.part import read_at
 from embedkit.audio.tags import untagged
 
 Packet: TypeAlias = "av.Packet[av.AudioStream]"  # it has no parameter when it runs
@@ -175,7 +175,7 @@ class ByBytes:
         if self._tries:
             head = bytes(memoryview(packet)[:START])
             if self._at(start, len(head)) != head:
-                found = os.pread(self._descriptor, SEARCH, start).find(head)
+                found = read_at(self._descriptor, SEARCH, start).find(head)
                 if found < 0:
                     self._tries -= 1
                 else:
@@ -188,12 +188,12 @@ class ByBytes:
         place = start - self._held_at
         if place < 0 or place + length > len(self._held):
             place, self._held_at = 0, start
-            self._held = os.pread(self._descriptor, HELD, start)
+            self._held = read_at(self._descriptor, HELD, start)
         return self._held[place : place + length]
 
     def _lost_bytes(self, hole: int) -> int:
         assert self._end is not None
-        data = untagged(os.pread(self._descriptor, min(hole, HOLE), self._end))
+        data = untagged(read_at(self._descriptor, min(hole, HOLE), self._end))
         # The first frame of an MP3 that was joined to another may hold facts, and no sound.
         facts = FACTS.search(data)
         return len(data) if facts is None else max(0, facts.start() - FACTS_AT)

@@ -3,7 +3,7 @@
 import os
 from io import FileIO
 
-from embedkit.audio.part import Part
+from embedkit.audio.part import Part, read_at
 
 PAGE = 65307  # bytes at most
 HEAD = 27  # bytes of a page's header before the table of its segments
@@ -31,13 +31,13 @@ def links(file: FileIO) -> list[Part]:
     A file that ends with the logical stream that it begins with is one link.
     """
     descriptor, size = file.fileno(), file.seek(0, os.SEEK_END)
-    if os.pread(descriptor, 18, 0)[14:18] == _last_page(file)[14:18]:
+    if read_at(descriptor, 18, 0)[14:18] == _last_page(file)[14:18]:
         return [Part(descriptor)]
     starts = []
     beginning = False  # whether the page before was the first of a logical stream
     place: int | None = 0
     while place is not None:
-        head = os.pread(descriptor, HEAD + 255, place)
+        head = read_at(descriptor, HEAD + 255, place)
         if head[:4] != b"OggS" or len(head) < HEAD:
             place = _next_page(descriptor, place + 1, size)
             continue
@@ -57,7 +57,7 @@ def links(file: FileIO) -> list[Part]:
 
 def _next_page(descriptor: int, start: int, size: int) -> int | None:
     while start < size:
-        found = os.pread(descriptor, SCAN, start).find(b"OggS")
+        found = read_at(descriptor, SCAN, start).find(b"OggS")
         if found >= 0:
             return start + found
         start += SCAN - 3

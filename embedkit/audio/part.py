@@ -5,6 +5,18 @@ import os
 from io import FileIO
 
 
+def read_at(descriptor: int, length: int, place: int) -> bytes:
+    """Bytes of an open file from a place on; the file's own position stays."""
+    if hasattr(os, "pread"):
+        return os.pread(descriptor, length, place)
+    before = os.lseek(descriptor, 0, os.SEEK_CUR)  # Windows
+    os.lseek(descriptor, place, os.SEEK_SET)
+    try:
+        return os.read(descriptor, length)
+    finally:
+        os.lseek(descriptor, before, os.SEEK_SET)
+
+
 class Part(io.RawIOBase):
     """The bytes of an open file from `start` to `end`, with `new` in place of those `at` a place.
 
@@ -72,7 +84,7 @@ class Part(io.RawIOBase):
         """So many bytes from a place on, or as many as there are; the position stays."""
         wanted = max(0, min(length, self.size - place))
         # A place from a damaged header may be beyond what the system takes for one.
-        data = os.pread(self._descriptor, wanted, self.start + place) if wanted else b""
+        data = read_at(self._descriptor, wanted, self.start + place) if wanted else b""
         low, high = max(place, self._at), min(place + len(data), self._at + len(self._new))
         if low >= high:
             return data

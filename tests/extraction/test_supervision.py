@@ -33,17 +33,18 @@ from embedkit.store import (
 Samples = NDArray[np.float32]
 CLIPS = 8
 
-# What a worker does is patched in the main module of its parent, which it imports.
+# What a worker does is patched in the main module of its parent, which it then imports.
 SCRIPT = """
-import os, signal, sys, time
+import contextlib, os, signal, sys, time
 from pathlib import Path
 import numpy as np
 import psutil
-from embedkit.extraction import Settings, extract, local, worker
+from embedkit.extraction import Settings, extract, local, process, worker
 from embedkit.extraction.worker import decode
 from embedkit.runtime.onnx import OnnxEmbedder
 from embedkit.store import writer
 
+process.no_main = contextlib.nullcontext
 {patches}
 
 if __name__ == "__main__":

@@ -24,12 +24,13 @@ from embedkit.extraction import Settings, extract
 from embedkit.extraction.settings import count_processors
 from embedkit.processes import WorkerPool, portable
 
-# A worker imports its parent's main module: there it gets a decoder that never ends.
+# A worker imports its parent's main module, where it is not kept from it: there it gets a decoder
+# that never ends.
 HANGING = """
-import os, sys, time
+import contextlib, os, sys, time
 from pathlib import Path
-from embedkit import query
-from embedkit.extraction import Settings, extract, worker
+from embedkit.extraction import Settings, extract, process, worker
+from embedkit.search import query_embedder
 from embedkit.store import EmbeddingTable
 from embedkit.web.uploads import Uploads
 from embedkit.processes import WorkerPool
@@ -40,7 +41,8 @@ def hang(*_):
     (begun / str(os.getpid())).touch()
     time.sleep(999)
 
-worker.decode = query.decode = hang
+process.no_main = contextlib.nullcontext
+worker.decode = query_embedder.decode = hang
 if __name__ == "__main__":
     {what}
 """
@@ -121,7 +123,7 @@ def test_a_process_of_another_launcher_ends_with_it_too(tmp_path: Path) -> None:
     kill_and_wait(running, lambda: [int(path.name) for path in tmp_path.iterdir()])
 
 
-def test_processes_are_started_in_two_places_alone() -> None:
+def test_processes_are_made_in_one_place_alone() -> None:
     starts = re.compile(
         r"ProcessPoolExecutor|get_context|\bsubprocess\b|os\.fork|\bPopen\b|\.Pool\("
     )
@@ -131,7 +133,7 @@ def test_processes_are_started_in_two_places_alone() -> None:
         for path in root.rglob("*.py"):
             if starts.search(path.read_text()):
                 found.add(path.relative_to(root).as_posix())
-    assert found == {"workers.py", "extraction/process.py"}
+    assert found == {"processes.py"}
 
 
 def all_errors() -> set[type[EmbedkitError]]:
