@@ -13,6 +13,8 @@ from ._output import message
 if TYPE_CHECKING:
     from embedkit.datasets import Manifest
 
+PUBLISHED = "Published data sets"
+
 Data = Annotated[
     Path | None,
     typer.Argument(
@@ -23,11 +25,14 @@ Data = Annotated[
 Dataset = Annotated[
     str | None,
     typer.Option(
+        rich_help_panel=PUBLISHED,
         help="Instead of a path: audioset, audioset-unbalanced, tut2016, esc50 or esc10, laid out"
-        " as published, below --root."
+        " as published, below --root.",
     ),
 ]
-Root = Annotated[Path | None, typer.Option(help="Where the data set lies.")]
+Root = Annotated[
+    Path | None, typer.Option(rich_help_panel=PUBLISHED, help="Where the data set lies.")
+]
 
 
 def read(data: Path | None, dataset: str | None, root: Path | None) -> "Manifest":

@@ -1,5 +1,6 @@
 """Options that the commands which train have in common."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -9,16 +10,20 @@ from embedkit.errors import UsageError
 
 from ._outputs import OutFolder
 
-Resume = Annotated[bool, typer.Option("--resume", help="Go on where it was interrupted.")]
+RUNNING = "Running"  # the panel of what a trained model does not depend on
+running = partial(typer.Option, rich_help_panel=RUNNING)
+
+Resume = Annotated[bool, running("--resume", help="Go on where it was interrupted.")]
 Cache = Annotated[
     Path | None,
     OutFolder(
+        rich_help_panel=RUNNING,
         help="Folder of features to use and to keep, shared by trainings with one front-end.",
         show_default="in the model folder, until the training ends",
     ),
 ]
-FeatureWorkers = Annotated[int, typer.Option(help="Processes that compute features.", min=1)]
-TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Also write for TensorBoard.")]
+FeatureWorkers = Annotated[int, running(help="Processes that compute features.", min=1)]
+TensorBoard = Annotated[bool, running("--tensorboard", help="Also write for TensorBoard.")]
 
 
 def sizes(text: str, option: str) -> tuple[int, ...]:

@@ -23,9 +23,9 @@ from embedkit.progress import untracked
 
 from ._app import app
 from ._data import Data, Dataset, Root, read
-from ._output import Device, Json, print_json, report_failures, track
+from ._output import Json, print_json, report_failures, track
 from ._outputs import OutFolder
-from ._training import Cache, FeatureWorkers, Resume, TensorBoard, sizes
+from ._training import Cache, FeatureWorkers, Resume, TensorBoard, running, sizes
 
 RECIPE = TrainSpec()
 FEATURES = FeatureSpec()
@@ -52,7 +52,7 @@ def train(
         ),
     ] = "",
     dim: Annotated[
-        int | None, typer.Option(help="Embedding size, 64 to 1024, where the model leaves it free.")
+        int | None, paper(help="Embedding size, 64 to 1024, where the model leaves it free.")
     ] = None,
     dims: Annotated[
         str,
@@ -71,8 +71,8 @@ def train(
     cache: Cache = None,
     workers: FeatureWorkers = 1,
     tensorboard: TensorBoard = False,
-    device: Device = "cpu",
-    epochs: Annotated[int, paper()] = RECIPE.epochs,
+    device: Annotated[str, running(help="Where torch computes: cpu, cuda, cuda:1, mps.")] = "cpu",
+    epochs: Annotated[int, typer.Option(help="Passes over the training clips.")] = RECIPE.epochs,
     batch_size: Annotated[int, paper(help="Segments.")] = RECIPE.batch_size,
     learning_rate: Annotated[float, paper(help="Adam's.")] = RECIPE.learning_rate,
     schedule: Annotated[Schedule, paper(help="How the learning rate changes.")] = RECIPE.schedule,

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +25,10 @@ from embedkit.config import (
 from embedkit.datasets import Clip, Manifest
 from embedkit.datasets.targets import Targets, read_targets
 from embedkit.errors import DatasetError, UsageError
-from embedkit.progress import Track, untracked
 from embedkit.training.features import Features
 from embedkit.training.loop import Trained, run_training
 from embedkit.training.objective import Distillation
+from embedkit.training.running import Running
 
 log = logging.getLogger(__name__)
 
@@ -46,12 +47,7 @@ def distil(
     loss: Loss = Loss.MSE,
     weights: Sequence[float] = (),
     hold_out: Sequence[str] = (),
-    cache: Path | None = None,
-    workers: int = 1,
-    device: str = "cpu",
-    resume: bool = False,
-    tensorboard: bool = False,
-    track: Track = untracked,
+    **running: Unpack[Running],
 ) -> Trained:
     """Train an extractor to give vectors from which those of others follow, and write its folder.
 
@@ -71,12 +67,7 @@ def distil(
         loss: between a target and what the head gives for it.
         weights: of the targets' losses, in their order; by default all the same.
         hold_out: patterns of the names of clips to validate with; by default `spec` says how many.
-        cache: as there.
-        workers: as there.
-        device: as there.
-        resume: as there.
-        tensorboard: as there.
-        track: as there.
+        running: as there.
 
     Raises:
         UsageError: as `train`, or there are not as many weights as targets.
@@ -127,18 +118,7 @@ def distil(
             (training, validation), (vectors, validation_vectors), config.targets, groups
         )
 
-    return run_training(
-        config,
-        manifest,
-        objective,
-        folder,
-        cache=cache,
-        workers=workers,
-        device=device,
-        resume=resume,
-        tensorboard=tensorboard,
-        track=track,
-    )
+    return run_training(config, manifest, objective, folder, **running)
 
 
 def _names(targets: Sequence[Targets]) -> list[str]:

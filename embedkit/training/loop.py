@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 import torch
@@ -37,11 +38,12 @@ from embedkit.export import write_network
 from embedkit.models.build import build_model
 from embedkit.models.module import ExtractorModule, check_device
 from embedkit.pages.plots import save_png, training_curves
-from embedkit.progress import Track, untracked
+from embedkit.progress import untracked
 from embedkit.training.card import write_card
 from embedkit.training.features import Features, compute_features
 from embedkit.training.objective import Classification, Objective
 from embedkit.training.parallel import join
+from embedkit.training.running import Running
 from embedkit.training.trainer import SCRATCH, History, Trainer, best, read_history
 
 log = logging.getLogger(__name__)
@@ -76,12 +78,7 @@ def train(
     segments: SegmentSpec,
     spec: TrainSpec,
     init: Path | None = None,
-    cache: Path | None = None,
-    workers: int = 1,
-    device: str = "cpu",
-    resume: bool = False,
-    tensorboard: bool = False,
-    track: Track = untracked,
+    **running: Unpack[Running],
 ) -> Trained:
     """Train an extractor and write its model folder.
 
@@ -103,13 +100,7 @@ def train(
         init: a model folder to begin with instead of random weights: its features' statistics and
             all of its network but the heads. `model`, `features` and `segments` must be its own;
             another dropout and other classes may be.
-        cache: folder of a feature cache to use and to keep; by default there is one that goes with
-            the end of the training.
-        workers: processes that compute features.
-        device: where torch computes.
-        resume: continue an interrupted training with the same settings.
-        tensorboard: also write the figures of each epoch for TensorBoard, into the model folder.
-        track: shows the progress.
+        running: how it runs; see `Running`.
 
     Raises:
         UsageError: the folder has a model or a training already, or one with other settings; or
@@ -143,19 +134,7 @@ def train(
         wanted = [targets(part.clips, labels) for part in parts]
         return Classification(sets, wanted, config.activation)
 
-    return run_training(
-        config,
-        manifest,
-        objective,
-        folder,
-        init=init,
-        cache=cache,
-        workers=workers,
-        device=device,
-        resume=resume,
-        tensorboard=tensorboard,
-        track=track,
-    )
+    return run_training(config, manifest, objective, folder, init=init, **running)
 
 
 def run_training(
@@ -165,12 +144,7 @@ def run_training(
     folder: Path,
     *,
     init: Path | None = None,
-    cache: Path | None,
-    workers: int,
-    device: str,
-    resume: bool,
-    tensorboard: bool,
-    track: Track,
+    **running: Unpack[Running],
 ) -> Trained:
     """What trainings of all objectives have in common.
 
@@ -180,14 +154,11 @@ def run_training(
         objective: makes it of the features of training and validation clips, and of these.
         folder: the model folder; for this and the others see `train`.
         init: as there.
-        cache: as there.
-        workers: as there.
-        device: as there.
-        resume: as there.
-        tensorboard: as there.
-        track: as there.
+        running: as there.
     """
     spec, segments = config.training, config.segments
+    device, resume = running.get("device", "cpu"), running.get("resume", False)
+    tensorboard, track = running.get("tensorboard", False), running.get("track", untracked)
     check_device(device)
     with torch.device("meta"):  # refuse what cannot be built before the work begins
         build_model(config.model, config.feature_shape)
@@ -217,10 +188,14 @@ def run_training(
     sets = []
     for part, cut in zip(parts, cuts, strict=True):
         compute = partial(
-            compute_features, part.clips, cache or scratch / "features", config.features, cut
+            compute_features,
+            part.clips,
+            running.get("cache") or scratch / "features",
+            config.features,
+            cut,
         )
         if ranks.rank == 0:
-            compute(workers=workers, track=track)
+            compute(workers=running.get("workers", 1), track=track)
         ranks.wait()  # until the first process has computed what all open
         sets.append(compute())
     # Validation scores whole clips, as `evaluate` does; a sliver alone would teach silence.
