@@ -54,7 +54,10 @@ def index(
     from embedkit.store import EmbeddingTable
 
     found = SearchIndex(
-        EmbeddingTable.open(emb_dir), kind=_kind(kind), metric=_parse(Metric, metric), track=track
+        EmbeddingTable.open(emb_dir),
+        kind=_kind(kind),
+        metric=_parse(Metric, "metric", metric),
+        track=track,
     )
     if json:
         print_json({"index": found.kind, "metric": found.metric, "clips": len(found.clips)})
@@ -122,7 +125,9 @@ def search(
     if (labels is None) != (where is None):
         raise UsageError("--labels and --where go together")
     table = EmbeddingTable.open(emb_dir)
-    collection = SearchIndex(table, kind=_kind(kind), metric=_parse(Metric, metric), track=track)
+    collection = SearchIndex(
+        table, kind=_kind(kind), metric=_parse(Metric, "metric", metric), track=track
+    )
     if kind is None and not json:
         message(f"{collection.kind} index, {collection.metric}")
     sounds = Queries(table, model, device)
@@ -181,12 +186,12 @@ def _print(answers: "list[tuple[str, list[Hit]]]", form: Form) -> None:
 def _kind(name: str | None) -> "IndexKind | None":
     from embedkit.search.index import IndexKind
 
-    found: IndexKind | None = None if name is None else _parse(IndexKind, name)
+    found: IndexKind | None = None if name is None else _parse(IndexKind, "kind", name)
     return found
 
 
-def _parse(names: Any, name: str) -> Any:
+def _parse(names: Any, what: str, name: str) -> Any:
     try:
         return names(name)
     except ValueError as error:
-        raise UsageError(f"no {names.__name__.lower()} {name!r}{choices(name, names)}") from error
+        raise UsageError(f"no {what} {name!r}{choices(name, names)}") from error

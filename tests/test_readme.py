@@ -10,6 +10,7 @@ import pytest
 import soundfile
 
 from embedkit.config import DEFAULT_MODEL
+from embedkit.export import export
 from embedkit.extraction import extract
 
 README = Path(__file__).parent.parent / "README.md"
@@ -26,9 +27,11 @@ def test_the_readmes_python_runs(
     extract(Path("demo/audio"), DEFAULT_MODEL, Path("demo/embeddings"))
     soundfile.write("demo/audio/two.wav", -waveform[::-1], 16000)  # after that: `demo` stays of one
 
-    Path("sounds").mkdir()
-    shutil.copy("demo/audio/one.wav", "sounds")
+    shutil.copytree("demo/audio", "sounds")
+    shutil.copy("demo/audio/one.wav", "rooster.wav")
+    Path("labels.csv").write_text("path,label\none.wav,low\ntwo.wav,high\n")
     shutil.copytree(model_dir, "model")
+    export(Path("model"), Path("model.onnx"))
 
     names: dict[str, Any] = {"waveform": waveform, "__name__": "__main__"}
     for name in ("datasets", "duckdb", "onnxruntime", "pandas", "polars", "torch"):
@@ -37,12 +40,12 @@ def test_the_readmes_python_runs(
     for block in re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL):
         exec(block, names)
 
-    assert (names["done"].files, names["done"].rows) == (1, 3)
+    assert (names["run"].files, names["run"].rows) == (2, 6)
     # What it calls the clip's vector is the mean of what it calls the waveform's vectors.
     weights = np.array([1, 1, 0.5])
     expected = np.average(names["extractor"].embed(waveform), axis=0, weights=weights)
-    np.testing.assert_allclose(names["vectors"][0], expected, atol=1e-3)
-    assert names["clips"] == ["one.wav"]
+    np.testing.assert_allclose(names["means"][0], expected, atol=1e-3)
+    assert names["clips"] == ["one.wav", "two.wav"]
     np.testing.assert_allclose(names["scenes"][0], expected, atol=1e-3)
     assert names["frames"].shape == (1, 25, 256)
     assert names["model"].predict(["sounds/one.wav"]).tolist() == ["low"]
