@@ -32,7 +32,14 @@ class Extractor:
         self.runtime = program.runtime
         self.embedding_size = program.embedding_size
         self.fingerprint = program.fingerprint
+        self._program = program
         self._embedder = program.start()
+
+    def __getstate__(self) -> tuple[Program, ModelConfig]:
+        return self._program, self.config  # what runs is started anew where it is unpickled
+
+    def __setstate__(self, state: tuple[Program, ModelConfig]) -> None:
+        self.__init__(*state)  # type: ignore[misc]
 
     @classmethod
     def load(

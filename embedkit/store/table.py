@@ -179,7 +179,11 @@ class EmbeddingTable:
 
     def has_clip(self, clip: str) -> bool:
         """Whether there are rows of a clip of that name."""
-        return bool(pc.any(pc.equal(self._clips, clip)).as_py())
+        try:
+            wanted = pa.scalar(clip, pa.string())
+        except (UnicodeEncodeError, pa.ArrowException):  # the name of a file that is not UTF-8
+            return False
+        return bool(pc.any(pc.equal(self._clips, wanted)).as_py())
 
     @cached_property
     def _clips(self) -> pa.ChunkedArray:

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from embedkit.errors import UsageError
+from embedkit.extractor import Extractor
 from embedkit.kits import hear
-from embedkit.models.module import ExtractorModule
 
 RATE = 16000
 RATES = {16000, 22050, 32000, 44100, 48000}
@@ -100,6 +100,6 @@ def test_audio_of_another_shape_is_refused(model: hear.HearModel, shape: tuple[i
 def test_a_model_of_a_rate_that_hear_has_no_audio_at_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(ExtractorModule, "sample_rate", 8000)
+    monkeypatch.setattr(Extractor, "sample_rate", 8000)
     with pytest.raises(UsageError, match="hears 8000 Hz; HEAR has audio at 16000, 22050"):
         hear.load_model("")

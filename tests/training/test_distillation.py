@@ -119,8 +119,8 @@ def target(name: str, size: int, weight: float = 1.0, loss: str = "mse") -> Targ
 def mean_features(path: Path) -> NDArray[np.float32]:
     """Mean log-mel of a clip's segments [segments, bands]."""
     segments = list(cut(decode(path, RATE), SMALL["segments"], RATE))
-    features = front_end(SMALL["features"])(torch.from_numpy(stack(segments)))
-    return features.mean(dim=(1, 2)).numpy()
+    features = front_end(SMALL["features"])(stack(segments))
+    return features.mean(axis=(1, 2))
 
 
 def run(sounds: Path, targets: Sequence[Path], folder: Path, **changes: Any) -> Trained:
