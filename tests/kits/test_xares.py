@@ -91,7 +91,7 @@ def test_the_kit_takes_it_and_scores_a_task(
         eval_weight=6,
     )  # fmt: skip
     task = XaresTask(config)
-    for split, clips in (("train", 16), ("valid", 4), ("test", 6)):
+    for split, clips in (("train", 40), ("valid", 4), ("test", 6)):
         write_shard(task.env_dir / f"{split}-000.tar", clips)
     (task.env_dir / config.xares_settings.audio_ready_filename).touch()
     task.make_encoded_tar()
