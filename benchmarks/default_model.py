@@ -33,13 +33,15 @@ from numpy.typing import NDArray
 from embedkit import metrics
 from embedkit.atomic import atomic_write
 from embedkit.bench.extraction import measure_extraction, processor_name
+from embedkit.checkpoint import load_config
 from embedkit.classifiers import evaluate as classify
 from embedkit.classifiers.logistic import Logistic
 from embedkit.classifiers.splits import hold_out_fold
 from embedkit.config import DEFAULT_MODEL
+from embedkit.export import write_network
 from embedkit.extraction import Settings, extract
-from embedkit.extractor import Extractor
 from embedkit.labels.join import Labelled, join_labels
+from embedkit.models.module import ExtractorModule
 from embedkit.pages.plots import save_png
 from embedkit.runtime import Runtime
 from embedkit.store import EmbeddingTable
@@ -85,10 +87,12 @@ def embed(root: Path, model: Path, runtime: Runtime, sizes: tuple[int, ...]) -> 
 
 def untrained(root: Path, sizes: tuple[int, ...]) -> Labelled:
     """The same network with random weights; its features are normalised as the trained one's."""
-    trained = Extractor.load()
+    trained = ExtractorModule.load()
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
-        Extractor(trained.config, trained.mean, trained.std).save(folder)
+        module = ExtractorModule(trained.config, trained.mean, trained.std).eval()
+        module.save(folder)
+        write_network(module, Path(folder))
         return embed(root, Path(folder), Runtime.ONNX, sizes)
 
 
@@ -112,7 +116,7 @@ def trained_there(root: Path, models: Path) -> Row:
 
 def rows(root: Path, yamnet: Path | None, gap: Path | None) -> Iterator[Row]:
     """Score every system."""
-    sizes = Extractor.load().network.sizes
+    sizes = load_config(DEFAULT_MODEL).model.dims
     data = embed(root, DEFAULT_MODEL, Runtime.ONNX, sizes)
     for size in sizes:
         yield score("embedkit's own", data, size)
@@ -130,7 +134,7 @@ def rows(root: Path, yamnet: Path | None, gap: Path | None) -> Iterator[Row]:
 def speeds(root: Path) -> Iterator[Row]:
     """Seconds of audio a second, end to end, at every size."""
     for runtime in (Runtime.ONNX, Runtime.ONNX_INT8):
-        for size in Extractor.load().network.sizes:
+        for size in load_config(DEFAULT_MODEL).model.dims:
             found = measure_extraction(root, DEFAULT_MODEL, runtime=runtime, dim=size, seconds=0.5)
             print(f"{runtime}, {size}: {found.end_to_end:.0f}", file=sys.stderr)
             yield {"runtime": str(runtime), "size": size, "speed": found.end_to_end}
@@ -173,8 +177,8 @@ def picture(found: list[Row], timed: list[Row]) -> Figure:
         axes.set_xscale("log", base=2)
         axes.set_xlabel("MB for an hour of audio")
         axes.set_xticks(
-            [size * MEGABYTE_AN_HOUR for size in Extractor.load().network.sizes],
-            [f"{size * MEGABYTE_AN_HOUR:.1f}" for size in Extractor.load().network.sizes],
+            [size * MEGABYTE_AN_HOUR for size in load_config(DEFAULT_MODEL).model.dims],
+            [f"{size * MEGABYTE_AN_HOUR:.1f}" for size in load_config(DEFAULT_MODEL).model.dims],
         )
         axes.minorticks_off()
         axes.spines[["top", "right"]].set_visible(False)
