@@ -157,7 +157,7 @@ def picture(found: list[Row], timed: list[Row]) -> Figure:
             place = row["size"] * MEGABYTE_AN_HOUR, 100 * row["correct"] / row["clips"]
             quality.plot(*place, "x", color="0.4")
             quality.annotate(
-                str(row["system"]), place, textcoords="offset points", xytext=(0, 6), ha="center"
+                str(row["system"]), place, textcoords="offset points", xytext=(0, -14), ha="center"
             )
     quality.set(ylabel="ESC-10 accuracy, %", title="Quality")
     quality.margins(0.12)

@@ -27,18 +27,18 @@ from embedkit.classifiers import evaluate as classify
 from embedkit.classifiers.logistic import Logistic
 from embedkit.classifiers.splits import published_folds
 from embedkit.extraction import Runtime, Settings, extract
-from embedkit.extractor import Extractor
 from embedkit.labels.join import join_labels
+from embedkit.models.module import ExtractorModule
 from embedkit.runtime import prepare
 from embedkit.store import EmbeddingTable, Rows
 
 THREADS, SEGMENTS, PAIRS = 2, 32, 15
 
 
-def speeds(model: Path, scratch: Path) -> dict[str, tuple[float, float]]:
+def speeds(model: Path) -> dict[str, tuple[float, float]]:
     """Segments a second and the ratio to torch of each runtime's network."""
     segments = 0.1 * torch.randn(SEGMENTS, 16000)
-    extractor = Extractor.load(model)
+    extractor = ExtractorModule.load(model)
     torch.set_num_threads(THREADS)
     with torch.inference_mode():
         features = extractor.front_end(segments)
@@ -50,7 +50,7 @@ def speeds(model: Path, scratch: Path) -> dict[str, tuple[float, float]]:
     eager_s: list[float] = []
     found = {}
     for runtime in (Runtime.ONNX, Runtime.ONNX_INT8):
-        embed = prepare(model, scratch, runtime=runtime).start(THREADS).embed_features
+        embed = prepare(model, runtime=runtime).start(THREADS).embed_features
         pairs = [
             (seconds(eager), seconds(partial(embed, features.numpy()))) for _ in range(1 + PAIRS)
         ]
@@ -84,7 +84,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
-        rates = speeds(options.model, scratch)
+        rates = speeds(options.model)
         rows = {}
         print(f"{processor_name()}, {THREADS} threads\n")
         print("| runtime | segments/s | ratio to torch | clips right | mean cosine to torch |")

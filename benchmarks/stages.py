@@ -15,7 +15,7 @@ import torch
 from embedkit.audio.decode import decode
 from embedkit.audio.files import find_audio
 from embedkit.audio.segments import cut, in_batches, stack
-from embedkit.extractor import Extractor
+from embedkit.models.module import ExtractorModule
 
 BATCH = 32
 
@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("audio", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    extractor = Extractor.load(options.model)
+    extractor = ExtractorModule.load(options.model)
     spec, rate = extractor.config.segments, extractor.sample_rate
     spent = {"decode": 0.0, "features": 0.0, "network": 0.0}
     audio_s = 0.0
