@@ -1,0 +1,1 @@
+"""The whole way on sounds that embedkit makes itself."""
