@@ -9,25 +9,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit import metrics
+from embedkit.atomic import atomic_write
 from embedkit.audio.decode import decode
 from embedkit.audio.features import front_end
+from embedkit.checkpoint import count_parameters, load_config
 from embedkit.classifiers import evaluate as classify
 from embedkit.classifiers.classifier import Classifier
-from embedkit.labels.join import Labelled, join_labels
 from embedkit.classifiers.logistic import Logistic
-from embedkit.pages.projection import project
-from embedkit.search.segments import Hit, SearchIndex
 from embedkit.classifiers.splits import hold_out_fold
-from embedkit.checkpoint import count_parameters, load_config
 from embedkit.config import DEFAULT_MODEL, FeatureSpec
+from embedkit.demo.synth import write_collection
 from embedkit.errors import UsageError
 from embedkit.extraction import Extraction, extract
-from embedkit.atomic import atomic_write
+from embedkit.labels.join import Labelled, join_labels
 from embedkit.pages.plots import confusion_matrix, embedding_map, spectrogram
-from embedkit.progress import Track, untracked
+from embedkit.pages.projection import project
 from embedkit.pages.report import ReportCard, write_report
+from embedkit.progress import Track, untracked
+from embedkit.search.segments import Hit, SearchIndex
 from embedkit.store import EmbeddingTable
-from embedkit.demo.synth import write_collection
 
 FOLD = "0"  # held out: nothing is fitted on it
 METHOD = Logistic(c=0.1)

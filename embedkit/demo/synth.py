@@ -20,9 +20,9 @@ from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
 from scipy.signal import oaconvolve, sawtooth
 from scipy.signal.windows import hann, tukey
 
+from embedkit.atomic import atomic_write
 from embedkit.config import SAMPLE_RATES
 from embedkit.errors import UsageError
-from embedkit.atomic import atomic_write
 from embedkit.progress import Track, untracked
 
 T = TypeVar("T")
