@@ -19,6 +19,11 @@ from embedkit.runtime import Embedder, Program, Runtime, prepare
 class Extractor:
     """Turns sound into vectors.
 
+    Example:
+        >>> extractor = embedkit.Extractor.load()
+        >>> extractor.embed(waveform).shape  # of 2.5 s: segments of a second, numbers
+        (3, 256)
+
     Attributes:
         config: everything that its numbers depend on, but the weights.
         runtime: what executes it.

@@ -14,13 +14,13 @@ from scipy.fft import dct, next_fast_len, rfft
 from embedkit.audio.decode import Samples
 from embedkit.config import FeatureSpec, FrontEnd
 
-Features = NDArray[np.float32]
+FeatureArray = NDArray[np.float32]
 
 
 class Front(Protocol):
     """A front-end: float32 [B, samples] -> float32 [B, 1, frames, spec.size]."""
 
-    def __call__(self, waveforms: Samples) -> Features:
+    def __call__(self, waveforms: Samples) -> FeatureArray:
         """Features of segments at the spec's rate."""
 
 
@@ -39,7 +39,7 @@ class LogMel:
         self.mel, self.n_fft = folded_mel(spec)
         self._window = hann(spec.window_length).astype(np.float32)
 
-    def __call__(self, waveforms: Samples) -> Features:
+    def __call__(self, waveforms: Samples) -> FeatureArray:
         """Features of segments.
 
         Args:
@@ -83,9 +83,9 @@ class MFCC:
         self._log_mel = LogMel(spec)
         self._coefficients = spec.coefficients
 
-    def __call__(self, waveforms: Samples) -> Features:
+    def __call__(self, waveforms: Samples) -> FeatureArray:
         """Features [B, 1, frames, coefficients] of segments [B, samples]."""
-        cepstrum: Features = dct(self._log_mel(waveforms), norm="ortho")
+        cepstrum: FeatureArray = dct(self._log_mel(waveforms), norm="ortho")
         return np.ascontiguousarray(cepstrum[..., : self._coefficients])
 
 
@@ -102,7 +102,7 @@ class CQT:
         self.spec = spec
         self._kernels = cqt_kernels(spec)
 
-    def __call__(self, waveforms: Samples) -> Features:
+    def __call__(self, waveforms: Samples) -> FeatureArray:
         """Features [B, 1, frames, bands] of segments [B, samples]."""
         half = self._kernels.shape[1] // 2
         padded = np.pad(np.asarray(waveforms, np.float32), ((0, 0), (half, half)))
@@ -111,7 +111,7 @@ class CQT:
         parts = frames @ self._kernels.T
         real, imaginary = np.split(parts, 2, axis=2)
         power = np.square(real) + np.square(imaginary)
-        features: Features = np.log(power + np.float32(self.spec.log_floor))
+        features: FeatureArray = np.log(power + np.float32(self.spec.log_floor))
         return features[:, None]
 
 
@@ -132,7 +132,7 @@ def hann(length: int) -> NDArray[np.float64]:
 
 
 @cache
-def folded_mel(spec: FeatureSpec) -> tuple[Features, int]:
+def folded_mel(spec: FeatureSpec) -> tuple[FeatureArray, int]:
     """Mel weights [n_fft // 2 + 1, bands] on the power spectrum of the shortest FFT, and n_fft."""
     mel = mel_filters(spec.sample_rate, spec.n_fft, spec.bands)
     # 2 x window - 1 would do; a fifth more lets the weights of `_fold` stay near their band.
@@ -189,7 +189,7 @@ def _fold(mel: NDArray[np.float64], window_length: int, short: int) -> NDArray[n
 
 
 @cache
-def cqt_kernels(spec: FeatureSpec) -> Features:
+def cqt_kernels(spec: FeatureSpec) -> FeatureArray:
     """Windowed cosines, then sines, of the bins: float32 [2 x bands, samples], centred."""
     hertz = spec.min_hz * 2 ** (np.arange(spec.bands) / spec.bins_per_octave)
     ratio = 2 ** (2 / spec.bins_per_octave)

@@ -19,7 +19,7 @@ WEIGHTS_OF, MACS = "fingerprint", "macs"
 
 
 @dataclass(frozen=True)
-class Network:
+class OnnxNetwork:
     """A network as a graph: features float32 [B, 1, frames, bands] -> embeddings float32 [B, D].
 
     Attributes:
@@ -33,7 +33,7 @@ class Network:
     macs: int
 
 
-def read_network(model: Path, *, int8: bool = False) -> Network:
+def read_network(model: Path, *, int8: bool = False) -> OnnxNetwork:
     """Read the network of a model folder.
 
     Raises:
@@ -60,7 +60,7 @@ def read_network(model: Path, *, int8: bool = False) -> Network:
         raise ModelFolderError(f"{path}: not a network of embedkit's: {error}; {remedy}") from error
     if made_from != fingerprint(model):
         raise ModelFolderError(f"{path}: was made from other weights than the model's; {remedy}")
-    return Network(graph, int(size), macs)
+    return OnnxNetwork(graph, int(size), macs)
 
 
 class OnnxEmbedder:
@@ -70,7 +70,7 @@ class OnnxEmbedder:
         """Load the graph of a network.
 
         Args:
-            graph: as in `Network`.
+            graph: as in `OnnxNetwork`.
             features: settings of the front-end.
             size: how many of the embedding's numbers to keep.
             threads: that ONNX Runtime may use; 0: as many as there are cores.

@@ -67,6 +67,12 @@ class EmbeddingTable:
     Runs may go on to append to the folder. Where one of them has rewritten a part since
     (`--refresh`, `--retry-errors`), reading it raises RewrittenError: open the folder again.
 
+    Example:
+        >>> table = embedkit.EmbeddingTable.open("embeddings")
+        >>> clips, vectors = table.clip_vectors()  # one vector a clip
+        >>> clips, vectors.shape
+        (['crow.wav', 'rooster.wav'], (2, 256))
+
     Attributes:
         folder: where it is.
         provenance: what its vectors depend on.
