@@ -22,7 +22,7 @@ from embedkit.store import EmbeddingTable
 if TYPE_CHECKING:
     import pandas
 
-    from embedkit.classifiers.classifier import Classifier
+    from embedkit.classifiers.naming import NamingClassifier
     from embedkit.search.segments import Hit, SearchIndex
 
 
@@ -135,7 +135,7 @@ def classify(
     method: str = "logistic",
     segments: bool = False,
     **settings: Any,
-) -> "Classifier":
+) -> "NamingClassifier":
     """Fit a classifier on the labelled clips of an embedding folder.
 
     Example:
@@ -155,13 +155,14 @@ def classify(
         DatasetError: the labels cannot be read, or are too few.
         UsageError: there is no such method, or it has no such setting.
     """
-    from embedkit.classifiers.classifier import Classifier, find_method
+    from embedkit.classifiers.classifier import find_method
+    from embedkit.classifiers.naming import NamingClassifier
     from embedkit.labels.join import Unit, join_labels
 
     data = join_labels(table, str(labels), Unit.SEGMENT if segments else Unit.CLIP)
     rows = np.arange(len(data.clips))
     chosen = find_method(method, **settings)
-    return Classifier.fit(data, rows, chosen, fingerprint=table.provenance.fingerprint)
+    return NamingClassifier.fit(data, rows, chosen, fingerprint=table.provenance.fingerprint)
 
 
 class Embeddings(EmbeddingTable):

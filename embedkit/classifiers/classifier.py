@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +19,9 @@ from embedkit.classifiers.method import Floats, Method, Model, Training, Vectors
 from embedkit.classifiers.mlp import Perceptron, PerceptronModel
 from embedkit.classifiers.plda import Plda, PldaModel
 from embedkit.errors import DatasetError, EmbedkitError, UsageError, choices
-from embedkit.labels.join import Labelled, Unit
+from embedkit.labels.join import Labelled
 from embedkit.progress import Track, untracked
 from embedkit.store import EmbeddingTable
-
-if TYPE_CHECKING:
-    from embedkit.classifiers.tracks import Span
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +83,7 @@ class Classifier:
         *,
         fingerprint: str,
         track: Track = untracked,
-    ) -> "Classifier":
+    ) -> Self:
         """Fit on some of the labelled vectors; of more than 100,000, on so many drawn at random.
 
         Raises:
@@ -112,21 +109,6 @@ class Classifier:
             size=data.vectors.shape[1],
             model=method.fit(training, track),
         )
-
-    def predict(self, table: EmbeddingTable, *, segments: bool = False) -> "list[Span]":
-        """The best label of each clip, or segment, of an embedding folder.
-
-        Returns:
-            by clip and time; of whole clips the times are 0.
-
-        Raises:
-            EmbedkitError: its vectors are of another extractor, or size.
-        """
-        from embedkit.classifiers.evaluate import predict
-        from embedkit.classifiers.tracks import best
-
-        batches = predict(table, self, Unit.SEGMENT if segments else Unit.CLIP)
-        return sorted(span for batch in batches for span in best(batch, self.labels))
 
     def check(self, table: EmbeddingTable) -> None:
         """Refuse a folder of other vectors.
@@ -169,7 +151,7 @@ class Classifier:
             file.write(json.dumps(settings, indent=2, ensure_ascii=False).encode())
 
     @classmethod
-    def load(cls, folder: Path) -> "Classifier":
+    def load(cls, folder: Path) -> Self:
         """Read what `save` wrote.
 
         Raises:
