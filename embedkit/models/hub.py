@@ -3,10 +3,17 @@
 import errno
 from pathlib import Path
 
-from embedkit.checkpoint import CALIBRATION, CONFIG, WEIGHTS, load_config
+from embedkit.checkpoint import (
+    CALIBRATION,
+    CONFIG,
+    NETWORK,
+    NETWORK_INT8,
+    WEIGHTS,
+    load_config,
+)
 from embedkit.errors import ModelFolderError, require, words
 
-TRAVELS = [CONFIG, WEIGHTS, CALIBRATION, "README.md"]
+TRAVELS = [CONFIG, WEIGHTS, NETWORK, NETWORK_INT8, CALIBRATION, "README.md"]
 
 
 def download(repo: str, revision: str | None = None) -> Path:

@@ -80,7 +80,9 @@ def test_a_folder_is_published_without_what_is_not_the_model(
     assert push_to_hub(folder, "user/new", private=True).endswith("commit/1")
     assert sent["repo"] == ("user/new", {"private": True, "exist_ok": True})
     assert sent["folder_path"] == folder
-    assert {"config.json", "model.safetensors", "README.md"} <= set(sent["allow_patterns"])
+    assert {"config.json", "model.safetensors", "network.onnx", "README.md"} <= set(
+        sent["allow_patterns"]
+    )
     with pytest.raises(ModelFolderError, match="not a model folder"):
         push_to_hub(tmp_path, "user/new")
 
