@@ -124,7 +124,8 @@ def test_one_training_gives_several_sizes(tmp_path: Path, sounds: list[Path]) ->
         succeed("extract", sounds[0].parent, "--model", model, "--out", out, "--dim", dim)
         assert EmbeddingTable.open(out).embedding_size == dim
     small, whole = (EmbeddingTable.open(tmp_path / str(dim)).rows() for dim in (64, 128))
-    np.testing.assert_array_equal(small.embeddings, whole.embeddings[:, :64])
+    # How segments fill batches differs between runs, and with it the last digits.
+    np.testing.assert_allclose(small.embeddings, whole.embeddings[:, :64], rtol=0, atol=1e-5)
     figures = [
         json.loads(succeed("evaluate", model, labels, "--dim", dim, "--json")) for dim in (64, 128)
     ]
