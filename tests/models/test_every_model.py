@@ -145,13 +145,14 @@ def test_a_prefix_of_the_stored_vector_is_the_smaller_embedding(
     tmp_path: Path, chirps: Manifest, nested: Path
 ) -> None:
     root = chirps.clips[0].path.parent
-    extract(root, nested, tmp_path / "whole")
-    extract(root, nested, tmp_path / "small", Settings(dim=64))
+    # One worker fills its batches alike in both runs: with several, last digits differ.
+    extract(root, nested, tmp_path / "whole", Settings(workers=1))
+    extract(root, nested, tmp_path / "small", Settings(dim=64, workers=1))
     whole, small = rows(tmp_path / "whole"), rows(tmp_path / "small")
     assert whole.keys() == small.keys()
     for clip, vectors in small.items():
         assert vectors.shape == (3, 64)
-        np.testing.assert_allclose(vectors, whole[clip][:, :64], rtol=0, atol=1e-5)
+        np.testing.assert_array_equal(vectors, whole[clip][:, :64])
     provenance = EmbeddingTable.open(tmp_path / "small").provenance
     query = QueryEmbedder(provenance).embed(chirps.clips[0].path)
     weights = [0.5, 0.5, 0.2]

@@ -288,7 +288,7 @@ def test_a_journal_of_other_rows_is_refused_by_name_and_the_remedy_works(
     make_sound: Callable[..., Any],
     write_audio: Callable[..., Path],
 ) -> None:
-    from embedkit.extraction import Settings, Shard, extract  # torch, that no child needs
+    from embedkit.extraction import Settings, Shard, extract  # not for the children
 
     root, emb = tmp_path / "audio", tmp_path / "emb"
     for number in range(4):
@@ -342,7 +342,7 @@ def test_two_shares_that_refresh_at_once_give_the_rows_of_one_run(
     make_sound: Callable[..., Any],
     write_audio: Callable[..., Path],
 ) -> None:
-    from embedkit.extraction import Settings, extract  # torch, that no child needs
+    from embedkit.extraction import Settings, extract  # not for the children
 
     root, emb = tmp_path / "audio", tmp_path / "emb"
     files = 24
@@ -383,7 +383,7 @@ def test_a_share_whose_clips_have_all_vanished_takes_them_out(
     make_sound: Callable[..., Any],
     write_audio: Callable[..., Path],
 ) -> None:
-    from embedkit.extraction import Settings, Shard, extract  # torch, that no child needs
+    from embedkit.extraction import Settings, Shard, extract  # not for the children
 
     root, emb = tmp_path / "audio", tmp_path / "emb"
     for name in ("a.wav", "b.wav"):
