@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from embedkit.audio.decode import Channel, decode
 from embedkit.checkpoint import load_config
-from embedkit.config import DEFAULT_MODEL, FORMER_MODELS, SegmentSpec
-from embedkit.errors import AudioError, EmbeddingFolderError, Kind, ModelFolderError, UsageError
+from embedkit.config import SegmentSpec
+from embedkit.errors import AudioError, Kind, UsageError
 from embedkit.extractor import embed_stream
-from embedkit.runtime import Runtime, fingerprint, prepare
+from embedkit.runtime import Runtime, prepare
+from embedkit.runtime.origin import find_model
 from embedkit.store import Provenance
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ class QueryEmbedder:
             ModelFolderError: it is, and is damaged.
         """
         runtime = Runtime.that_made(provenance)
-        folder = _find_model(provenance, runtime, model)
+        folder = find_model(provenance, runtime, model)
         self._rate = load_config(folder).features.sample_rate
         # All runtimes but int8's agree, and ONNX Runtime needs no torch.
         on_cpu = device == "cpu" and runtime is not Runtime.ONNX_INT8
@@ -82,34 +83,6 @@ class QueryEmbedder:
         if damage is not None:
             log.warning("%s: %s: %s", path, damage.kind, damage)
         return vector
-
-
-def _find_model(provenance: Provenance, runtime: Runtime, named: Path | None) -> Path:
-    """The folder of the model that made some vectors, wherever it is now."""
-    # embedkit's own may have been elsewhere: in another environment, on another machine.
-    if named is None and fingerprint(DEFAULT_MODEL, runtime) == provenance.fingerprint:
-        return DEFAULT_MODEL
-    folder = named or Path(provenance.model)
-    wanted = f"the model that made these vectors (it was {provenance.model})"
-    former = FORMER_MODELS.get(provenance.fingerprint)
-    if named is None and former is not None:
-        raise EmbeddingFolderError(
-            f"these vectors were made by embedkit's own model of version {former}, which this"
-            " version does not bring: `embedkit extract` the sounds into a new folder, or name the"
-            " folder of the old model with --model"
-        )
-    if not folder.is_dir():
-        raise EmbeddingFolderError(f"{folder}: no such folder; name that of {wanted} with --model")
-    try:
-        found = fingerprint(folder, runtime)
-    except ModelFolderError as error:
-        raise EmbeddingFolderError(f"{error}; name the folder of {wanted} with --model") from error
-    if found != provenance.fingerprint:
-        raise EmbeddingFolderError(
-            f"{folder}: not {wanted}: its weights are {found[:12]}, and those were"
-            f" {provenance.fingerprint[:12]}; name the right folder with --model"
-        )
-    return folder
 
 
 def _span(

@@ -1,0 +1,1 @@
+"""Names for what is heard, without any training: a model brings a classifier for them."""
