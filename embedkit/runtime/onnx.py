@@ -94,7 +94,7 @@ def open_session(graph: bytes, threads: int) -> onnxruntime.InferenceSession:
     """A session on the CPU."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    options.log_severity_level = 3  # errors come as exceptions
+    options.log_severity_level = 4  # errors come as exceptions
     # Waiting threads would spin on the cores that decode meanwhile.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
