@@ -85,10 +85,7 @@ class Foreign:
             return vectors[0], None
         embedding, logits = vectors
         if logits.shape[1] != len(self.labels):
-            raise self._wrong(
-                f"gives {logits.shape[1]} numbers as {self.description.logits!r}, for"
-                f" {len(self.labels)} labels"
-            )
+            raise self._wrong(f"gives {logits.shape[1]} logits for {len(self.labels)} labels")
         return embedding, logits
 
     def _normalised(self, waveforms: Array) -> Array:
