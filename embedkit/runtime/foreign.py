@@ -144,7 +144,6 @@ def open_foreign(path: Path, threads: int = 0) -> Foreign:
 
 
 def _onnx(description: Description, threads: int) -> Run:
-    # From its content and not by its path: so ONNX Runtime refuses weights in other files.
     content = description.read_network()
     try:
         session = open_session(content, threads)

@@ -1,5 +1,6 @@
 """ONNX Runtime executes a network, numpy computes its features."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from embedkit.errors import ModelFolderError
 FEATURES, EMBEDDINGS = "features", "embeddings"  # what goes into a network's graph, and comes out
 # Keys of the graph's metadata: the weights it was made from, and what it costs.
 WEIGHTS_OF, MACS = "fingerprint", "macs"
+EXTERNAL = "session.model_external_initializers_file_folder_path"
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ def read_network(model: Path, *, int8: bool = False) -> OnnxNetwork:
     path = model / (NETWORK_INT8 if int8 else NETWORK)
     remedy = f"`embedkit export {model}{' --int8' if int8 else ''}` makes it"
     try:
-        graph = path.read_bytes()  # and not by its path: it must not name other files
+        graph = path.read_bytes()
     except FileNotFoundError as error:
         # Models of version 0.1.0 come without.
         raise ModelFolderError(
@@ -97,4 +99,6 @@ def open_session(graph: bytes, threads: int) -> onnxruntime.InferenceSession:
     options.log_severity_level = 4  # errors come as exceptions
     # Waiting threads would spin on the cores that decode meanwhile.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Weights that a graph looks for in other files would be read from the current folder.
+    options.add_session_config_entry(EXTERNAL, os.devnull)
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
