@@ -77,17 +77,17 @@ class OnnxGraph(nn.Module):
                 f"{file}: cannot be computed with torch; not served: {', '.join(odd)}. ONNX"
                 " Runtime may, on a CPU"
             )
-        self._integers: dict[str, Tensor] = {}  # shapes, axes and indices, in the CPU's memory
+        self._on_cpu: dict[str, Tensor] = {}  # shapes, axes, indices and scalars
         self._buffers_of: dict[str, str] = {}  # names in a graph may be anything
         for name, values in _constants(graph).items():
             tensor = torch.tensor(values)
-            if tensor.is_floating_point():
+            if tensor.is_floating_point() and tensor.ndim:
                 self._buffers_of[name] = f"weights_{len(self._buffers_of)}"
                 self.register_buffer(self._buffers_of[name], tensor)
             else:
-                self._integers[name] = tensor
+                self._on_cpu[name] = tensor
         self._steps, needed = _steps(graph, outputs)
-        if absent := needed - {heard, *self._integers, *self._buffers_of}:
+        if absent := needed - {heard, *self._on_cpu, *self._buffers_of}:
             raise ModelFolderError(
                 f"{file}: is damaged: nothing computes {', '.join(sorted(absent))}"
             )
@@ -98,7 +98,7 @@ class OnnxGraph(nn.Module):
         Raises:
             ModelFolderError: an operator cannot take what comes to it.
         """
-        values = {self._heard: heard, **self._integers}
+        values = {self._heard: heard, **self._on_cpu}
         for name, buffer in self._buffers_of.items():
             values[name] = self.get_buffer(buffer)
         for step in self._steps:

@@ -4,7 +4,8 @@ An operator's parameters are its inputs, in their order, and its attributes, wit
 where only some values of an attribute are served, its type is a Literal of them. Each computes what
 https://onnx.ai/onnx/operators says of versions 13 to 23.
 
-Shapes are int64 tensors in the CPU's memory, wherever the network computes: no GPU is waited for.
+Shapes, which are int64 tensors, and constant scalars are in the CPU's memory, wherever the network
+computes: no GPU is waited for.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,9 +26,12 @@ def _ints(values: Ints) -> list[int]:
 
 
 def _together(*tensors: Tensor) -> list[Tensor]:
-    """Numbers that came of shapes are brought to where the network computes, if they meet it."""
+    """Numbers that came of shapes are brought to where the network computes, if they meet it.
+
+    Scalars may stay: torch takes them from the CPU.
+    """
     place = next((tensor.device for tensor in tensors if not tensor.is_cpu), tensors[0].device)
-    return [tensor.to(place) for tensor in tensors]
+    return [tensor.to(place) if tensor.ndim else tensor for tensor in tensors]
 
 
 def _pads(pads: Sequence[int]) -> list[int]:
@@ -168,7 +172,9 @@ def _pow(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _clip(x: Tensor, low: Tensor | None = None, high: Tensor | None = None) -> Tensor:
-    return x if low is None and high is None else x.clamp(low, high)
+    if low is None and high is None:
+        return x
+    return x.clamp(None if low is None else low.item(), None if high is None else high.item())
 
 
 def _hard_sigmoid(x: Tensor, *, alpha: float = 0.2, beta: float = 0.5) -> Tensor:
