@@ -1,6 +1,7 @@
 """extractor.toml: what it says, and what is refused, by its key."""
 
 import hashlib
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ from foreign import LABELS, NO_LOGITS, toy_network, write_extractor
 
 from embedkit.config import SegmentSpec
 from embedkit.errors import ModelFolderError
-from embedkit.runtime.description import Layout, Normalise, Pool, read_description
+from embedkit.runtime.description import KEYS, Layout, Normalise, Pool, read_description
+
+DOCS = Path(__file__).parents[2] / "docs" / "extractor.md"
 
 
 def test_reads_every_key(tmp_path: Path) -> None:
@@ -50,6 +53,20 @@ def test_reads_every_key(tmp_path: Path) -> None:
         "labels": LABELS,
     }
     assert description.read_network() == toy_network()
+
+
+def test_the_docs_show_one_and_every_key(tmp_path: Path) -> None:
+    docs = DOCS.read_text()
+    found = re.search(r"```toml\n(.*?)```", docs, re.DOTALL)
+    assert found is not None
+    path = write_extractor(tmp_path)
+    path.write_text(found[1])
+    (tmp_path / "mn04_as.onnx").touch()
+    (tmp_path / "labels.csv").rename(tmp_path / "class_labels_indices.csv")
+    description = read_description(path)
+    assert (description.sample_rate, description.labels) == (32000, LABELS)
+    table = docs.split("| key | meaning |")[1]
+    assert {key for keys in KEYS.values() for key in keys} <= set(re.findall(r"`(\w+)`", table))
 
 
 def test_fills_in_what_is_not_said(tmp_path: Path) -> None:
