@@ -14,6 +14,7 @@ Array = NDArray[np.float32]
 Run = Callable[[Array], Sequence[Array]]  # the network: its input -> `Description.outputs`
 
 FLOAT32 = "tensor(float)"  # as ONNX Runtime calls it
+FLOATS = (FLOAT32, "tensor(float16)", "tensor(double)")
 
 
 class Foreign:
@@ -161,11 +162,15 @@ def _onnx(description: Description, threads: int) -> Run:
         raise ModelFolderError(
             f"{description.network}: takes {inputs[description.input_name]}, expected {FLOAT32}"
         )
-    there = [value.name for value in session.get_outputs()]
+    there = {value.name: value.type for value in session.get_outputs()}
     for name in description.outputs:
         if name not in there:
             raise ModelFolderError(
                 f"{description.path}: [output] no output {name!r}{choices(name, there)}"
+            )
+        if there[name] not in FLOATS:
+            raise ModelFolderError(
+                f"{description.network}: gives {name!r} as {there[name]}, expected {FLOAT32}"
             )
 
     def run(heard: Array) -> Sequence[Array]:

@@ -240,6 +240,14 @@ def test_takes_float32_alone(tmp_path: Path) -> None:
         open_foreign(path)
 
 
+def test_takes_numbers_for_vectors_alone(tmp_path: Path) -> None:
+    model = graph([node("Cast", "waveform", "embedding", to=7)], ("embedding",))
+    model.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.INT64
+    path = write_extractor(tmp_path, model.SerializeToString(), output=NO_LOGITS)
+    with pytest.raises(ModelFolderError, match=r"gives 'embedding' as tensor\(int64\), expected"):
+        open_foreign(path)
+
+
 def test_refuses_numbers_that_are_not_finite(tmp_path: Path) -> None:
     nodes = [
         node("ReduceMax", "waveform", "most", axes=[1]),
