@@ -1,9 +1,8 @@
 """A network of others, the graph of an ONNX file, as a torch module: for GPUs.
 
 There are libraries for it: onnx2torch, without a release since August 2024, and onnx2pytorch. Both
-were right for all that was tried here, but they keep shapes where the network computes, for which a
-GPU is waited at each slice and reshape, slice by what torch has deprecated, and need torchvision,
-which binds one version of torch.
+need torchvision, which binds one version of torch, and index by what torch has deprecated. Here
+shapes are never kept where the network computes: a GPU would be waited for at each of them.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
