@@ -37,7 +37,8 @@ def test_the_wheel_holds_every_module_and_no_package_named_cli(wheel: Path) -> N
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / "embedkit" / "web" / "static").rglob("*.*")
     }
-    data = {"embedkit/py.typed", "embedkit/pages/templates/report.html.j2"} | model | page
+    words = {f"embedkit/names/{name}" for name in ("README.md", "ontology.json", "synonyms.toml")}
+    data = {"embedkit/py.typed", "embedkit/pages/templates/report.html.j2"} | model | page | words
     assert modules | commands | data <= names
     assert {name.split("/")[0].split("-")[0] for name in names} == {"embedkit", "embedkit_cli"}
 

@@ -1,0 +1,77 @@
+"""Phrases that mean the same however their words are ordered and end."""
+
+import re
+import unicodedata
+
+Key = frozenset[str]
+
+UNHEARD = frozenset(
+    [
+        "a",
+        "an",
+        "at",
+        "audio",
+        "by",
+        "from",
+        "hear",
+        "in",
+        "of",
+        "on",
+        "some",
+        "sound",
+        "sounds",
+        "the",
+    ]
+)
+TOGETHER = re.compile(r"[,;&+]|\b(?:and|with)\b")
+WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+SHORTEST = 4  # letters of a word that has an ending
+
+
+def plain(text: str) -> str:
+    """A text but for capitals and spaces."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def words(text: str) -> list[str]:
+    """The words of a text that say what is heard; all of them if none does."""
+    found = WORD.findall(plain(text))
+    return [word for word in found if word not in UNHEARD] or found
+
+
+def sounds(text: str) -> list[list[str]]:
+    """The words of each of the sounds that a text joins by `and`, `with`, a comma, `&` or `+`."""
+    return [found for part in TOGETHER.split(plain(text)) if (found := words(part))]
+
+
+def stem(word: str) -> str:
+    """An English word without what makes it a plural or an -ing form.
+
+    `bark` is that of barks and barking, `chop` of chopping, `typ` of type and typing: it is for
+    comparison alone.
+    """
+    if len(word) < SHORTEST:
+        return word
+    word = re.sub(r"ies$", "y", word)
+    word = re.sub(r"(?<=sh|ch|ss|zz)es$|(?<=[^siu])s$", "", word)
+    word = re.sub(r"^(?=\w{3,}ing$)(\w*[aeiouy]\w*)ing$", r"\1", word)
+    word = re.sub(r"([bdfgmnprt])\1$", r"\1", word)
+    return re.sub(r"(?<=\w\w[^aeiou])e$", "", word)
+
+
+def key(phrase: list[str]) -> Key:
+    """What is equal of phrases that mean the same."""
+    return frozenset(map(stem, phrase))
+
+
+def keys(phrase: list[str]) -> tuple[Key, Key]:
+    """A phrase's own, and that of its words written in one: a lawn mower is a lawnmower."""
+    return key(phrase), key(["".join(phrase)])
+
+
+def alternatives(name: str) -> list[str]:
+    """What a name lists, as in `Chicken, rooster`, and it without brackets, as `Sizzle (food)`."""
+    bare = re.sub(r"\s*\([^()]*\)", "", name)
+    parts = [part.strip() for part in bare.split(",")]
+    found = [bare, *(re.sub(r"^(and|or)\b\s*|\betc\.?$", "", part) for part in parts)]
+    return [part for part in dict.fromkeys(found) if part and part != name]
