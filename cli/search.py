@@ -1,9 +1,12 @@
-"""embedkit search: the segments nearest to a sound; embedkit index: so that it is fast."""
+"""embedkit search: the segments that a sound is near to, or words stand for; embedkit index."""
 
 import csv
 import io
 import sys
+from collections.abc import Collection, Sequence
+from dataclasses import asdict
 from enum import StrEnum
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,8 +18,10 @@ from ._app import app
 from ._output import Device, Json, message, print_json, print_table, report_failures, track
 
 if TYPE_CHECKING:
+    from embedkit.classifiers.classifier import Classifier
     from embedkit.search.index import IndexKind
     from embedkit.search.segments import Hit
+    from embedkit.store import EmbeddingTable
 
 EmbDir = Annotated[Path, typer.Argument(help="The embedding folder.")]
 IndexName = Annotated[
@@ -28,6 +33,7 @@ IndexName = Annotated[
     ),
 ]
 MetricName = Annotated[str, typer.Option("--metric", help="cosine or dot.")]
+COLUMNS = "clip", "start_s", "end_s"
 
 
 class Form(StrEnum):
@@ -83,6 +89,18 @@ def search(
     unlike: Annotated[
         list[str] | None, typer.Option(help="Their mean is taken from that of --like. Repeatable.")
     ] = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Words for a sound instead: 'dog barking', 'rain and thunder'. Repeatable.",
+        ),
+    ] = None,
+    classifier: Annotated[
+        Path | None,
+        typer.Option(
+            help="Whose labels --text is looked up in.", show_default="the names of the model"
+        ),
+    ] = None,
     top: Annotated[int, typer.Option(help="How many to find.", min=1)] = 10,
     segments: Annotated[
         bool, typer.Option("--segments", help="Every segment, not the best one of each clip.")
@@ -100,7 +118,10 @@ def search(
     metric: MetricName = "cosine",
     model: Annotated[
         Path | None,
-        typer.Option(help="Embeds audio files.", show_default="the one that made the folder"),
+        typer.Option(
+            help="Embeds audio files, and brings names.",
+            show_default="the one that made the folder",
+        ),
     ] = None,
     device: Device = "cpu",
     form: Annotated[Form, typer.Option("--format", help="Of the answers.")] = Form.TABLE,
@@ -111,20 +132,39 @@ def search(
     The query's mean vector is compared with every segment. A clip of the collection as the query is
     itself left out.
 
+    With --text the clips are found in which the names that the words stand for are heard most
+    surely; a score is a probability, that of several sounds at once their geometric mean.
+
     Example: embedkit search embeddings dog.wav
     """
     import numpy as np
 
+    from embedkit.classifiers.classifier import Classifier
+    from embedkit.names.bundled import load_names
     from embedkit.search.index import Metric
     from embedkit.search.queries import Queries
     from embedkit.search.segments import SearchIndex
     from embedkit.store import EmbeddingTable
 
-    if (unlike and not like) or bool(queries) == bool(like):
-        raise UsageError("name sounds to search for, or --like, with or without --unlike")
+    if (unlike and not like) or bool(queries) + bool(like) + bool(text) != 1:
+        raise UsageError(
+            "name sounds to search for, or --like, with or without --unlike, or --text"
+        )
     if (labels is None) != (where is None):
         raise UsageError("--labels and --where go together")
+    if text and (kind is not None or metric != Metric.COSINE):
+        raise UsageError("--index and --metric are for sounds; --text scores every segment")
+    if classifier is not None and not text:
+        raise UsageError("--classifier is for --text: it has the names that words are looked up in")
     table = EmbeddingTable.open(emb_dir)
+    if text:
+        namer = Classifier.load(classifier) if classifier else load_names(table, model)
+        there = table.clip_names()
+        fits = Queries(table).allowed(there, among, labels, where)
+        clips = None if fits is None else set(compress(there, fits))
+        heard = _find_heard(table, namer, text, top, clips, by_clip=not segments)
+        _print(heard, Form.JSON if json else form, [*COLUMNS, "score", "name"])
+        return
     collection = SearchIndex(
         table, kind=_kind(kind), metric=_parse(Metric, "metric", metric), track=track
     )
@@ -152,35 +192,58 @@ def search(
             among=allowed,
             by_clip=not segments,
         )
-    _print(list(zip(names, hits, strict=True)), Form.JSON if json else form)
+    answers = [{"query": name, "results": found} for name, found in zip(names, hits, strict=True)]
+    _print(answers, Form.JSON if json else form, [*COLUMNS, "similarity"])
     report_failures(failures, of=len(names) + len(failures))
 
 
-def _print(answers: "list[tuple[str, list[Hit]]]", form: Form) -> None:
+def _find_heard(
+    table: "EmbeddingTable",
+    namer: "Classifier",
+    texts: Sequence[str],
+    top: int,
+    among: Collection[str] | None,
+    by_clip: bool,
+) -> list[dict[str, Any]]:
+    """Answers to words, by the labels of a classifier."""
+    from embedkit.names.vocabulary import Vocabulary
+    from embedkit.search.words import find_heard
+
+    vocabulary = Vocabulary(namer.labels)
+    meanings = [vocabulary.find(text) for text in texts]
+    for meaning in meanings:
+        message(f"searching for {meaning}")
+    hits = find_heard(table, namer, meanings, top, among=among, by_clip=by_clip, track=track)
+    return [
+        {"query": text, "sounds": [asdict(match) for match in meaning.matches], "results": found}
+        for text, meaning, found in zip(texts, meanings, hits, strict=True)
+    ]
+
+
+def _print(answers: Sequence[dict[str, Any]], form: Form, columns: Sequence[str]) -> None:
+    """Print queries with their hits: the clip, its span, how well it fits, and more."""
     if form is Form.JSON:
-        print_json(
-            [{"query": query, "results": [vars(hit) for hit in hits]} for query, hits in answers]
-        )
+        print_json([{**each, "results": list(map(vars, each["results"]))} for each in answers])
         return
     if form is Form.CSV:
         text = io.StringIO(newline="")
         writer = csv.writer(text)
-        writer.writerow(["query", "rank", "clip", "start_s", "end_s", "similarity"])
-        for query, hits in answers:
-            for rank, hit in enumerate(hits, start=1):
-                writer.writerow([query, rank, hit.clip, hit.start_s, hit.end_s, hit.similarity])
+        writer.writerow(["query", "rank", *columns])
+        for answer in answers:
+            for rank, hit in enumerate(answer["results"], start=1):
+                writer.writerow([answer["query"], rank, *(vars(hit)[name] for name in columns)])
         sys.stdout.write(text.getvalue())
         return
-    for number, (query, hits) in enumerate(answers):
+    clip, start_s, end_s, fit, *more = columns
+    for number, answer in enumerate(answers):
         if len(answers) > 1:
-            print(("\n" if number else "") + f"{query}:")
-        print_table(
-            ["similarity", "start_s", "end_s", "clip"],
-            [
-                [f"{hit.similarity:.4f}", f"{hit.start_s:.2f}", f"{hit.end_s:.2f}", hit.clip]
-                for hit in hits
-            ],
-        )
+            print(("\n" if number else "") + f"{answer['query']}:")
+        rows = [
+            [f"{hit[fit]:.4f}", f"{hit[start_s]:.2f}", f"{hit[end_s]:.2f}", hit[clip]]
+            + [hit[name] for name in more]
+            for hit in map(vars, answer["results"])
+        ]
+        print_table([fit, start_s, end_s, clip, *more], rows)
 
 
 def _kind(name: str | None) -> "IndexKind | None":

@@ -191,6 +191,11 @@ class EmbeddingTable:
             return False
         return bool(pc.any(pc.equal(self._clips, wanted)).as_py())
 
+    def clip_names(self) -> list[str]:
+        """Names of the clips that have rows."""
+        found: list[str] = self._clips.to_pylist()
+        return found
+
     @cached_property
     def _clips(self) -> pa.ChunkedArray:
         journal = self.journal_table()
