@@ -89,7 +89,12 @@ def explore(
         port = listener.getsockname()[1]
         hosts = served_as(host, port)
         explorer = create_app(
-            collection, answers, Uploads(table.provenance, model), hosts=hosts, token=token or None
+            collection,
+            answers,
+            Uploads(table.provenance, model),
+            hosts=hosts,
+            token=token or None,
+            model=model,
         )
         shown = socket.gethostname() if host in EVERY else f"[{host}]" if ":" in host else host
         print(f"http://{shown}:{port}{f'/?token={token}' if token else '/'}", flush=True)

@@ -22,8 +22,10 @@ from embedkit.store import EmbeddingTable
 if TYPE_CHECKING:
     import pandas
 
+    from embedkit.classifiers.classifier import Classifier
     from embedkit.classifiers.naming import NamingClassifier
     from embedkit.search.segments import Hit, SearchIndex
+    from embedkit.search.words import Heard
 
 
 def embed(
@@ -175,7 +177,7 @@ class Embeddings(EmbeddingTable):
     """
 
     def search(self, sound: str | Path, *, top: int = 10, segments: bool = False) -> "list[Hit]":
-        """Find what sounds most alike.
+        """Find what sounds most alike; `search_text` finds what words stand for.
 
         Args:
             sound: a clip of the collection, which then is left out itself, or a file; of each a
@@ -195,6 +197,42 @@ class Embeddings(EmbeddingTable):
         [hits] = self._index.search(
             queries.vector(name)[None], top, without=[{queries.clip(name)}], by_clip=not segments
         )
+        return hits
+
+    def search_text(
+        self,
+        text: str,
+        *,
+        top: int = 10,
+        segments: bool = False,
+        classifier: "Classifier | None" = None,
+    ) -> "list[Heard]":
+        """Find where what some words stand for is heard most surely.
+
+        Example:
+            >>> [hit] = table.search_text("dog barking", top=1)
+            >>> hit.name
+            'Bark'
+
+        Args:
+            text: words for a sound, or for several at once: `rain and thunder`.
+            top: how many to find.
+            segments: find every segment, not the best one of each clip.
+            classifier: in whose labels the words are looked up; by default the names that the
+                folder's model brings.
+
+        Raises:
+            UsageError: some word leads to no name; the message says what is near.
+            EmbedkitError: the model is not there or brings no names, or the classifier is one of
+                other vectors.
+        """
+        from embedkit.names.bundled import load_names
+        from embedkit.names.vocabulary import Vocabulary
+        from embedkit.search.words import find_heard
+
+        namer = classifier or load_names(self)
+        meaning = Vocabulary(namer.labels).find(text)
+        [hits] = find_heard(self, namer, [meaning], top, by_clip=not segments)
         return hits
 
     def to_pandas(self) -> "pandas.DataFrame":

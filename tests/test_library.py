@@ -1,6 +1,7 @@
 """What `import embedkit` offers, as its docstrings show it."""
 
 import doctest
+import json
 import os
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from embedkit.errors import AudioError, EmbedkitWarning, UsageError
 ROOT = Path(__file__).parent.parent
 NAMES = [
     "Extractor", "embed", "extract", "EmbeddingTable", "open", "classify", "Embeddings",
-    "Embeddings.to_pandas",
+    "Embeddings.search_text", "Embeddings.to_pandas",
 ]  # fmt: skip
 
 
@@ -63,6 +64,10 @@ def test_the_examples_of_all_names_do_what_they_say(
     assert dir(embedkit) == sorted(embedkit.__all__)
     classifier, table = names["classifier"], names["table"]
     assert [span.start_s for span in classifier.predict(table, segments=True)] == [0, 1, 0, 1, 2]
+    [hit] = table.search_text("birds", classifier=classifier, top=1)
+    scores = classifier.scores(table.rows().embeddings)[:, classifier.labels.index("bird")]
+    assert (hit.name, hit.clip) == ("bird", table.rows().clips[scores.argmax()])
+    assert hit.score == pytest.approx(scores.max())
 
 
 def test_the_functions_do_what_the_commands_do(
@@ -85,6 +90,9 @@ def test_the_functions_do_what_the_commands_do(
     # A file from outside finds the clip that it is a copy of; a clip leaves itself out.
     assert [hit.clip for hit in tables[0].search("./rooster.wav", top=1)] == ["rooster.wav"]
     assert [hit.clip for hit in tables[0].search("rooster.wav")] == ["crow.wav"]
+    words = succeed("search", tables[0].folder, "--text", "rain", "--segments", "--json")
+    heard = tables[0].search_text("rain", segments=True)
+    assert [vars(hit) for hit in heard] == json.loads(words)[0]["results"]
     frame = tables[0].to_pandas()
     assert frame["clip"].tolist() == ["crow.wav"] * 2 + ["rooster.wav"] * 3
     np.testing.assert_array_equal(np.stack(frame["embedding"]), tables[0].rows().embeddings)

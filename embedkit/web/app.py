@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from importlib.resources import files
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from embedkit.labels.answers import Answers
 from embedkit.web import media, sound
 from embedkit.web.collection import Collection
 from embedkit.web.edition import API, ENTRY, Editions, edition_of
-from embedkit.web.explorer import Asked, Explorer, Number
+from embedkit.web.explorer import Asked, Explorer, Number, Words
 from embedkit.web.exports import export
 from embedkit.web.guard import Guard
 from embedkit.web.uploads import MOST_BYTES, Uploads
@@ -46,6 +47,7 @@ def create_app(
     *,
     hosts: Iterable[str],
     token: str | None = None,
+    model: Path | None = None,
 ) -> Guard:
     """The application, guarded.
 
@@ -55,8 +57,9 @@ def create_app(
         uploads: embeds what is dropped on the page.
         hosts: under which it is served, with their ports.
         token: that is asked for, if any.
+        model: that made the collection, if it has moved.
     """
-    explorer = Explorer(collection, answers, uploads)
+    explorer = Explorer(collection, answers, uploads, model)
     edition = edition_of(collection, answers.path)
 
     @asynccontextmanager
@@ -107,6 +110,10 @@ def _routes(explorer: Explorer) -> APIRouter:
     @routes.post("/search")
     def search(asked: Asked) -> list[dict[str, Any]]:
         return explorer.search(asked)
+
+    @routes.post("/words")
+    def listen(asked: Words) -> dict[str, Any]:
+        return explorer.listen(asked)
 
     places = asyncio.Semaphore(WAITING)
 

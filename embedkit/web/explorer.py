@@ -16,32 +16,47 @@ from embedkit.audio.decode import Samples
 from embedkit.classifiers.active import suggest
 from embedkit.classifiers.classifier import Classifier
 from embedkit.labels.answers import Answers
+from embedkit.names.bundled import load_names
+from embedkit.names.vocabulary import Vocabulary
 from embedkit.search.duplicates import find_duplicates
+from embedkit.search.words import best_rows
 from embedkit.web import sound
 from embedkit.web.collection import Collection
 from embedkit.web.uploads import Uploads
 
 CLUSTERS = 12
+SCORED = 8192  # segments at a time
 PROPOSED = 12  # clips to label next
 LEAST, PAIRS = 0.98, 500  # near-duplicates: from which similarity on, and how many are shown
 
 Number = Annotated[int, Field(ge=0)]
 
 
-class Asked(BaseModel):
-    """A search: segments and uploads that it is to be like, or unlike, and filters."""
+class Filters(BaseModel):
+    """What is looked at, and how much is answered."""
 
     model_config = ConfigDict(extra="forbid")
 
-    like: list[Number] = Field(default=[], max_length=50)
-    unlike: list[Number] = Field(default=[], max_length=50)
-    uploads: list[Number] = Field(default=[], max_length=10)
-    size: int | None = None
     top: int = Field(default=30, ge=1, le=200)
     folder: str = Field(default="", max_length=1000)
     label: str = Field(default="", max_length=100)
     shortest_s: float = Field(default=0.0, ge=0)
     longest_s: float | None = None
+
+
+class Words(Filters):
+    """A search by words."""
+
+    text: str = Field(max_length=200)
+
+
+class Asked(Filters):
+    """A search by sounds: segments and uploads that it is to be like, or unlike."""
+
+    like: list[Number] = Field(default=[], max_length=50)
+    unlike: list[Number] = Field(default=[], max_length=50)
+    uploads: list[Number] = Field(default=[], max_length=10)
+    size: int | None = None
     elsewhere: bool = False  # in no clip of a segment that it is to be like
 
 
@@ -60,8 +75,15 @@ class Made(NamedTuple):
 class Explorer:
     """Answers what the pages ask, by numbers of clips and segments of one edition."""
 
-    def __init__(self, collection: Collection, answers: Answers, uploads: Uploads) -> None:
+    def __init__(
+        self,
+        collection: Collection,
+        answers: Answers,
+        uploads: Uploads,
+        model: Path | None = None,
+    ) -> None:
         self.collection, self.answers, self.uploads = collection, answers, uploads
+        self.model = model
         self.cache = sound.Cache()
         self.number = {name: index for index, name in enumerate(collection.clips)}
         self.seconds = np.maximum.reduceat(collection.end_s, collection.first[:-1])
@@ -79,6 +101,34 @@ class Explorer:
             vectors
         )
         return found
+
+    @cached_property
+    def namer(self) -> Classifier:
+        """The names that the collection's model brings."""
+        return load_names(self.collection.table, self.model)
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """The words that they can be asked for by."""
+        return Vocabulary(self.namer.labels)
+
+    def listen(self, asked: Words) -> dict[str, Any]:
+        """Of each clip the segment in which what words stand for is heard most surely."""
+        collection, meaning = self.collection, self.vocabulary.find(asked.text)
+        rows = np.flatnonzero(self.allowed(asked))
+        scores = np.zeros(len(rows))
+        for start in range(0, len(rows), SCORED):
+            some = slice(start, start + SCORED)
+            scores[some] = meaning.scores(self.namer.scores(collection.search.vectors[rows[some]]))
+        best = best_rows(scores, collection.clip[rows], collection.start_s[rows], asked.top)
+        names = meaning.names(self.namer.scores(collection.search.vectors[rows[best]]))
+        return {
+            "names": str(meaning),
+            "found": [
+                {**self.card(int(rows[one]), float(scores[one])), "heard": name}
+                for one, name in zip(best, names, strict=True)
+            ],
+        }
 
     def search(self, asked: Asked) -> list[dict[str, Any]]:
         """The segments nearest to what was asked, but for those of the queries' own."""
@@ -103,7 +153,7 @@ class Explorer:
         values, rows = collection.search.search(query, asked.top, size=size, among=among)
         return [self.card(int(row), float(value)) for value, row in zip(values, rows, strict=True)]
 
-    def allowed(self, asked: Asked) -> NDArray[np.bool_]:
+    def allowed(self, asked: Filters) -> NDArray[np.bool_]:
         """Which segments fit the filters, bool [n]."""
         fits = self.seconds >= asked.shortest_s
         if asked.longest_s is not None:

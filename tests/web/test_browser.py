@@ -15,8 +15,13 @@ from typing import Any
 import numpy as np
 import pytest
 from command import run
+from made import namer
 from numpy.typing import NDArray
 
+from embedkit.checkpoint import fingerprint as weights_fingerprint
+from embedkit.names.vocabulary import Vocabulary
+from embedkit.search.words import find_heard
+from embedkit.store import EmbeddingTable
 from embedkit.web.sound import read_span, wav
 
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -30,14 +35,16 @@ MARKUP = "<img src=x onerror=alert(1)>.wav"
 
 @pytest.fixture(scope="module")
 def address(
-    tmp_path_factory: pytest.TempPathFactory, model_dir: Path, write_audio: Any, make_sound: Any
+    tmp_path_factory: pytest.TempPathFactory, save_model: Any, write_audio: Any, make_sound: Any
 ) -> Iterator[tuple[str, Path]]:
-    """A server on 12 sounds, and its folder."""
-    root = tmp_path_factory.mktemp("browser")
+    """A server on 12 sounds by a model that brings two names, and its folder."""
+    root, model = tmp_path_factory.mktemp("browser"), save_model(0)
+    names = namer("Dog", "Rain", size=64, fingerprint=weights_fingerprint(model))
+    names.save(model / "names" / "64")
     for number in range(12):
         name = MARKUP if number == 11 else f"{'ab'[number % 2]}/{number}.wav"
         write_audio(root / "audio" / name, 0.3 * make_sound(2.0, seed=number))
-    run("extract", root / "audio", "--model", model_dir, "--out", root / "emb")
+    run("extract", root / "audio", "--model", model, "--out", root / "emb")
     with serve(root / "emb") as url:
         yield url, root
 
@@ -190,6 +197,25 @@ def test_a_click_and_a_dropped_file_search(page: Any, address: tuple[str, Path])
     assert page.locator("#listen-wave").evaluate(
         "(place) => place.firstChild.shadowRoot.querySelectorAll('canvas').length"
     )
+
+
+def test_words_search(page: Any, address: tuple[str, Path]) -> None:
+    page.click("#tab-search")
+    page.fill("#search-words", "puppies")
+    page.press("#search-words", "Enter")
+    page.wait_for_selector("#search-results .card")
+    assert page.inner_text("#search-said").startswith("12 segments by Dog, ")
+    table = EmbeddingTable.open(address[1] / "emb")
+    [heard] = find_heard(table, namer("Dog", size=64, fingerprint=table.provenance.fingerprint),
+                         [Vocabulary(["Dog"]).find("dog")], 12)  # fmt: skip
+    assert page.locator("#search-results .name").all_inner_texts() == [hit.clip for hit in heard]
+    facts = page.locator("#search-results .facts").first.inner_text()
+    assert facts.endswith(f" · {heard[0].score:.3f} · Dog")
+    assert page.locator("#search-query .chip").inner_text() == "puppies ✕"
+    # Of what is found a sound takes the words' place.
+    page.locator("#search-results .card button", has_text="Like this").first.click()
+    page.locator("#search-query .chip", has_text=f"like {heard[0].clip}").wait_for()
+    assert page.locator("#search-query .chip").count() == 1
 
 
 def test_the_microphone_is_a_query(page: Any) -> None:

@@ -6,6 +6,7 @@ import csv
 import io
 import os
 import re
+import shutil
 import socket
 import threading
 import zipfile
@@ -20,8 +21,10 @@ import numpy as np
 import pytest
 import soundfile
 from command import run, succeed
+from made import namer
 
 from embedkit.audio.decode import decode
+from embedkit.checkpoint import fingerprint as weights_fingerprint
 from embedkit.classifiers.active import suggest
 from embedkit.errors import DatasetError, EmbeddingFolderError
 from embedkit.labels.answers import Answers
@@ -33,6 +36,7 @@ pytest.importorskip("fastapi")
 testclient = pytest.importorskip("starlette.testclient")
 
 from embedkit.web import app as web_app  # noqa: E402
+from embedkit.web import explorer as explorer_module  # noqa: E402
 from embedkit.web import sound  # noqa: E402
 from embedkit.web.app import create_app  # noqa: E402
 from embedkit.web.collection import Collection  # noqa: E402
@@ -478,6 +482,55 @@ def test_filters_leave_what_fits(client: Any, collection: Collection) -> None:
 )  # fmt: skip
 def test_a_search_for_nonsense_is_refused(client: Any, asked: dict[str, Any]) -> None:
     assert client.post("/search", json=asked).status_code in {404, 422}
+
+
+@pytest.fixture
+def hearing(collection: Collection, uploads: Uploads, model_dir: Path, tmp_path: Path) -> Any:
+    """A client of a server whose model brings names."""
+    model = Path(shutil.copytree(model_dir, tmp_path / "model"))
+    names = namer("Dog", "Bark", "Rain", size=64, fingerprint=weights_fingerprint(model))
+    names.save(model / "names" / "64")
+    return open_page(collection, uploads, tmp_path / "labels.csv", model=model)[0]
+
+
+@pytest.mark.parametrize("step", [8192, 3])
+def test_words_find_the_clips_where_their_names_are_heard(
+    hearing: Any, collection: Collection, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    monkeypatch.setattr(explorer_module, "SCORED", step)
+    done = hearing.post("/words", json={"text": "dog and rain", "folder": "b"}).json()
+    assert done["names"] == "Dog (and 1 below), with Rain"
+    dog, bark, rain = 1 / (1 + np.exp(-collection.search.vectors[:, :3].astype(float).T))
+    scores = np.sqrt(np.maximum(dog, bark) * rain)
+    expected = []
+    for clip, name in enumerate(collection.clips):
+        if name.startswith("b/"):
+            rows = collection.rows_of(clip)
+            row = int(rows[scores[rows].argmax()])
+            heard = "Dog + Rain" if dog[row] >= bark[row] else "Bark + Rain"
+            expected.append((scores[row], row, name, heard))
+    expected.sort(reverse=True)
+    found = done["found"]
+    assert [(card["row"], card["name"], card["heard"]) for card in found] == [
+        each[1:] for each in expected
+    ]
+    np.testing.assert_allclose(
+        [card["similarity"] for card in found], [each[0] for each in expected]
+    )
+    assert hearing.post("/words", json={"text": "dog", "folder": "none"}).json()["found"] == []
+
+
+def test_words_that_nothing_is_called_by_are_said(hearing: Any, client: Any) -> None:
+    done = hearing.post("/words", json={"text": "ran"})
+    assert (done.status_code, done.json()) == (422, {"detail": "no name for 'ran'; near: rain"})
+    for asked in ({}, {"text": "x" * 201}, {"text": "dog", "like": [0]}, {"text": "dog", "top": 0}):
+        assert hearing.post("/words", json=asked).status_code == 422
+    assert (
+        hearing.post("/words", json={"text": "dog"}, headers={"Origin": "null"}).status_code == 403
+    )
+    done = client.post("/words", json={"text": "dog"})
+    assert done.status_code == 422
+    assert "this model brings no names" in done.json()["detail"]
 
 
 BYTES = {"Content-Type": "application/octet-stream"}

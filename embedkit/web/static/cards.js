@@ -50,6 +50,7 @@ export function makeCard(card, actions = {}) {
   picture.addEventListener("click", () => play(card));
   const facts = [`${time(card.start_s)} – ${time(card.end_s)}`];
   if (card.similarity != null) facts.push(card.similarity.toFixed(3));
+  if (card.heard) facts.push(card.heard);
   if (card.label) facts.push(card.label);
   if (card.guess) facts.push(`${card.guess}?`);
   const buttons = line("actions", "");

@@ -1,4 +1,4 @@
-// Search: a query of sounds that the results are to be like, or unlike.
+// Search: by sounds that the results are to be like, or unlike; or by words for them.
 
 import { post, upload } from "./api.js";
 import { button, makeCard } from "./cards.js";
@@ -10,12 +10,15 @@ const chips = document.getElementById("search-query");
 const said = document.getElementById("search-said");
 const slider = document.getElementById("search-size");
 const sizeText = document.getElementById("search-size-text");
+const form = document.getElementById("search-form");
+const typed = document.getElementById("search-words");
 const drop = document.getElementById("search-drop");
 const file = document.getElementById("search-file");
 const record = document.getElementById("search-record");
 const filters = ["folder", "label", "shortest", "longest"].map((name) =>
   document.getElementById(`search-${name}`));
 
+let words = "";  // searched for instead of sounds
 let like = [];
 let unlike = [];
 let uploads = [];
@@ -39,6 +42,10 @@ export function start() {
   document.getElementById("folders").append(...folders.map((name) => new Option(name, name)));
   state.addEventListener("labels", listLabels);
   listLabels();
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    if (typed.value.trim()) ask({ words: typed.value.trim() });
+  });
   drop.addEventListener("click", () => file.click());
   file.addEventListener("change", () => {
     if (file.files.length) add(file.files[0], file.files[0].name);
@@ -55,14 +62,17 @@ export function start() {
   });
   record.addEventListener("click", listenToMicrophone);
   started = true;
-  if (like.length) run();
+  if (words || like.length) run();
 }
 
 export function show(card) {
-  if (card) {
-    [like, unlike, uploads] = [[card], [], []];
-    run();
-  }
+  if (card) ask({ like: [card] });
+}
+
+// Another query than the one before.
+function ask(query) {
+  ({ words, like, unlike, uploads } = { words: "", like: [], unlike: [], uploads: [], ...query });
+  run();
 }
 
 const named = (cards) => cards.map(({ name, start_s }) => ({ name, start_s }));
@@ -70,14 +80,14 @@ const named = (cards) => cards.map(({ name, start_s }) => ({ name, start_s }));
 keep(
   "search",
   () => ({
-    like: named(like), unlike: named(unlike),
+    words, like: named(like), unlike: named(unlike),
     dropped: [...uploads.map((each) => each.name), ...(sending ? [sending] : [])],
   }),
   (kept) => {
     const found = (cards) =>
       cards.map(({ name, start_s }) => cardNamed(name, start_s)).filter((card) => card);
-    [like, unlike] = [found(kept.like), found(kept.unlike)];
-    if (started && like.length) run();
+    [words, like, unlike] = [kept.words, found(kept.like), found(kept.unlike)];
+    if (started && (words || like.length)) run();
     return kept.dropped.length ? `Drop ${kept.dropped.join(", ")} again to search by it.` : "";
   },
 );
@@ -92,8 +102,7 @@ async function add(blob, name) {
     said.textContent = "";
     return;
   }
-  [like, unlike, uploads] = [[], [], [{ number: found.upload, name }]];
-  run();
+  ask({ uploads: [{ number: found.upload, name }] });
 }
 
 async function listenToMicrophone() {
@@ -120,44 +129,59 @@ async function listenToMicrophone() {
   });
 }
 
-const more = (card) => { like.push(card); run(); };
-const less = (card) => { unlike.push(card); run(); };
+const more = (card) => ask({ like: [...like, card], unlike, uploads });
+const less = (card) => ask({ like, unlike: [...unlike, card], uploads });
 
 async function run() {
   const mine = ++asked;
   listQuery();
-  if (!like.length && !uploads.length) {
+  if (!words && !like.length && !uploads.length) {
     results.replaceChildren();
-    said.textContent = "Click any sound, or drop one.";
+    said.textContent = "Click any sound, drop one, or search by words.";
     return;
   }
   const [folder, label, shortest, longest] = filters.map((filter) => filter.value);
-  const size = state.facts.sizes[slider.value];
-  const started = performance.now();
-  const found = await trying(() => post("search", {
-    like: like.map((card) => card.row),
-    unlike: unlike.map((card) => card.row),
-    uploads: uploads.map((each) => each.number),
-    size, folder, label,
+  const wanted = {
+    folder, label,
     shortest_s: Number(shortest) || 0,
     longest_s: Number(longest) || null,
-  }));
-  if (!found || mine !== asked) return;  // another search was asked for meanwhile
+  };
+  const started = performance.now();
+  const answer = await trying(words ? () => byWords(wanted) : () => bySounds(wanted));
+  if (!answer || mine !== asked) return;  // another search was asked for meanwhile
+  const { found, by } = answer;
   const rows = new Set(found.map((card) => card.row));
   const fresh = found.filter((card) => !shown.has(card.row));
   const changed = shown.size ? `, ${fresh.length} of them new` : "";
-  said.textContent = `${found.length} segments by ${size} numbers${changed},`
+  said.textContent = `${found.length} segments by ${by}${changed},`
     + ` ${Math.round(performance.now() - started)} ms`;
   results.replaceChildren(...found.map((card) => {
-    const made = makeCard(card, { "Like this": more, "Not this": less });
+    const made = makeCard(card, { "Like this": more, ...(words ? {} : { "Not this": less }) });
     made.classList.toggle("new", shown.size > 0 && !shown.has(card.row));
     return made;
   }));
   shown = rows;
 }
 
+async function byWords(wanted) {
+  const { found, names } = await post("words", { text: words, ...wanted });
+  return { found, by: names };
+}
+
+async function bySounds(wanted) {
+  const size = state.facts.sizes[slider.value];
+  const found = await post("search", {
+    like: like.map((card) => card.row),
+    unlike: unlike.map((card) => card.row),
+    uploads: uploads.map((each) => each.number),
+    size, ...wanted,
+  });
+  return { found, by: `${size} numbers` };
+}
+
 function listQuery() {
   const made = [
+    ...(words ? [chip(words, () => { words = ""; })] : []),
     ...uploads.map((each) => chip(`like ${each.name}`, () => {
       uploads = uploads.filter((other) => other !== each);
     })),
