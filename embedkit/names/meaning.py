@@ -60,7 +60,7 @@ class Meaning:
 
     def __str__(self) -> str:
         """For a person."""
-        return ", with ".join(map(str, self.matches))
+        return " + ".join(map(str, self.matches))
 
     def scores(self, probabilities: ArrayLike) -> Floats:
         """How surely all of it is heard, [n], by the probabilities of the labels [n, labels].

@@ -109,7 +109,7 @@ def test_words_of_one_sound_narrow_each_other_in_any_order(
 def test_several_sounds_are_asked_for_at_once(vocabulary: Vocabulary, text: str) -> None:
     meaning = vocabulary.find(text)
     assert [match.names for match in meaning.matches] == [("Rain", "Raindrop"), ("Thunder",)]
-    assert str(meaning) == "Rain (and 1 below), with Thunder"
+    assert str(meaning) == "Rain (and 1 below) + Thunder"
     # A name may hold what joins sounds elsewhere; what is said twice counts once.
     assert len(vocabulary.find("dishes, pots, and pans").matches) == 1
     assert len(vocabulary.find("bark and bark").matches) == 1

@@ -218,6 +218,15 @@ def test_words_search(page: Any, address: tuple[str, Path]) -> None:
     assert page.locator("#search-query .chip").count() == 1
 
 
+def test_words_without_a_name_are_said(address: tuple[str, Path]) -> None:
+    with browse() as page:  # whose console names the refusal
+        page.goto(address[0] + "#search")
+        page.fill("#search-words", "blorp")
+        page.press("#search-words", "Enter")
+        page.locator("#notice", has_text="no name for 'blorp'; there are: Dog; Rain").wait_for()
+        assert page.locator("#search-results .card").count() == 0
+
+
 def test_the_microphone_is_a_query(page: Any) -> None:
     page.click("#tab-search")
     page.click("#search-record")  # Chromium's own device: a beep each second

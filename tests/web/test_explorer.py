@@ -499,7 +499,7 @@ def test_words_find_the_clips_where_their_names_are_heard(
 ) -> None:
     monkeypatch.setattr(explorer_module, "SCORED", step)
     done = hearing.post("/words", json={"text": "dog and rain", "folder": "b"}).json()
-    assert done["names"] == "Dog (and 1 below), with Rain"
+    assert done["names"] == "Dog (and 1 below) + Rain"
     dog, bark, rain = 1 / (1 + np.exp(-collection.search.vectors[:, :3].astype(float).T))
     scores = np.sqrt(np.maximum(dog, bark) * rain)
     expected = []

@@ -148,7 +148,12 @@ async function run() {
   };
   const started = performance.now();
   const answer = await trying(words ? () => byWords(wanted) : () => bySounds(wanted));
-  if (!answer || mine !== asked) return;  // another search was asked for meanwhile
+  if (mine !== asked) return;  // another search was asked for meanwhile
+  if (!answer) {
+    results.replaceChildren();
+    said.textContent = "";
+    return;
+  }
   const { found, by } = answer;
   const rows = new Set(found.map((card) => card.row));
   const fresh = found.filter((card) => !shown.has(card.row));
