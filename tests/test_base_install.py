@@ -96,6 +96,8 @@ def test_the_way_from_sounds_to_names_works(base: Path, sounds: Path, tmp_path: 
     command(base, "classify", "fit", emb, "--labels", "folders", "--out", fitted)
     named = command(base, "classify", "predict", emb, "--classifier", fitted)
     assert "a/0.wav" in named
+    heard = command(base, "search", emb, "--text", "a", "--classifier", fitted, "--json")
+    assert json.loads(heard)[0]["results"][0]["name"] == "a"
     command(base, "classify", "fit", emb, "--labels", "folders", "--method", "plda",
             "--out", tmp_path / "plda")  # fmt: skip
     command(base, "verify", emb, "a/0.wav", "a/2.wav", "--classifier", tmp_path / "plda")

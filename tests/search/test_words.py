@@ -146,6 +146,13 @@ def test_the_command_prints_what_is_heard_and_says_what_it_listens_for(work: Pat
     assert best["score"] == pytest.approx(np.sqrt(sigmoid(3) * sigmoid(1)))
 
 
+def test_a_label_does_not_steer_the_terminal(work: Path, tmp_path: Path) -> None:
+    namer("Zeb \x1b[31m", size=4).save(tmp_path / "names")
+    done = run("search", work / "emb", "--classifier", tmp_path / "names", "--text", "zeb")
+    assert done.stderr == "searching for Zeb \\x1b[31m\n"
+    assert "\x1b" not in done.stdout
+
+
 def test_filters_segments_and_csv(work: Path) -> None:
     done = ask(work, "--text", "dog", "--segments", "--among", "a/*", "--format", "csv")
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
