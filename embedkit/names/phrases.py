@@ -6,24 +6,11 @@ import unicodedata
 Key = frozenset[str]
 
 UNHEARD = frozenset(
-    [
-        "a",
-        "an",
-        "at",
-        "audio",
-        "by",
-        "from",
-        "hear",
-        "in",
-        "of",
-        "on",
-        "some",
-        "sound",
-        "sounds",
-        "the",
-    ]
-)
+    ["a", "an", "and", "at", "audio", "by", "etc", "from", "in", "is", "of", "on", "or", "some",
+     "sound", "sounds", "the", "to", "with"]
+)  # fmt: skip
 TOGETHER = re.compile(r"[,;&+]|\b(?:and|with)\b")
+EITHER = re.compile(r"\bor\b|[|/]")
 WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 SHORTEST = 4  # letters of a word that has an ending
 
@@ -39,9 +26,14 @@ def words(text: str) -> list[str]:
     return [word for word in found if word not in UNHEARD] or found
 
 
-def sounds(text: str) -> list[list[str]]:
-    """The words of each of the sounds that a text joins by `and`, `with`, a comma, `&` or `+`."""
-    return [found for part in TOGETHER.split(plain(text)) if (found := words(part))]
+def sounds(text: str) -> list[list[list[str]]]:
+    """The words of each choice for each of the sounds that a text asks for at once.
+
+    `and`, `with`, a comma, `&` and `+` join sounds, `or` and a stroke join choices.
+    """
+    parts = [map(words, EITHER.split(part)) for part in TOGETHER.split(plain(text))]
+    found = [list(filter(None, choices)) for choices in parts]
+    return list(filter(None, found))
 
 
 def stem(word: str) -> str:
@@ -70,7 +62,7 @@ def keys(phrase: list[str]) -> tuple[Key, Key]:
 
 
 def alternatives(name: str) -> list[str]:
-    """What a name lists, as in `Chicken, rooster`, and it without brackets, as `Sizzle (food)`."""
+    """What a name lists, as `Chicken, rooster` does, and it without brackets: `Frying (food)`."""
     bare = re.sub(r"\s*\([^()]*\)", "", name)
     parts = [part.strip() for part in bare.split(",")]
     found = [bare, *(re.sub(r"^(and|or)\b\s*|\betc\.?$", "", part) for part in parts)]

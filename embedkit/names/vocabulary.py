@@ -6,6 +6,7 @@ there are.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import reduce
 
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
@@ -16,7 +17,7 @@ from embedkit.names.ontology import and_below, children, parents, synonyms
 from embedkit.names.phrases import Key, alternatives, key, keys, plain, sounds, stem, words
 
 MISSPELT = 0.79  # similarity to a known word from which an unknown one stands for it
-NEAR, SAID = 0.5, 5  # similarity from which a phrase is near, and how many are said
+NEAR, SAID = 0.55, 5  # similarity from which a phrase is near, and how many are said
 
 
 class Vocabulary:
@@ -48,8 +49,9 @@ class Vocabulary:
     def find(self, text: str) -> Meaning:
         """What a query stands for.
 
-        Sounds that are to be heard at once are joined by `and`, `with`, a comma, `&` or `+`. The
-        words of one sound narrow each other: `dog barking` is what both words stand for.
+        Sounds that are to be heard at once are joined by `and`, `with`, a comma, `&` or `+`; those
+        of which any will do by `or`. The words of one sound narrow each other: `dog barking` is
+        what both words stand for.
 
         Raises:
             UsageError: some word leads to no name; the message says what is near.
@@ -58,10 +60,23 @@ class Vocabulary:
         whole = self._match(text, How.EXACT, [label]) if label else self._known(words(text))
         if whole:
             return Meaning(self.labels, (whole,))
-        matches = [match for phrase in sounds(text) for match in self._sound(phrase)]
+        matches = [match for choices in sounds(text) for match in self._any(choices)]
         if not matches:
             raise UsageError(f"{text!r}: no words; expected those of a sound, as in 'dog barking'")
         return Meaning(self.labels, tuple(dict.fromkeys(matches)))
+
+    def _any(self, choices: list[list[str]]) -> list[Match]:
+        """What any of some phrases stands for."""
+        found = [self._sound(phrase) for phrase in choices]
+        if len(found) == 1:
+            return found[0]
+        for phrase, matches in zip(choices, found, strict=True):
+            if len(matches) > 1:
+                raise UsageError(
+                    f"{' '.join(phrase)!r} is {' + '.join(map(str, matches))}: on both sides of"
+                    " `or` stands one sound"
+                )
+        return [reduce(_join, (match for [match] in found))]
 
     def _sound(self, phrase: list[str]) -> list[Match]:
         """What a phrase stands for: one match, or some that have no name in common."""
@@ -171,6 +186,13 @@ class Vocabulary:
 def _forms(name: str) -> list[Key]:
     """The phrases that a name is, and that it lists."""
     return [key(words(phrase)) for phrase in (name, *alternatives(name))]
+
+
+def _join(one: Match, other: Match) -> Match:
+    """What either of two matches stands for."""
+    found = tuple(dict.fromkeys(one.found + other.found))
+    names = tuple(dict.fromkeys(one.names + other.names))
+    return Match(f"{one.words} or {other.words}", one.how, found, names)
 
 
 def _narrow(one: Match, other: Match) -> Match:

@@ -115,6 +115,17 @@ def test_several_sounds_are_asked_for_at_once(vocabulary: Vocabulary, text: str)
     assert len(vocabulary.find("bark and bark").matches) == 1
 
 
+@pytest.mark.parametrize("text", ["barks or the thunder", "bark/thunder", "Bark or thuner"])
+def test_any_of_some_sounds_is_asked_for(vocabulary: Vocabulary, text: str) -> None:
+    assert [match.names for match in vocabulary.find(text).matches] == [("Bark", "Thunder")]
+    both = vocabulary.find(f"{text} and rain")
+    assert [match.names for match in both.matches] == [("Bark", "Thunder"), ("Rain", "Raindrop")]
+    with pytest.raises(
+        UsageError, match=r"'cat speech' is Cat .* on both sides of `or` stands one"
+    ):
+        vocabulary.find(f"{text} or cat speech")
+
+
 def test_a_word_without_a_name_says_what_is_near(vocabulary: Vocabulary) -> None:
     with pytest.raises(UsageError, match=r"^no name for 'thunk'; near: thunder$"):
         vocabulary.find("thunk")
