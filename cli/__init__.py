@@ -38,6 +38,7 @@ from . import (
     predict,
     scene,
     search,
+    tag,
     train,
     verify,
 )
@@ -66,6 +67,7 @@ __all__ = [
     "predict",
     "scene",
     "search",
+    "tag",
     "train",
     "verify",
 ]

@@ -23,7 +23,7 @@ def draw_map(
         str | None,
         typer.Option(
             help="A CSV or Parquet manifest with path and label.",
-            show_default="the clips' first folders",
+            show_default="the clips' first folders, else the names of their regions",
         ),
     ] = None,
     audio: Annotated[
@@ -39,11 +39,13 @@ def draw_map(
 ) -> None:
     """Draw the clips on a plane, near ones near each other.
 
-    The page needs nothing but itself: point at a sound to see its name, click it to hear it.
+    The page needs nothing but itself: point at a sound to see its name, click it to hear it. Where
+    the folder's model brings names, regions are called by what tells them from the others.
 
     Example: embedkit map embeddings --out map.html
     """
     from embedkit.labels.join import find_labels
+    from embedkit.names.bundled import find_names
     from embedkit.pages.map import write_map
     from embedkit.pages.projection import Projection
     from embedkit.store import EmbeddingTable
@@ -57,7 +59,14 @@ def draw_map(
         known, _ = find_labels(names, table, labels)
         named = [(name, ", ".join(clip.labels)) for name, clip in known.items()]
     done = write_map(
-        table, out, how=Projection(how), labels=named, audio=audio, seed=seed, track=track
+        table,
+        out,
+        how=Projection(how),
+        labels=named,
+        names=find_names(table),
+        audio=audio,
+        seed=seed,
+        track=track,
     )
     message(f"{out}: {done.sounds} sounds")
     report_failures(done.failures, of=done.sounds)

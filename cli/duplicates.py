@@ -21,16 +21,21 @@ def duplicates(
     """List pairs of clips that are nearly the same: copies, other formats, other gains.
 
     Clips that pairs join are a group. It is listed by the most similar pairs that join it, one less
-    than it has clips: of 3 copies, 2 pairs.
+    than it has clips: of 3 copies, 2 pairs. Where the folder's model brings names, a group has the
+    most likely one of its clips.
 
     Example: embedkit duplicates embeddings --least 0.99
     """
-    from embedkit.search.duplicates import find_duplicates
+    from embedkit.names.bundled import find_names
+    from embedkit.search.duplicates import find_duplicates, name_groups
     from embedkit.store import EmbeddingTable
 
-    pairs = find_duplicates(EmbeddingTable.open(emb_dir), least, track)
+    table = EmbeddingTable.open(emb_dir)
+    pairs = find_duplicates(table, least, track)
+    names = find_names(table)
+    called = {} if names is None else name_groups(table, pairs, names)
     if json:
-        print_json([asdict(pair) for pair in pairs])
+        print_json([asdict(pair) | {"name": called.get(pair.group)} for pair in pairs])
         return
     groups = len({pair.group for pair in pairs})
     message(
@@ -39,6 +44,15 @@ def duplicates(
     )
     if pairs:
         print_table(
-            ["similarity", "group", "clip", "other"],
-            [[f"{pair.similarity:.4f}", pair.group, pair.clip, pair.other] for pair in pairs],
+            ["similarity", "group", *(["name"] if called else []), "clip", "other"],
+            [
+                [
+                    f"{pair.similarity:.4f}",
+                    pair.group,
+                    *([called[pair.group]] if called else []),
+                    pair.clip,
+                    pair.other,
+                ]
+                for pair in pairs
+            ],
         )

@@ -24,11 +24,13 @@ from ._output import (
     name_failures,
     print_json,
 )
-from ._outputs import OutFolder
+from ._output import track as progress
+from ._outputs import OutFile, OutFolder
 
 if TYPE_CHECKING:
     from embedkit.audio.files import Skipped
     from embedkit.extraction import Estimate, Extraction
+    from embedkit.names.summary import Summary
 
 
 class Engine(StrEnum):
@@ -96,6 +98,13 @@ def extract(
         bool,
         typer.Option("--dry-run", help="Tell what there is to do and how long it takes, no more."),
     ] = False,
+    tag: Annotated[
+        Path | None,
+        OutFile(
+            help="A .csv or .parquet file to write the most likely names of each clip to, as"
+            " `embedkit tag EMB_DIR --out` does; what is heard in the folder is said too."
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Extract embeddings to Parquet.
@@ -110,6 +119,8 @@ def extract(
     from embedkit.extraction import Settings, Shard, estimate
     from embedkit.extraction import extract as extract_here
     from embedkit.extraction.cluster import extract_on_ray
+    from embedkit.names.bundled import check_named
+    from embedkit.names.tagging import check_tags
     from embedkit.runtime import Runtime
 
     if address is not None and engine is not Engine.RAY:
@@ -132,6 +143,9 @@ def extract(
         max_errors=max_errors,
         audio_root=audio_root,
     )
+    if tag is not None:
+        check_tags(tag)
+        check_named(model, dim)
     if dry_run:
         _show_estimate(estimate(audio_dir, model, out, settings), json)
         return
@@ -144,7 +158,21 @@ def extract(
     except KeyboardInterrupt:
         message("interrupted; run again to go on")
         raise
-    _show(done, out, json)
+    _show(done, out, None if tag is None else _tag(out, model, tag), json)
+
+
+def _tag(emb_dir: Path, model: Path, out: Path) -> "Summary":
+    """Write the names of the clips that the folder now has."""
+    from embedkit.names.bundled import load_names
+    from embedkit.names.summary import summarise
+    from embedkit.names.tagging import tag_clips, write_tags
+    from embedkit.store import EmbeddingTable
+
+    table = EmbeddingTable.open(emb_dir)
+    names = load_names(table, model)
+    for _ in write_tags(out, tag_clips(table, names)):
+        pass
+    return summarise(table, names, progress)
 
 
 def _show_estimate(found: "Estimate", json: bool) -> None:
@@ -182,7 +210,7 @@ def _show_skipped(skipped: "Skipped") -> None:
             message(f"{what}: {counts.total()} ({count_text(counts)})")
 
 
-def _show(done: "Extraction", out: Path, json: bool) -> None:
+def _show(done: "Extraction", out: Path, heard: "Summary | None", json: bool) -> None:
     if json:
         print_json(
             {
@@ -198,6 +226,7 @@ def _show(done: "Extraction", out: Path, json: bool) -> None:
                 "remarks": done.remarks,
                 "stopped": done.stopped,
                 "worker_peak_mb": done.peak_bytes / 2**20,
+                **({} if heard is None else {"heard": heard.rows()}),
                 "errors": done.errors,
                 "failures": [
                     {"clip": record.clip, "kind": record.kind, "message": record.message}
@@ -210,6 +239,8 @@ def _show(done: "Extraction", out: Path, json: bool) -> None:
             f"{out}: {done.files} files, {duration(done.audio_s)} of audio, {done.rows} rows"
             f" ({done.already_done} files were there already)"
         )
+        if heard is not None:
+            print(f"heard: {heard}")
     if done.changed:
         message(
             f"changed since they were embedded, their rows are old: {done.changed}"

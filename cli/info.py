@@ -3,14 +3,18 @@
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from embedkit.errors import UsageError
+from embedkit.errors import EmbedkitError, UsageError
 
 from ._app import app
 from ._output import Json, SoundTrack, print_json, print_table
+from ._output import track as progress
+
+if TYPE_CHECKING:
+    from embedkit.store import EmbeddingTable
 
 
 @app.command()
@@ -26,7 +30,7 @@ def info(
     Example: embedkit info embeddings
     """
     if (path / "manifest.json").exists():
-        found = _embeddings(path)
+        found = _embeddings(path, json)
     elif (path / "config.json").exists():
         found = _model(path)
     elif path.is_file():
@@ -39,7 +43,7 @@ def info(
         print_table(["what", "value"], _flatten(found))
 
 
-def _embeddings(path: Path) -> dict[str, Any]:
+def _embeddings(path: Path, json: bool) -> dict[str, Any]:
     from embedkit.store import EmbeddingTable
 
     table = EmbeddingTable.open(path)
@@ -51,8 +55,21 @@ def _embeddings(path: Path) -> dict[str, Any]:
         "remarks": sum(1 for record in table.journal if record.message and not record.kind),
         "audio_hours": round(sum(record.duration_s for record in table.journal) / 3600, 4),
         "rows": len(table),
+        "heard": _heard(table, json),
         **asdict(table.provenance),
     }
+
+
+def _heard(table: "EmbeddingTable", json: bool) -> Any:
+    """What is heard in it: for a person in words, or why that is not known."""
+    from embedkit.names.bundled import load_names
+    from embedkit.names.summary import summarise
+
+    try:
+        heard = summarise(table, load_names(table), progress)
+    except EmbedkitError as error:
+        return None if json else f"not known: {error}"
+    return heard.rows() if json else str(heard)
 
 
 def _model(path: Path) -> dict[str, Any]:

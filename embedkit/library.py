@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from embedkit.classifiers.classifier import Classifier
     from embedkit.classifiers.naming import NamingClassifier
+    from embedkit.names.tagging import Tagged
     from embedkit.search.segments import Hit, SearchIndex
     from embedkit.search.words import Heard
 
@@ -234,6 +235,42 @@ class Embeddings(EmbeddingTable):
         meaning = Vocabulary(namer.labels).find(text)
         [hits] = find_heard(self, namer, [meaning], top, by_clip=not segments)
         return hits
+
+    def tags(
+        self,
+        *,
+        stretches: bool = False,
+        top: int = 3,
+        least: float = 0.3,
+        classifier: "Classifier | None" = None,
+    ) -> "list[Tagged]":
+        """The most likely names of each clip.
+
+        Example:
+            >>> for clip in table.tags(least=0):
+            ...     print(clip.clip, len(clip.spans))
+            crow.wav 3
+            rooster.wav 3
+
+        Args:
+            stretches: name the stretches of each clip, not the whole.
+            top: at most so many names of a clip, or of a segment.
+            least: the probability that a name must have.
+            classifier: whose labels are the names; by default those that the folder's model brings.
+
+        Returns:
+            by clip; those without a likely name have no spans.
+
+        Raises:
+            EmbedkitError: the model is not there or brings no names, or the classifier is one of
+                other vectors.
+        """
+        from embedkit.names.bundled import load_names
+        from embedkit.names.tagging import tag_clips, tag_stretches
+
+        tag = tag_stretches if stretches else tag_clips
+        tagged = tag(self, classifier or load_names(self), top=top, least=least)
+        return sorted(tagged, key=lambda clip: clip.clip)
 
     def to_pandas(self) -> "pandas.DataFrame":
         """All rows: clip, segment, start_s, end_s and embedding (needs pandas).

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import logit
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -26,20 +27,22 @@ def write_table_of(
     *,
     root: Path = Path("/audio"),
     last_s: float = 0.5,
+    hop_s: float = 1.0,
     size: int = 4,
 ) -> EmbeddingTable:
     """Clips whose segments [n, D] last 1 s, the last one of each `last_s`; of none D is `size`."""
     size = next(iter(clips.values())).shape[1] if clips else size
     provenance = Provenance(
         audio_root=str(root), model="model", fingerprint=FINGERPRINT, embedding_size=size,
-        features={"sample_rate": 16000}, segment_s=1.0, hop_s=1.0, channel="mix", runtime="torch",
+        features={"sample_rate": 16000}, segment_s=1.0, hop_s=hop_s, channel="mix", runtime="torch",
     )  # fmt: skip
     with EmbeddingWriter(folder, provenance) as writer:
         for clip, vectors in clips.items():
             index = np.arange(len(vectors), dtype=np.int32)
-            end = index + 1.0
+            start = hop_s * index
+            end = start + 1
             end[-1] += last_s - 1
-            writer.add_rows(clip, index, index.astype(float), end, vectors)
+            writer.add_rows(clip, index, start, end, vectors)
             facts = {"size": 1, "mtime_ns": 1, "duration_s": end[-1], "kind": "", "message": ""}
             writer.finish_file(FileRecord(clip=clip, rows=len(vectors), **facts))
     return EmbeddingTable.open(folder)
@@ -88,3 +91,8 @@ def namer(*labels: str, size: int | None = None, fingerprint: str = FINGERPRINT)
     return Classifier(
         labels=labels, several_labels=True, fingerprint=fingerprint, size=size, model=model
     )
+
+
+def log_odds(*rows: tuple[float, ...]) -> Vectors:
+    """Vectors to which `namer` gives these probabilities."""
+    return logit(np.array(rows)).astype(np.float32)

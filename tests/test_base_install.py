@@ -101,6 +101,8 @@ def test_the_way_from_sounds_to_names_works(base: Path, sounds: Path, tmp_path: 
     command(base, "classify", "fit", emb, "--labels", "folders", "--method", "plda",
             "--out", tmp_path / "plda")  # fmt: skip
     command(base, "verify", emb, "a/0.wav", "a/2.wav", "--classifier", tmp_path / "plda")
+    for options in ((), ("--stretches", "--least", 0.01), ("--classifier", fitted)):
+        assert "a/0.wav" in command(base, "tag", emb, *options)
     command(base, "duplicates", emb)
     command(base, "map", emb, "--out", tmp_path / "map.html")
     command(base, "convert", emb, "--to", "npz", "--out", tmp_path / "vectors.npz")

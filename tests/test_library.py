@@ -21,7 +21,7 @@ from embedkit.errors import AudioError, EmbedkitWarning, UsageError
 ROOT = Path(__file__).parent.parent
 NAMES = [
     "Extractor", "embed", "extract", "EmbeddingTable", "open", "classify", "Embeddings",
-    "Embeddings.search_text", "Embeddings.to_pandas",
+    "Embeddings.search_text", "Embeddings.tags", "Embeddings.to_pandas",
 ]  # fmt: skip
 
 

@@ -22,6 +22,9 @@ from embedkit.demo.synth import write_collection
 from embedkit.errors import UsageError
 from embedkit.extraction import Extraction, extract
 from embedkit.labels.join import Labelled, join_labels
+from embedkit.names.bundled import load_names
+from embedkit.names.summary import summarise
+from embedkit.names.tagging import tag_clips
 from embedkit.pages.plots import confusion_matrix, embedding_map, spectrogram
 from embedkit.pages.projection import project
 from embedkit.pages.report import ReportCard, write_report
@@ -130,6 +133,8 @@ def _write_report(demo: Demo, out: Path, table: EmbeddingTable, data: Labelled) 
     held = [index for index, clip in enumerate(rows.clips) if clip in set(demo.evaluation.clips)]
     figures = demo.evaluation.figures()
     low, high = metrics.share_interval(demo.evaluation.correct)
+    names = load_names(table)
+    heard = {clip.clip: str(clip) for clip in tag_clips(table, names)}
     hours = sum(record.duration_s for record in table.journal) / 3600
 
     def card(clip: str, start_s: float, end_s: float, similarity: float | None) -> ReportCard:
@@ -142,6 +147,7 @@ def _write_report(demo: Demo, out: Path, table: EmbeddingTable, data: Labelled) 
             similarity=similarity,
             audio_href=f"audio/{clip}",
             picture=spectrogram(*picture),
+            heard=heard[clip],
         )
 
     duration = max(rows.end_s[rows.clips == demo.query])
@@ -158,6 +164,7 @@ def _write_report(demo: Demo, out: Path, table: EmbeddingTable, data: Labelled) 
                 f"{figures['correct']} of {figures['clips']} named right"
                 f" ({low:.0%} to {high:.0%} with 95 % confidence)",
             ),
+            ("heard, without any training", str(summarise(table, names))),
             ("retrieval", f"mAP {demo.retrieval_map:.3f} among the held-out clips"),
         ],
         figures=[

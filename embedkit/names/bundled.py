@@ -4,6 +4,7 @@ names/<size>/    a classifier's folder, as `embedkit classify fit` writes it, of
                  vector, fitted on the vectors of the model's own weights
 """
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from embedkit.classifiers.classifier import Classifier
 from embedkit.errors import EmbedkitError
 from embedkit.runtime import Runtime
 from embedkit.runtime.origin import find_model
-from embedkit.store import EmbeddingTable
+from embedkit.store import IMPORTED, EmbeddingTable
+
+log = logging.getLogger(__name__)
 
 NAMES = "names"
 
@@ -20,6 +23,27 @@ NAMES = "names"
 def named_sizes(model: Path) -> list[int]:
     """The sizes of its vectors that a model brings names for, ascending."""
     return sorted(int(path.name) for path in (model / NAMES).glob("*") if path.name.isdecimal())
+
+
+def check_named(model: Path, size: int | None) -> None:
+    """Refuse a model that brings no names, or none for vectors of a size.
+
+    Raises:
+        EmbedkitError: so it is.
+    """
+    if not model.is_dir():
+        raise EmbedkitError(f"{model}: no such folder; name that of a model")
+    sizes = named_sizes(model)
+    if not sizes:
+        raise EmbedkitError(
+            f"{model}: this model brings no names for what it hears; embedkit's own does, and"
+            " `embedkit classify fit` learns yours from labels"
+        )
+    if size is not None and size not in sizes:
+        raise EmbedkitError(
+            f"{model}: this model brings names for vectors of {', '.join(map(str, sizes))} numbers,"
+            f" and not of {size}; extract with one of these as --dim"
+        )
 
 
 def load_names(table: EmbeddingTable, model: Path | None = None) -> Classifier:
@@ -39,19 +63,23 @@ def load_names(table: EmbeddingTable, model: Path | None = None) -> Classifier:
             for their size; or the names are damaged, or those of other weights.
     """
     provenance = table.provenance
+    if provenance.runtime == IMPORTED:
+        raise EmbedkitError(
+            f"{table.folder}: its vectors were imported from {provenance.model}, which brings no"
+            " names; `embedkit classify fit` learns yours from labels"
+        )
     folder = find_model(provenance, Runtime.that_made(provenance), model)
-    sizes = named_sizes(folder)
-    if not sizes:
-        raise EmbedkitError(
-            f"{folder}: this model brings no names for what it hears; embedkit's own does, and"
-            " `embedkit classify fit` learns yours from labels"
-        )
-    if table.embedding_size not in sizes:
-        raise EmbedkitError(
-            f"{table.folder}: its vectors have {table.embedding_size} numbers, and {folder} brings"
-            f" names for {', '.join(map(str, sizes))}; extract with one of these as --dim"
-        )
+    check_named(folder, table.embedding_size)
     names = Classifier.load(folder / NAMES / str(table.embedding_size))
     if names.fingerprint != weights_fingerprint(folder):
         raise EmbedkitError(f"{folder / NAMES}: these names were fitted on another model's vectors")
     return replace(names, fingerprint=provenance.fingerprint)
+
+
+def find_names(table: EmbeddingTable) -> Classifier | None:
+    """As `load_names`, where names are welcome and not needed: None where there are none."""
+    try:
+        return load_names(table)
+    except EmbedkitError as error:
+        log.debug("without names: %s", error)
+        return None

@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from embedkit.atomic import atomic_write
 from embedkit.audio.decode import decode
+from embedkit.classifiers.classifier import Classifier
 from embedkit.errors import AudioError, UsageError
+from embedkit.names.groups import names_of_groups
 from embedkit.pages.plots import embedding_map, save_png
-from embedkit.pages.projection import Projection, project
+from embedkit.pages.projection import Projection, project, regions
 from embedkit.progress import Track, untracked
 from embedkit.store import EmbeddingTable, clip_path
 
@@ -24,6 +26,7 @@ log = logging.getLogger(__name__)
 
 HEARD_S, RATE = 2.0, 16000  # of each sound on a page
 MOST = 2000  # sounds that a page holds: 20 MB
+REGIONS = 12  # of the plane that have a name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +43,7 @@ def write_map(
     *,
     how: Projection = Projection.PCA,
     labels: Sequence[tuple[str, str]] = (),
+    names: Classifier | None = None,
     audio: Path | None = None,
     seed: int = 0,
     track: Track = untracked,
@@ -51,7 +55,9 @@ def write_map(
         path: a .png file, or an .html file: a page that needs nothing else, with the first seconds
             of each sound in it; of more than 2,000 clips so many are drawn at random.
         how: they come onto the plane.
-        labels: pairs of a clip and its label, which colours it; else its first folder does.
+        labels: pairs of a clip and its label, which colours it; else its first folder does, and
+            where all clips lie in one, the name of its region.
+        names: a classifier of the vectors, for the names of the plane's regions.
         audio: where the sounds are now, if they have moved.
         seed: of the projection and of the draw.
         track: shows the progress.
@@ -74,6 +80,9 @@ def write_map(
     else:
         named = [clip.partition("/")[0] if "/" in clip else "" for clip in clips]
     points = project(vectors, how, seed)
+    region, called = _name_regions(points, vectors, names, seed)
+    if names is not None and not labels and len(set(named)) == 1:
+        named = [called[number] for number in region]
     if path.suffix == ".png":
         save_png(embedding_map(points, [name or "none" for name in named]), path)
         return Mapped(sounds=len(clips), failures=[])
@@ -86,8 +95,23 @@ def write_map(
         except AudioError as error:
             sounds.append("")
             failures.append((clip, str(error.kind), str(error)))
-    _write_page(path, f"{len(clips)} sounds of {root.name}", clips, named, points, sounds)
+    _write_page(
+        path, f"{len(clips)} sounds of {root.name}", clips, named, points, sounds, region, called
+    )
     return Mapped(sounds=len(clips), failures=failures)
+
+
+def _name_regions(
+    points: NDArray[np.float32],
+    vectors: NDArray[np.float32],
+    names: Classifier | None,
+    seed: int,
+) -> tuple[NDArray[np.int64], list[str]]:
+    """The region of each point, and what tells the sounds of each region from the others."""
+    if names is None:
+        return np.zeros(len(points), np.int64), [""]
+    region = regions(points, REGIONS, seed)
+    return region, names_of_groups(vectors, region, names)
 
 
 def _write_page(
@@ -97,6 +121,8 @@ def _write_page(
     named: Sequence[str],
     points: NDArray[np.float32],
     sounds: Sequence[str],
+    region: NDArray[np.int64],
+    called: Sequence[str],
 ) -> None:
     low, size = points.min(axis=0), max(float(np.ptp(points, axis=0).max()), 1e-9)
     places = (points - low) / size
@@ -111,13 +137,23 @@ def _write_page(
     page = environment.get_template("map.html.j2").render(
         title=title,
         legend=[(name or "none", colour[name]) for name in names],
+        regions=[
+            [*_place(places[region == number].mean(axis=0)), name]
+            for number, name in enumerate(called)
+            if name
+        ],
         points=[
-            [round(float(x), 4), round(float(1 - y), 4), colour[name], clip, name, sound]
-            for (x, y), name, clip, sound in zip(places, named, clips, sounds, strict=True)
+            [*_place(place), colour[name], clip, name, sound]
+            for place, name, clip, sound in zip(places, named, clips, sounds, strict=True)
         ],
     )
     with atomic_write(path) as file:
         file.write(page.encode("utf-8", "replace"))
+
+
+def _place(point: NDArray[np.floating]) -> list[float]:
+    """On the page, whose y goes down."""
+    return [round(float(point[0]), 4), round(float(1 - point[1]), 4)]
 
 
 def _sound(path: Path, track: int) -> str:

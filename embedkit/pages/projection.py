@@ -5,6 +5,7 @@ from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
@@ -54,3 +55,13 @@ def project(
         )
         points = umap.fit_transform(directions)
     return points
+
+
+def regions(points: NDArray[np.float32], most: int, seed: int = 0) -> NDArray[np.int64]:
+    """Cut a plane into regions by k-means: the number of the one that each point [n, 2] is in.
+
+    There are at most so many, and not more than one for every 8 points.
+    """
+    count = min(most, max(1, len(points) // 8), len(np.unique(points, axis=0)))
+    found: NDArray[np.int64] = KMeans(count, n_init=4, random_state=seed).fit_predict(points)
+    return found.astype(np.int64)

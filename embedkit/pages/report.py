@@ -26,7 +26,8 @@ class ReportCard:
     """One segment on the page: what it is, where it lies and how it looks.
 
     `audio_href` is the path of the sound file relative to the page, with `/` between its parts and
-    not quoted. `similarity` is None for the query itself.
+    not quoted. `similarity` is None for the query itself. `heard` says what its clip sounds like,
+    and is empty where that is not known.
     """
 
     clip: str
@@ -36,6 +37,7 @@ class ReportCard:
     similarity: float | None
     audio_href: str
     picture: Figure
+    heard: str = ""
 
     def __post_init__(self) -> None:
         if not 0 <= self.start_s < self.end_s < math.inf:

@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
+from embedkit.classifiers.classifier import Classifier
+from embedkit.names.groups import names_of_groups
 from embedkit.progress import Track, untracked
 from embedkit.store import EmbeddingTable
 from embedkit.vectors import unit
@@ -63,6 +65,17 @@ def find_duplicates(table: EmbeddingTable, least: float, track: Track = untracke
         Pair(-negative, clip, other, numbers.setdefault(group, len(numbers) + 1))
         for negative, clip, other, group in found
     ]
+
+
+def name_groups(table: EmbeddingTable, pairs: list[Pair], names: Classifier) -> dict[int, str]:
+    """What the clips of each group are most likely called; empty where nothing is likely."""
+    if not pairs:
+        return {}
+    group = {clip: pair.group for pair in pairs for clip in (pair.clip, pair.other)}
+    clips, vectors = table.clip_vectors(group)
+    numbers, groups = np.unique([group[clip] for clip in clips], return_inverse=True)
+    called = names_of_groups(vectors, groups, names, contrast=False)
+    return dict(zip(numbers.tolist(), called, strict=True))
 
 
 class Links:

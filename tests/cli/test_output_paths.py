@@ -33,7 +33,8 @@ READ = {
     ("mix", "audio_dir"),
     ("predict", "audio"), ("predict", "model_dir"),
     ("scene", "data"), ("scene", "root"), ("scene", "source"),
-    ("search", "emb_dir"), ("search", "labels"), ("search", "model"),
+    ("search", "classifier"), ("search", "emb_dir"), ("search", "labels"), ("search", "model"),
+    ("tag", "classifier"), ("tag", "emb_dir"), ("tag", "model"),
     ("train", "data"), ("train", "root"),
     ("verify", "classifier"), ("verify", "emb_dir"), ("verify", "model"), ("verify", "trials"),
 }  # fmt: skip

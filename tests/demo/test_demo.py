@@ -1,6 +1,7 @@
 """The demo, made small: every step leaves what it promises, and a second run keeps it."""
 
 from functools import partial
+from html import escape
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,9 @@ from embedkit.checkpoint import fingerprint
 from embedkit.config import DEFAULT_MODEL
 from embedkit.demo import run as demo
 from embedkit.errors import UsageError
+from embedkit.names.bundled import load_names
+from embedkit.names.summary import summarise
+from embedkit.names.tagging import tag_clips
 from embedkit.store import EmbeddingTable
 
 
@@ -29,6 +33,11 @@ def test_the_demo_leaves_audio_embeddings_a_classifier_and_a_report(
     page = (out / "report.html").read_text()
     assert all(hit.clip in page for hit in done.hits)
     assert "embedkit extract my_sounds" in page
+    names = load_names(table)
+    assert escape(str(summarise(table, names))) in page
+    heard = {clip.clip: clip.spans for clip in tag_clips(table, names)}
+    named = [span for hit in done.hits for span in heard[hit.clip]]
+    assert all(escape(f"{span.label} {span.score:.2f}") in page for span in named)
 
     parts = {path: path.stat().st_mtime_ns for path in (out / "embeddings").rglob("*.parquet")}
     again = demo.run_demo(out)

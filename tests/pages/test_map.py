@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 import soundfile
 from command import run, succeed
+from made import draw, log_odds, namer, write_table_of
 from PIL import Image
 from threadpoolctl import threadpool_limits
 
 from embedkit.pages import map as map_module
-from embedkit.pages.projection import Projection, project
+from embedkit.pages.map import write_map
+from embedkit.pages.projection import Projection, project, regions
 from embedkit.store import EmbeddingTable
 
 NASTY = "</script><b>x&'\".wav"
@@ -119,6 +121,45 @@ def test_labels_colour_and_a_missing_sound_is_reported(work: Path, tmp_path: Pat
     assert named["a/0.wav"] == named["a/2.wav"] == "dog"
     assert named["a/4.wav"] == ""
     assert {point[5] for point in points} == {""}
+
+
+def test_regions_are_those_of_clouds_and_not_more_than_there_are_points() -> None:
+    centres = np.array([[0, 0], [10, 0], [0, 10]])
+    points = (centres[np.arange(60) % 3] + 0.1 * draw(60, size=2)).astype(np.float32)
+    found = regions(points, 3)
+    assert len({tuple(found[start::3]) for start in range(3)}) == 3
+    assert all(len(set(found[start::3])) == 1 for start in range(3))
+    assert set(regions(points, 50)) == set(range(60 // 8))
+    assert set(regions(np.zeros((40, 2), np.float32), 3)) == {0}
+    assert regions(points[:1], 3).tolist() == [0]
+
+
+def test_a_page_names_its_regions_at_their_middles(tmp_path: Path) -> None:
+    names = namer("music", "dog", "rain")
+    kinds = [(0.8, 0.01, 0.02), (0.8, 0.7, 0.01), (0.8, 0.02, 0.7)]
+    vectors = log_odds(*(kinds[number % 3] for number in range(30)))
+    vectors += 0.1 * draw(30, size=3)
+    clips = {f"all/{number:02d}.wav": vectors[[number]] for number in range(30)}
+    table = write_table_of(tmp_path / "emb", clips)
+    page = tmp_path / "map.html"
+    write_map(table, page, names=names, audio=tmp_path)
+    points = read_points(page)
+    text = re.search(r"const regions = (\[.*\]); //", page.read_text())
+    assert text is not None
+    places = {name: place for *place, name in json.loads(text[1])}
+    assert set(places) == {"music", "dog", "rain"}
+    for kind, name in enumerate(["music", "dog", "rain"]):
+        mine = [point for point in points if int(point[3][4:6]) % 3 == kind]
+        middle = np.mean([point[:2] for point in mine], axis=0)
+        np.testing.assert_allclose(places[name], middle, atol=2e-4)
+        # Clips of one folder, without labels, are coloured by it.
+        assert {point[4] for point in mine} == {name}
+
+    write_map(table, page, audio=tmp_path)
+    assert "const regions = [];" in page.read_text()
+    assert {point[4] for point in read_points(page)} == {"all"}
+    write_map(table, page, names=names, labels=[("all/00.wav", "mine")], audio=tmp_path)
+    assert {point[4] for point in read_points(page)} == {"mine", ""}
 
 
 def test_a_page_of_many_clips_holds_a_sample(

@@ -271,12 +271,15 @@ def test_report_shows_names_as_text_and_links_to_their_files(tmp_path: Path, nam
         facts=[(f"fact {name}", f"value {name}")],
         figures=[(f"heading {name}", f"caption {name}", Figure())],
         query=make_card(f"q {name}", similarity=None),
-        neighbours=[make_card(name, start_s=7203.0625, end_s=7204.5)],
+        neighbours=[make_card(name, start_s=7203.0625, end_s=7204.5, heard=f"heard {name}")],
         commands=f"embedkit {name}\nembedkit again",
     )
     texts = [text.strip() for text in page.texts]
     for text in (name, f"fact {name}", f"value {name}", f"heading {name}", f"caption {name}"):
         assert text.strip() in texts
+    assert [text for text in texts if text.startswith("heard")] == [
+        "heard:", f"heard {name}".strip()
+    ]  # fmt: skip
     assert texts.count(name) >= 3  # in the title of the tab, the heading and the card
     assert f"{name}.wav" in texts
     assert f"embedkit {name}\nembedkit again" in texts

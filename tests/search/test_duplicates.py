@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 from command import run, succeed
+from made import log_odds, namer
 from numpy.typing import NDArray
 
 from embedkit.search import duplicates
-from embedkit.search.duplicates import find_duplicates, join
+from embedkit.search.duplicates import find_duplicates, join, name_groups
 from embedkit.store import EmbeddingTable, EmbeddingWriter, FileRecord, Provenance
 
 Vectors = NDArray[np.float32]
@@ -143,7 +144,7 @@ def test_the_command_lists_the_pairs_and_counts_the_groups(table: EmbeddingTable
     )
     pairs = find_duplicates(table, 0.9)
     assert [tuple(answer.values()) for answer in answers] == [
-        (pair.similarity, pair.clip, pair.other, pair.group) for pair in pairs
+        (pair.similarity, pair.clip, pair.other, pair.group, None) for pair in pairs
     ]
     done = run("duplicates", table.folder, "--least", 0.9)
     groups = {pair.group for pair in pairs}
@@ -152,3 +153,19 @@ def test_the_command_lists_the_pairs_and_counts_the_groups(table: EmbeddingTable
     assert len(done.stdout.splitlines()) == 1 + len(pairs)
     done = run("duplicates", table.folder, "--least", 2)
     assert done.returncode == 2
+
+
+def test_groups_have_the_most_likely_name_of_their_clips(tmp_path: Path) -> None:
+    names = namer("dog", "rain", "wind")
+    rows = {
+        "a.wav": (0.9, 0.6, 0.01), "a.ogg": (0.89, 0.6, 0.01),
+        "b.wav": (0.01, 0.02, 0.03), "b.ogg": (0.01, 0.02, 0.03),
+        "c.wav": (0.02, 0.9, 0.3),
+    }  # fmt: skip
+    vectors = log_odds(*rows.values())
+    table = write(tmp_path / "emb", dict(zip(rows, vectors, strict=True)))
+    pairs = find_duplicates(table, 0.99)
+    assert {(pair.clip, pair.other) for pair in pairs} == {("a.ogg", "a.wav"), ("b.ogg", "b.wav")}
+    group = {pair.clip: pair.group for pair in pairs}
+    assert name_groups(table, pairs, names) == {group["a.ogg"]: "dog", group["b.ogg"]: ""}
+    assert name_groups(table, [], names) == {}

@@ -1,0 +1,51 @@
+"""Names for groups of vectors: clusters, regions of a map, copies of a clip."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedkit import scoring
+from embedkit.classifiers.classifier import Classifier
+
+LEAST = 0.1
+AT_ONCE = 4096  # vectors
+
+
+def names_of_groups(
+    vectors: NDArray[np.float32],
+    groups: NDArray[np.integer],
+    names: Classifier,
+    *,
+    contrast: bool = True,
+) -> list[str]:
+    """A name for each group of vectors.
+
+    A name's share of a group is the mean of its probabilities over the group's vectors. With
+    contrast a group is called by the name that tells it best from all: where p is a name's share of
+    the group and q its share of all vectors, the largest p log(p / q), the name's term of the
+    divergence of p from q. So not every group of a collection of songs is called `Music`. Of names
+    that tell equally, and without contrast, it is the one of the largest share.
+
+    Args:
+        vectors: [n, D]; all are scored, some thousand at a time.
+        groups: the number of the group of each [n], from 0 on.
+        names: a classifier of such vectors.
+        contrast: look at what tells groups apart.
+
+    Returns:
+        by the groups' numbers; empty where no name has a share of 0.1 or more.
+    """
+    total = scoring.no_sums(int(groups.max()) + 1 if len(groups) else 0, len(names.labels))
+    for start in range(0, len(vectors), AT_ONCE):
+        some = slice(start, start + AT_ONCE)
+        scores = names.scores(vectors[some])
+        scoring.add(total, scores, np.ones(len(scores)), groups[some])
+    shares, usual = scoring.means(total), scoring.means(total.sum(axis=0, keepdims=True))
+    telling = np.zeros_like(shares)
+    if contrast:
+        telling = shares * np.log(np.maximum(shares, 1e-12) / np.maximum(usual, 1e-12))
+    found = []
+    for mine, apart in zip(shares, telling.round(9), strict=True):  # what rounding adds tells none
+        enough = np.flatnonzero(mine >= LEAST)
+        best = max(enough, key=lambda name: (apart[name], mine[name]), default=None)
+        found.append("" if best is None else names.labels[best])
+    return found
