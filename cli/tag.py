@@ -29,7 +29,7 @@ def tag(
     ] = 3,
     least: Annotated[
         float, typer.Option(help="Leave out names of a lower probability.", min=0, max=1)
-    ] = 0.3,
+    ] = 0.2,
     around: Annotated[
         float, typer.Option(help="Of stretches: seconds that each segment is heard in.", min=0)
     ] = 3.0,

@@ -241,7 +241,7 @@ class Embeddings(EmbeddingTable):
         *,
         stretches: bool = False,
         top: int = 3,
-        least: float = 0.3,
+        least: float = 0.2,
         classifier: "Classifier | None" = None,
     ) -> "list[Tagged]":
         """The most likely names of each clip.

@@ -45,7 +45,7 @@ def summarise(table: EmbeddingTable, names: Classifier, track: Track = untracked
     """How much of a collection's time has which names.
 
     A name has the seconds of those segments that have it, in their surroundings, with a probability
-    of 0.3 or more: those that `embedkit tag --stretches` finds for it.
+    of 0.2 or more: those that `embedkit tag --stretches` finds for it.
 
     Args:
         table: the embedding folder; of more than 20,000 segments so many at even distances.

@@ -20,7 +20,7 @@ from embedkit.names.surroundings import AROUND_S, surrounded
 from embedkit.store import EmbeddingTable, clip_path
 
 TOP = 3
-LEAST = 0.3
+LEAST = 0.2
 AT_ONCE = 1000  # clips that are written at a time
 
 WRITERS = {".csv": pa.csv.CSVWriter, ".parquet": pa.parquet.ParquetWriter}

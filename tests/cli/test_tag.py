@@ -40,7 +40,7 @@ def test_clips_are_listed_with_their_names_and_with_none(emb: Path, names: Path)
     assert done.stderr == ""
     done = run("tag", emb, "--classifier", names)
     assert done.stdout.splitlines() == ["clip   names", "a.wav  none", "b.wav  dog 0.90"]
-    assert done.stderr == "1 of 2 clips have no name of probability 0.3 or more\n"
+    assert done.stderr == "1 of 2 clips have no name of probability 0.2 or more\n"
 
 
 def test_stretches_are_listed_by_time(emb: Path, names: Path) -> None:

@@ -100,7 +100,7 @@ def test_slivers_count_in_the_means_and_have_no_name(tmp_path: Path) -> None:
 
 
 def test_a_clip_is_named_by_its_mean_vector(table: EmbeddingTable) -> None:
-    found = {tagged.clip: tagged for tagged in tag_clips(table, NAMES)}
+    found = {tagged.clip: tagged for tagged in tag_clips(table, NAMES, least=0.3)}
     assert list(found) == ["a.wav", "b.wav", "c.wav"]
     rows = table.clip_rows("b.wav").embeddings
     scores = expit(np.average(rows, axis=0, weights=[1, 1, 1, 0.5]))
