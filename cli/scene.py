@@ -124,12 +124,15 @@ def _by_vectors(
 def _by_network(
     model_dir: Path, manifest: "Manifest", device: str
 ) -> tuple[str, "dict[Decision, Evaluation]", list[tuple[str, str, str]], int]:
+    from embedkit.config import TrainSpec
     from embedkit.models.module import ExtractorModule
     from embedkit.training.evaluation import held_out
     from embedkit.training.scenes import network_decisions
 
     extractor = ExtractorModule.load(model_dir, device)
+    extractor.require_labels()
     recipe = extractor.config.training
+    assert isinstance(recipe, TrainSpec)  # no other gives labels
     held = held_out(manifest, recipe)
     found, failures = network_decisions(extractor, held, track)
     part = f"fold {recipe.hold_out_fold}" if recipe.hold_out_fold else "the split test"

@@ -30,6 +30,7 @@ from embedkit.config import (
     TrainSpec,
 )
 from embedkit.errors import EmbedkitError, ModelFolderError, UsageError
+from embedkit.recipe import DistilSpec, TeacherSpec
 
 CONFIG, WEIGHTS, CALIBRATION = "config.json", "model.safetensors", "calibration.safetensors"
 NETWORK, NETWORK_INT8 = "network.onnx", "network-int8.onnx"
@@ -44,10 +45,11 @@ class ModelConfig:
     model: ModelSpec
     features: FeatureSpec
     segments: SegmentSpec
-    training: TrainSpec
+    training: TrainSpec | DistilSpec
     activation: Activation
     labels: tuple[str, ...] = ()
     targets: tuple[TargetSpec, ...] = ()
+    teachers: tuple[TeacherSpec, ...] = ()  # that were heard on the way
     init: str = ""  # fingerprint of the weights that the training began with
     size: int | None = None  # of the embedding, where no other is asked for; None: the largest
 
@@ -77,7 +79,7 @@ class ModelConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {
+        values: dict[str, Any] = {
             "format": FORMAT,
             "embedkit_version": __version__,
             "model": self.model.to_dict(),
@@ -90,6 +92,9 @@ class ModelConfig:
             "init": self.init,
             "size": self.size,
         }
+        if self.teachers:
+            values["teachers"] = [teacher.to_dict() for teacher in self.teachers]
+        return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "ModelConfig":
@@ -98,11 +103,14 @@ class ModelConfig:
             model=ModelSpec.from_dict(values["model"]),
             features=FeatureSpec.from_dict(values["features"]),
             segments=SegmentSpec.from_dict(values["segments"]),
-            training=TrainSpec.from_dict(values["training"]),
+            training=(DistilSpec if values.get("teachers") else TrainSpec).from_dict(
+                values["training"]
+            ),
             activation=Activation(values["activation"]),
             labels=tuple(str(label) for label in values["labels"]),
             # Models of before there was distillation have none of these.
             targets=tuple(map(TargetSpec.from_dict, values.get("targets", ()))),
+            teachers=tuple(map(TeacherSpec.from_dict, values.get("teachers", ()))),
             init=str(values.get("init", "")),
             size=values.get("size"),
         )

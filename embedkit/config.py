@@ -98,7 +98,9 @@ def _fits(value: Any, kind: Any) -> bool:
     if kind is int:
         return isinstance(value, int) and not isinstance(value, bool)
     if get_origin(kind) is tuple:
-        return isinstance(value, list | tuple) and all(_fits(item, int) for item in value)
+        return isinstance(value, list | tuple) and all(
+            _fits(item, get_args(kind)[0]) for item in value
+        )
     if get_origin(kind) is UnionType:
         return any(_fits(value, member) for member in get_args(kind))
     return value is None if kind is NoneType else isinstance(value, str)

@@ -152,7 +152,7 @@ def compute_features(
     """
     folder = cache / f"hop-{segments.hop_s:g}s"
     folder.mkdir(parents=True, exist_ok=True)
-    keys = [_key(clip.path) for clip in clips]
+    keys = [file_key(clip.path) for clip in clips]
     with FileLock(cache / ".lock"):  # another training that needs the same waits, and finds it
         _check_settings(cache, features, segments)
         known = _read(folder)
@@ -164,7 +164,7 @@ def compute_features(
         shares = [missing[start : start + size] for start in range(0, len(missing), size)]
         write = partial(_write_shard, folder, features, segments)
         if shares:
-            with _mapper(workers) as mapped:
+            with mapper(workers) as mapped:
                 for _ in track(mapped(write, shares), "Features", len(shares)):
                     pass
             known = _read(folder)
@@ -172,7 +172,7 @@ def compute_features(
 
 
 @contextmanager
-def _mapper(workers: int) -> Iterator[Callable[..., Iterator[None]]]:
+def mapper(workers: int) -> Iterator[Callable[..., Iterator[Any]]]:
     """`map` here, or over processes."""
     if workers == 1:
         yield map
@@ -202,7 +202,8 @@ def _check_settings(cache: Path, features: FeatureSpec, segments: SegmentSpec) -
         )
 
 
-def _key(path: Path) -> Key:
+def file_key(path: Path) -> Key:
+    """Of a file: another one of its name has another."""
     try:
         status = path.stat()
     except OSError:

@@ -157,6 +157,7 @@ def run_training(
         running: as there.
     """
     spec, segments = config.training, config.segments
+    assert isinstance(spec, TrainSpec)
     device, resume = running.get("device", "cpu"), running.get("resume", False)
     tensorboard, track = running.get("tensorboard", False), running.get("track", untracked)
     check_device(device)

@@ -19,13 +19,13 @@ import soxr
 from numpy.typing import NDArray
 
 from embedkit.atomic import atomic_write
-from embedkit.audio.decode import Samples, decode
-from embedkit.audio.files import clip_name, find_audio
+from embedkit.audio.decode import Samples
 from embedkit.config import SAMPLE_RATES
-from embedkit.errors import AudioError, DatasetError, UsageError, require
+from embedkit.errors import DatasetError, UsageError, require
 from embedkit.processes import WorkerPool
 from embedkit.progress import Track, untracked
 from embedkit.scratch import into_scratch, scratch_folder
+from embedkit.training.pool import FULL_SCALE, Failure, Pool, gather
 
 SCENE_S, SCENES = 1.0, 10  # a file holds ten scenes, each as long as a segment
 LAYERS = (0.4, 0.45, 0.15)  # how likely one, two and three sounds are in a scene
@@ -34,8 +34,6 @@ BESIDE_DB = (-12.0, 6.0)  # of another sound beside the first
 PEAK_DB = (-30.0, -1.0)  # of a scene, below full scale
 SILENT = 1e-4  # RMS below which there is nothing to hear
 FOLDER = 1000  # files
-
-Failure = tuple[str, str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,21 +53,15 @@ class Mixed:
 
 @dataclass(frozen=True)
 class Sounds:
-    """Clips one after the other in a file of 16-bit samples, so that any excerpt is at hand.
+    """What scenes are made of.
 
     Attributes:
-        path: of the file.
-        starts: where each clip begins, and where the last one ends: int64 [clips + 1].
+        pool: the clips.
         chance: how likely each clip is drawn [clips].
     """
 
-    path: Path
-    starts: NDArray[np.int64]
+    pool: Pool
     chance: NDArray[np.float64]
-
-    def open(self) -> "np.memmap[Any, np.dtype[np.int16]]":
-        """All samples."""
-        return np.memmap(self.path, np.int16, "r")
 
 
 def mix(
@@ -134,24 +126,14 @@ def _gather(
     track: Track,
 ) -> tuple[Sounds, list[Failure]]:
     """Decode every clip once."""
-    starts, chance, failures = [0], [], []
-    paths = find_audio(root).paths
-    with path.open("wb") as file:
-        for source in track(paths, "Decoding", len(paths)):
-            name, samples = clip_name(source, root), 0
-            try:
-                for block in decode(source, sample_rate):
-                    file.write((block.clip(-1, 1) * 32767).astype(np.int16).tobytes())
-                    samples += len(block)
-            except AudioError as error:
-                failures.append((name, str(error.kind), str(error)))
-            weight = next((value for glob, value in weights if fnmatch.fnmatch(name, glob)), 1.0)
-            starts.append(starts[-1] + samples)
-            chance.append(weight * math.sqrt(samples))
-    total = sum(chance)
-    if not total:
-        raise DatasetError(f"{root}: none of {len(paths)} clips can be decoded, or has a weight")
-    return Sounds(path, np.array(starts), np.array(chance) / total), failures
+    pool = gather(root, path, sample_rate, track=track)
+    chance = np.array([
+        next((value for glob, value in weights if fnmatch.fnmatch(name, glob)), 1.0)
+        for name in pool.names
+    ]) * np.sqrt(pool.lengths)  # fmt: skip
+    if not chance.any():
+        raise DatasetError(f"{root}: none of {len(chance)} clips has a weight")
+    return Sounds(pool, chance / chance.sum()), pool.failures
 
 
 def _path(out: Path, number: int) -> Path:
@@ -169,7 +151,7 @@ def _write(sounds: Sounds, out: Path, sample_rate: int, seed: int, number: int) 
 
 
 def _scenes(sounds: Sounds, sample_rate: int, rng: np.random.Generator) -> Iterator[Samples]:
-    samples, colour = sounds.open(), _colours()
+    samples, colour = sounds.pool.open(), _colours()
     for _ in range(SCENES):
         scene = np.zeros(round(SCENE_S * sample_rate), np.float32)
         for layer in range(1 + int(rng.choice(len(LAYERS), p=LAYERS))):
@@ -193,9 +175,9 @@ def draw_excerpt(
     ratio = 2 ** rng.uniform(-SPEED, SPEED)
     size = round(SCENE_S * sample_rate)
     wanted = math.ceil(size * ratio)
-    first, last = sounds.starts[clip], sounds.starts[clip + 1]
+    first, last = sounds.pool.starts[clip], sounds.pool.starts[clip + 1]
     start = first + int(rng.integers(max(1, last - first - wanted + 1)))
-    piece = samples[start : min(last, start + wanted)].astype(np.float32) / 32767
+    piece = samples[start : min(last, start + wanted)].astype(np.float32) / FULL_SCALE
     piece = soxr.resample(piece, sample_rate * ratio, sample_rate, "MQ")[:size]
     excerpt = np.zeros(size, np.float32)
     place = int(rng.integers(size - len(piece) + 1))

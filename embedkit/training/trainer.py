@@ -53,6 +53,7 @@ class Trainer:
             tensorboard: whether to write for it.
         """
         self.extractor = extractor
+        assert isinstance(extractor.config.training, TrainSpec)
         self.spec = extractor.config.training
         self.objective = objective
         self.training, self.validation = objective.training, objective.validation

@@ -12,6 +12,7 @@ from command import run, succeed
 from embedkit.errors import DatasetError, UsageError
 from embedkit.training import mixtures as mixing
 from embedkit.training.mixtures import Sounds, draw_excerpt, mix, rms
+from embedkit.training.pool import Pool
 
 RATE = 16000
 
@@ -52,7 +53,7 @@ def test_files_are_the_same_by_one_worker_by_two_and_after_a_stop(root, tmp_path
 def one_clip(tmp_path: Path, samples: np.ndarray) -> Sounds:
     path = tmp_path / "sounds"
     path.write_bytes((samples * 32767).astype(np.int16).tobytes())
-    return Sounds(path, np.array([0, len(samples)]), np.array([1.0]))
+    return Sounds(Pool(path, ("one",), np.array([0, len(samples)]), []), np.array([1.0]))
 
 
 def test_a_tone_at_another_speed_has_another_pitch(tmp_path, monkeypatch):
@@ -60,7 +61,7 @@ def test_a_tone_at_another_speed_has_another_pitch(tmp_path, monkeypatch):
     sounds = one_clip(tmp_path, 0.5 * np.sin(2 * np.pi * hz * np.arange(4 * RATE) / RATE))
     rng, found = np.random.default_rng(0), []
     for _ in range(40):
-        excerpt = draw_excerpt(sounds, sounds.open(), RATE, rng)
+        excerpt = draw_excerpt(sounds, sounds.pool.open(), RATE, rng)
         spectrum = np.abs(np.fft.rfft(excerpt * np.hanning(RATE)))
         found.append(spectrum.argmax())
         assert rms(excerpt[800:-800]) == pytest.approx(0.5 / np.sqrt(2), rel=0.02)
@@ -76,7 +77,7 @@ def test_a_short_clip_stands_whole_somewhere_in_silence(tmp_path, monkeypatch):
     sounds = one_clip(tmp_path, clip)
     rng, starts = np.random.default_rng(0), []
     for _ in range(20):
-        there = np.abs(draw_excerpt(sounds, sounds.open(), RATE, rng)) > 0.25
+        there = np.abs(draw_excerpt(sounds, sounds.pool.open(), RATE, rng)) > 0.25
         assert there.sum() == len(clip)
         starts.append(int(there.argmax()))
         assert there[starts[-1] : starts[-1] + len(clip)].all()
@@ -88,7 +89,8 @@ def test_layers_stand_to_each_other_as_they_should(tmp_path, monkeypatch):
     tone = [0.5 * np.sin(2 * np.pi * hz * np.arange(2 * RATE) / RATE) for hz in (500, 1500)]
     path = tmp_path / "sounds"
     path.write_bytes((np.concatenate(tone) * 32767).astype(np.int16).tobytes())
-    sounds = Sounds(path, np.array([0, 2 * RATE, 4 * RATE]), np.array([0.5, 0.5]))
+    pool = Pool(path, ("one", "two"), np.array([0, 2 * RATE, 4 * RATE]), [])
+    sounds = Sounds(pool, np.array([0.5, 0.5]))
     monkeypatch.setattr(mixing, "SPEED", 0.0)
     monkeypatch.setattr(mixing, "LAYERS", (0.0, 1.0))
     monkeypatch.setattr(mixing, "_colours", lambda: lambda sound, rate: sound)

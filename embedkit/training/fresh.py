@@ -1,0 +1,212 @@
+"""Scenes that nobody has heard before: made in batches, on the device that learns from them."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from embedkit.errors import UsageError, choices
+from embedkit.recipe import DistilSpec
+from embedkit.training import effects
+from embedkit.training.pool import FULL_SCALE, Pool
+
+OCTAVES = 1.0  # of speed, down or up
+EVENT_START_S, EVENT_LENGTH_S = (0.0, 0.7), (0.05, 0.65)  # of a cut sound
+BESIDE_DB = (-18.0, 0.0)  # of another sound beside the first
+EQUALISER_KNOTS, EQUALISER_DB = 8, 10.0
+DECAY_S, DIRECT, RINGING_S = (0.02, 0.15), (3.0, 20.0), 0.5  # of rooms
+NOISE_KNOTS, NOISE_DB = 4, 15.0
+SNR_DB = (0.0, 50.0)
+LEVEL_DB = (-45.0, -8.0)  # RMS below full scale
+
+Chances = NDArray[np.float64]
+
+
+class FreshScenes:
+    """Draws scenes: one to three sounds at other speeds, cut, filtered, in rooms and noise.
+
+    A scene is a segment and what surrounds it. What counts is the segment: where its sounds stand,
+    how loud they are beside each other, and how loud it is.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        chances: Chances,
+        spec: DistilSpec,
+        *,
+        sample_rate: int,
+        segment: int,
+        around: int = 0,
+        device: str = "cpu",
+    ) -> None:
+        """Begin.
+
+        Args:
+            pool: the sounds.
+            chances: how likely each clip is drawn [clips].
+            spec: how likely everything else is.
+            sample_rate: of the sounds, in Hz.
+            segment: samples of a segment.
+            around: samples before and after it, each.
+            device: where scenes are made.
+        """
+        self.spec, self.sample_rate = spec, sample_rate
+        self.before, self.length = around, segment + 2 * around
+        self.heard = slice(around, around + segment)
+        self.device = torch.device(device)
+        samples = torch.from_numpy(pool.open())
+        self.samples = samples.to(self.device) if _fits(samples, self.device) else samples
+        self.starts = torch.from_numpy(pool.starts[:-1]).to(self.device)
+        self.lengths = torch.from_numpy(pool.lengths).to(self.device)
+        self.chances = torch.from_numpy(np.cumsum(chances / chances.sum())).to(self.device).float()
+
+    def draw(self, seed: int, count: int) -> Tensor:
+        """Scenes float32 [count, around + segment + around], the same for the same seed."""
+        draw = Draw(seed, self.device)
+        scenes = self._mixed(count, draw)
+        rate, spec = self.sample_rate, self.spec
+        rows = draw.some(count, spec.equaliser)
+        curve = draw.between(-EQUALISER_DB, EQUALISER_DB, len(rows), EQUALISER_KNOTS)
+        scenes[rows] = effects.equalise(scenes[rows], curve)
+        rows = draw.some(count, spec.reverberation)
+        room = effects.room(
+            draw.between(*DECAY_S, len(rows)),
+            draw.between(*DIRECT, len(rows)),
+            draw.normal(len(rows), round(RINGING_S * rate)),
+            rate,
+        )
+        scenes[rows] = effects.reverberate(scenes[rows], room)
+        rows = draw.some(count, spec.noise)
+        colour = draw.between(-NOISE_DB, NOISE_DB, len(rows), NOISE_KNOTS)
+        noise = effects.equalise(draw.normal(len(rows), self.length), colour)
+        snr = draw.between(*SNR_DB, len(rows))
+        scenes[rows] = effects.add_noise(scenes[rows], noise, snr, self.heard)
+        level = draw.between(*LEVEL_DB, count)
+        return effects.at_level(scenes, level, self.heard).clamp(-1, 1)
+
+    def _mixed(self, count: int, draw: "Draw") -> Tensor:
+        """One to three sounds in each scene, the first at a level of 1."""
+        second = draw.some(count, self.spec.second)
+        third = second[draw.some(len(second), self.spec.third)]
+        owners = torch.cat([torch.arange(count, device=self.device), second, third])
+        clips = torch.searchsorted(self.chances, draw.between(0, 1, len(owners)), right=True)
+        sounds = self.excerpts(clips.clamp(max=len(self.starts) - 1), draw)
+        sounds = effects.at_level(sounds, torch.zeros(len(owners), device=self.device), self.heard)
+        rows = draw.some(len(owners), self.spec.cut)
+        start = draw.between(*EVENT_START_S, len(rows)) + self.before / self.sample_rate
+        length = draw.between(*EVENT_LENGTH_S, len(rows))
+        sounds[rows] = effects.cut_event(sounds[rows], start, length, self.sample_rate)
+        beside = draw.between(*BESIDE_DB, len(owners) - count)
+        sounds[count:] *= effects.gain(beside)[:, None]
+        return sounds[:count].index_add(0, owners[count:], sounds[count:])
+
+    def excerpts(self, clips: Tensor, draw: "Draw") -> Tensor:
+        """A piece of each of these clips [n], drawn at random, at another speed: [n, samples].
+
+        The segment lies in the clip, or a clip that is shorter in the segment; around both is what
+        the clip has there, else silence.
+        """
+        fast = draw.some(len(clips), self.spec.speed)
+        speed = torch.ones(len(clips), device=self.device)
+        speed[fast] = torch.exp2(draw.between(-OCTAVES, OCTAVES, len(fast)))
+        segment = self.heard.stop - self.heard.start
+        free = self.lengths[clips] - ((segment - 1) * speed + 1)
+        first = (free * draw.between(0, 1, len(clips))).round()
+        steps = torch.arange(-self.before, self.length - self.before, device=self.device)
+        place = first[:, None] + steps * speed[:, None]
+        whole = place.floor()
+        number, last = whole.long(), (self.lengths[clips] - 1)[:, None]
+        there = (number >= 0) & (number <= last)
+        left = self._read(clips, number.clamp(min=0).minimum(last))
+        right = self._read(clips, (number + 1).clamp(min=0).minimum(last))
+        return torch.lerp(left, right, place - whole) * there
+
+    def _read(self, clips: Tensor, number: Tensor) -> Tensor:
+        """Samples of clips [n] by their numbers [n, samples]."""
+        where = self.starts[clips][:, None] + number
+        found = self.samples[where.to(self.samples.device)].to(self.device)
+        return found.float() / FULL_SCALE
+
+
+class Draw:
+    """Everything that is drawn for one batch, from one seed."""
+
+    def __init__(self, seed: int, device: torch.device) -> None:
+        self._device = device
+        self._generator = torch.Generator(device).manual_seed(seed)
+
+    def between(self, low: float, high: float, *shape: int) -> Tensor:
+        """Numbers that are all equally likely."""
+        drawn = torch.rand(shape, generator=self._generator, device=self._device)
+        return low + (high - low) * drawn
+
+    def normal(self, *shape: int) -> Tensor:
+        """Numbers of mean 0 and deviation 1."""
+        return torch.randn(shape, generator=self._generator, device=self._device)
+
+    def some(self, count: int, share: float) -> Tensor:
+        """Which of so many are taken, if each of them is with this chance [n]."""
+        return (self.between(0, 1, count) < share).nonzero()[:, 0]
+
+
+def package(name: str) -> str:
+    """The package that a clip is from: what the first two of its folders are called."""
+    return "/".join(name.split("/")[:-1][:2])
+
+
+def chances(
+    names: Sequence[str], lengths: NDArray[np.int64], kinds: Mapping[str, float], least: int
+) -> Chances:
+    """How likely clips are drawn: a kind, one of its packages, and one of its clips.
+
+    Args:
+        names: of the clips: kind/package/..., or less.
+        lengths: of the clips, in samples; what has none is never drawn.
+        kinds: how likely top folders are; those that are not named are not drawn. Empty: with the
+            root of their duration. Packages are drawn with the root of theirs.
+        least: samples as which a shorter clip counts beside others of its package.
+
+    Returns:
+        float64 [clips], whose sum is 1.
+
+    Raises:
+        UsageError: a kind is named that there is not, or none that has sounds.
+    """
+    tops = np.array([name.partition("/")[0] if "/" in name else "" for name in names])
+    odd = sorted(set(kinds) - set(tops.tolist()))
+    if odd:
+        raise UsageError(f"no folder {odd[0]!r} with sounds{choices(odd[0], sorted(set(tops)))}")
+    chance = np.where(lengths > 0, np.maximum(lengths, least), 0).astype(np.float64)
+    packages = np.array([package(name) for name in names])
+    chance *= _share(packages, lengths) / np.maximum(_sums(packages, chance), 1)
+    wanted = [kinds.get(top, 0.0) for top in tops] if kinds else _share(tops, lengths)
+    sums = _sums(tops, chance)
+    chance *= np.divide(wanted, sums, out=np.zeros(len(sums)), where=sums > 0)
+    if not chance.any():
+        raise UsageError(f"no sounds in {', '.join(kinds) or 'any folder'}")
+    normalised: Chances = chance / chance.sum()
+    return normalised
+
+
+def _sums(groups: NDArray[np.str_], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """For each row the sum over its group."""
+    _, number = np.unique(groups, return_inverse=True)
+    sums: NDArray[np.float64] = np.bincount(number, values)[number]
+    return sums
+
+
+def _share(groups: NDArray[np.str_], lengths: NDArray[np.int64]) -> NDArray[np.float64]:
+    """For each row the root of its group's length."""
+    root: NDArray[np.float64] = np.sqrt(_sums(groups, lengths.astype(np.float64)))
+    return root
+
+
+def _fits(samples: Tensor, device: torch.device) -> bool:
+    """Whether a GPU has room for all samples, and as much again for the training."""
+    if device.type != "cuda":
+        return False
+    free, _ = torch.cuda.mem_get_info(device)
+    return 2 * samples.nbytes < free

@@ -1,0 +1,76 @@
+"""Teachers: extractors of others, heard while a network learns from them."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from embedkit.errors import UsageError
+from embedkit.recipe import TeacherSpec
+from embedkit.runtime.foreign import open_foreign
+from embedkit.training.effects import resample
+
+Hear = Callable[[Tensor], tuple[Tensor, Tensor | None]]
+
+
+class Teacher:
+    """An extractor that says what it hears in batches of sounds.
+
+    Attributes:
+        spec: who it is.
+        size: of its embedding.
+        labels: names that it has logits for; may be none.
+    """
+
+    def __init__(self, path: Path, sample_rate: int, device: str) -> None:
+        """Open.
+
+        Args:
+            path: its `extractor.toml`.
+            sample_rate: of what it will hear; it is brought to the teacher's own.
+            device: on a CPU ONNX Runtime hears, else torch.
+
+        Raises:
+            UsageError: as `open_foreign`, or torch cannot compute its network.
+        """
+        self._sample_rate = sample_rate
+        foreign = open_foreign(path)
+        description = foreign.description
+        self._own_rate = description.sample_rate
+        self.spec = TeacherSpec(
+            name=description.name,
+            licence=description.licence,
+            source=description.source,
+            fingerprint=description.fingerprint,
+        )
+        self.size: int = foreign.embedding_size
+        self.labels: tuple[str, ...] = tuple(foreign.labels)
+        self._hear: Hear
+        if torch.device(device).type == "cpu":
+
+            def hear(sounds: Tensor) -> tuple[Tensor, Tensor | None]:
+                embedding, logits = foreign.hear(sounds.numpy())
+                return torch.from_numpy(embedding), None if logits is None else torch.from_numpy(
+                    logits
+                )
+
+            self._hear = hear
+        else:
+            from embedkit.models.onnx_graph import OnnxModule
+
+            self._hear = OnnxModule(description).to(device).eval()
+
+    def hear(self, sounds: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Embeddings [B, size], and logits [B, labels] if it has any, of sounds [B, samples]."""
+        return self._hear(resample(sounds, self._sample_rate, self._own_rate))
+
+
+def open_teachers(paths: Sequence[Path], sample_rate: int, device: str) -> list[Teacher]:
+    """Open some, each by a name of its own; raises as Teacher."""
+    teachers = [Teacher(path, sample_rate, device) for path in paths]
+    names = [teacher.spec.name for teacher in teachers]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"two teachers are called {name!r}; give one of them another name")
+    return teachers
