@@ -1,44 +1,72 @@
-"""embedkit distil: audio and the vectors of other extractors -> a model folder."""
+"""embedkit distil: audio and other extractors, or vectors of theirs -> a model folder."""
 
 import logging
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from embedkit.config import FeatureSpec, Loss, Sampling, Schedule, SegmentSpec, TrainSpec
+from embedkit.config import (
+    FeatureSpec,
+    Loss,
+    Precision,
+    Sampling,
+    Schedule,
+    SegmentSpec,
+    TrainSpec,
+)
 from embedkit.errors import UsageError
 from embedkit.progress import untracked
+from embedkit.recipe import DistilSpec, Heads
 
 from ._app import app
 from ._output import Device, Json, print_json, report_failures, track
 from ._outputs import OutFolder
-from ._training import Cache, FeatureWorkers, Resume, TensorBoard, sizes
+from ._training import Cache, FeatureWorkers, Resume, TensorBoard, running, sizes
+
+if TYPE_CHECKING:
+    from embedkit.training import Trained
 
 RECIPE = TrainSpec(
     batch_size=64, learning_rate=2e-3, schedule=Schedule.ONE_CYCLE, weight_decay=1e-6
 )
+ON_THE_WAY = DistilSpec(segments=10_000_000, batch_size=256, learning_rate=1.5e-3)
+GPU_BATCH = 1024
+TARGETS, TEACHERS = "Only with --targets", "Only with --teacher"
 recipe = partial(typer.Option, rich_help_panel="The recipe")
+with_targets = partial(typer.Option, rich_help_panel=TARGETS)
+with_teacher = partial(typer.Option, rich_help_panel=TEACHERS)
+share = partial(typer.Option, rich_help_panel=TEACHERS, min=0.0, max=1.0)
 
 
 @app.command()
 def distil(
+    context: typer.Context,
     audio_dir: Annotated[Path, typer.Argument(help="Folder of audio, searched recursively.")],
+    out: Annotated[Path, OutFolder(help="The model folder to write.")],
     targets: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Option(
             help="An embedding folder, or Parquet of another extractor's vectors with the columns"
             " clip, start_s and embedding. Repeatable."
         ),
-    ],
-    out: Annotated[Path, OutFolder(help="The model folder to write.")],
+    ] = None,
+    teacher: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="An extractor itself, as its extractor.toml describes it: it hears new scenes made"
+            " of the audio while the network learns. Repeatable."
+        ),
+    ] = None,
     model: Annotated[str, typer.Option(help="A name that `embedkit models` lists.")] = "gap-lite",
     dims: Annotated[
         str, typer.Option(help="Sizes of the embedding, with commas between them.")
     ] = "64,128,256,512,1024",
     weights: Annotated[
-        str, typer.Option(help="Of the targets, in their order.", show_default="all the same")
+        str,
+        typer.Option(help="Of the targets or teachers, in order.", show_default="all the same"),
     ] = "",
     loss: Annotated[Loss, typer.Option(help="Between a target and what is learned of it.")] = (
         Loss.MSE
@@ -47,7 +75,7 @@ def distil(
         list[str] | None,
         typer.Option(
             help="Pattern of clips to validate with, as in 'birds/*'. Repeatable.",
-            show_default="a random tenth",
+            show_default="a random tenth; with --teacher of the folders in folders",
         ),
     ] = None,
     resume: Resume = False,
@@ -55,69 +83,215 @@ def distil(
     workers: FeatureWorkers = 1,
     tensorboard: TensorBoard = False,
     device: Device = "cpu",
-    epochs: Annotated[int, recipe()] = RECIPE.epochs,
-    batch_size: Annotated[int, recipe(help="Segments.")] = RECIPE.batch_size,
-    learning_rate: Annotated[float, recipe(help="Adam's.")] = RECIPE.learning_rate,
-    schedule: Annotated[Schedule, recipe(help="How the learning rate changes.")] = RECIPE.schedule,
-    weight_decay: Annotated[float, recipe(help="L2, as in Adam.")] = RECIPE.weight_decay,
+    checkpoint_minutes: Annotated[
+        float, running(help="With --teacher: between two checkpoints.", min=0.0)
+    ] = 5.0,
+    checkpoint_segments: Annotated[
+        int | None, running(help="With --teacher: segments between two checkpoints.", min=1)
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        recipe(
+            help="Segments.",
+            show_default=f"{RECIPE.batch_size}; with --teacher {ON_THE_WAY.batch_size}, on a GPU"
+            f" {GPU_BATCH}",
+        ),
+    ] = None,
+    learning_rate: Annotated[
+        float | None,
+        recipe(
+            help="Adam's.",
+            show_default=f"{RECIPE.learning_rate}; with --teacher {ON_THE_WAY.learning_rate} for"
+            f" batches of {ON_THE_WAY.batch_size}, and with the root of their size",
+        ),
+    ] = None,
+    weight_decay: Annotated[
+        float | None,
+        recipe(
+            help="L2, as in Adam; with --teacher as in AdamW.",
+            show_default=f"{RECIPE.weight_decay}; with --teacher {ON_THE_WAY.weight_decay}",
+        ),
+    ] = None,
+    seed: Annotated[int, recipe(help="Fixes everything that is drawn.")] = RECIPE.seed,
+    epochs: Annotated[int, with_targets()] = RECIPE.epochs,
+    schedule: Annotated[
+        Schedule, with_targets(help="How the learning rate changes.")
+    ] = RECIPE.schedule,
     sampling: Annotated[
-        Sampling, recipe(help="Draw segments evenly, or the folders in AUDIO_DIR.")
+        Sampling, with_targets(help="Draw segments evenly, or the folders in AUDIO_DIR.")
     ] = RECIPE.sampling,
-    mixup: Annotated[float, recipe(help="Mixup's alpha; 0: none.")] = RECIPE.mixup,
+    mixup: Annotated[float, with_targets(help="Mixup's alpha; 0: none.")] = RECIPE.mixup,
     time_mask: Annotated[
-        int, recipe(help="SpecAugment: mask fewer frames than this; 0: none.")
+        int, with_targets(help="SpecAugment: mask fewer frames than this; 0: none.")
     ] = RECIPE.time_mask,
     band_mask: Annotated[
-        int, recipe(help="SpecAugment: mask fewer bands than this; 0: none.")
+        int, with_targets(help="SpecAugment: mask fewer bands than this; 0: none.")
     ] = RECIPE.band_mask,
-    seed: Annotated[int, recipe(help="Fixes everything that is drawn.")] = RECIPE.seed,
+    segments: Annotated[
+        int, with_teacher(help="That the network hears, each of them new.", min=1)
+    ] = ON_THE_WAY.segments,
+    teacher_window: Annotated[
+        float | None,
+        with_teacher(
+            help="Seconds that teachers hear, with the network's in the middle.",
+            show_default="the segment's",
+        ),
+    ] = None,
+    mfcc_weight: Annotated[
+        float, with_teacher(help="Of statistics of MFCC as a target; 0: none.", min=0.0)
+    ] = 0.5,
+    names_weight: Annotated[
+        float, with_teacher(help="Of the cross-entropy of a teacher's names.", min=0.0)
+    ] = ON_THE_WAY.names_weight,
+    heads: Annotated[
+        Heads, with_teacher(help="Between the embedding and the targets; they are thrown away.")
+    ] = ON_THE_WAY.heads,
+    kinds: Annotated[
+        str,
+        with_teacher(
+            help="How likely the folders in AUDIO_DIR are, as in 'effects=3,music=1'; others are"
+            " not drawn. The folders in them go with the root of their duration.",
+            show_default="the root of their duration too",
+        ),
+    ] = "",
+    speed: Annotated[
+        float, share(help="Share of sounds at half to twice their speed.")
+    ] = ON_THE_WAY.speed,
+    cut: Annotated[
+        float, share(help="Share of sounds of which a part of a second is left.")
+    ] = ON_THE_WAY.cut,
+    second: Annotated[
+        float, share(help="Share of scenes with a second sound.")
+    ] = ON_THE_WAY.second,
+    third: Annotated[float, share(help="Share of those with a third one.")] = ON_THE_WAY.third,
+    equaliser: Annotated[
+        float, share(help="Share of scenes through a random equaliser.")
+    ] = ON_THE_WAY.equaliser,
+    reverberation: Annotated[
+        float, share(help="Share of scenes in a made-up room.")
+    ] = ON_THE_WAY.reverberation,
+    noise: Annotated[float, share(help="Share of scenes in coloured noise.")] = ON_THE_WAY.noise,
+    validation_segments: Annotated[
+        int, with_teacher(help="Scenes to validate with.", min=2)
+    ] = ON_THE_WAY.validation,
+    precision: Annotated[
+        Precision, with_teacher(help="bfloat16: autocast while training, for GPUs.")
+    ] = ON_THE_WAY.precision,
     json: Json = False,
 ) -> None:
     """Distil other extractors into a small one.
 
-    The network learns to give vectors from which those of the others follow by a linear map: their
-    knowledge, at its own size and speed. The targets are joined to its segments by clip and time.
-    `embedkit mix` makes more audio to learn on.
+    The network learns to give vectors from which those of the others follow: their knowledge, at
+    its own size and speed. With `--targets` they are joined to its segments by clip and time; with
+    `--teacher` the others hear what it hears: one to three sounds mixed, at other speeds, in rooms
+    and noise, new in every batch. Before it starts it says how many hours it will take.
 
-    Example: embedkit distil sounds/ --targets embeddings --out model
+    Example: embedkit distil sounds/ --teacher extractor.toml --segments 10000000 --out model
     """
     from embedkit.models.table import resolve
     from embedkit.training import distil as run
+    from embedkit.training import distil_on_the_way
     from embedkit.training.parallel import is_first
 
+    if bool(targets) == bool(teacher):
+        raise UsageError("name --targets, vectors that there are, or --teacher: one of the two")
+    _refuse(context, TEACHERS if targets else TARGETS)
     if not is_first():  # of several processes one speaks
         logging.getLogger("embedkit").setLevel(logging.WARNING)
-    distilled = run(
-        audio_dir,
-        targets,
-        out,
-        model=resolve(model, dims=sizes(dims, "--dims"), dropout=0.0),
-        features=FeatureSpec(),
-        segments=SegmentSpec(),
-        spec=TrainSpec(
-            epochs=epochs,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            schedule=schedule,
-            weight_decay=weight_decay,
-            sampling=sampling,
-            mixup=mixup,
-            time_mask=time_mask,
-            band_mask=band_mask,
-            seed=seed,
-        ),
-        loss=loss,
-        weights=_weights(weights),
-        hold_out=hold_out or (),
-        cache=cache,
-        workers=workers,
-        tensorboard=tensorboard,
-        device=device,
-        resume=resume,
-        track=track if is_first() else untracked,
+    network = resolve(model, dims=sizes(dims, "--dims"), dropout=0.0)
+    if targets:
+        distilled = run(
+            audio_dir,
+            targets,
+            out,
+            model=network,
+            features=FeatureSpec(),
+            segments=SegmentSpec(),
+            spec=TrainSpec(
+                epochs=epochs,
+                batch_size=RECIPE.batch_size if batch_size is None else batch_size,
+                learning_rate=RECIPE.learning_rate if learning_rate is None else learning_rate,
+                schedule=schedule,
+                weight_decay=RECIPE.weight_decay if weight_decay is None else weight_decay,
+                sampling=sampling,
+                mixup=mixup,
+                time_mask=time_mask,
+                band_mask=band_mask,
+                seed=seed,
+            ),
+            loss=loss,
+            weights=_weights(weights),
+            hold_out=hold_out or (),
+            cache=cache,
+            workers=workers,
+            tensorboard=tensorboard,
+            device=device,
+            resume=resume,
+            track=track if is_first() else untracked,
+        )
+    else:
+        batch = batch_size or (ON_THE_WAY.batch_size if device == "cpu" else GPU_BATCH)
+        # Adam's steps are as long for a large batch as for a small one, and surer.
+        fitting = ON_THE_WAY.learning_rate * (batch / ON_THE_WAY.batch_size) ** 0.5
+        distilled = distil_on_the_way(
+            audio_dir,
+            teacher or (),
+            out,
+            model=network,
+            features=FeatureSpec(),
+            segments=SegmentSpec(),
+            spec=DistilSpec(
+                segments=segments,
+                batch_size=batch,
+                learning_rate=fitting if learning_rate is None else learning_rate,
+                weight_decay=ON_THE_WAY.weight_decay if weight_decay is None else weight_decay,
+                heads=heads,
+                names_weight=names_weight,
+                teacher_window_s=teacher_window,
+                kinds=kinds,
+                hold_out=tuple(hold_out or ()),
+                validation=validation_segments,
+                speed=speed,
+                second=second,
+                third=third,
+                cut=cut,
+                equaliser=equaliser,
+                reverberation=reverberation,
+                noise=noise,
+                precision=precision,
+                seed=seed,
+            ),
+            loss=loss,
+            weights=_weights(weights),
+            mfcc_weight=mfcc_weight,
+            checkpoint_s=60 * checkpoint_minutes,
+            checkpoint_segments=checkpoint_segments,
+            cache=cache,
+            workers=workers,
+            tensorboard=tensorboard,
+            device=device,
+            resume=resume,
+            track=track,
+        )
+    if is_first():
+        _print(out, distilled, json)
+
+
+def _refuse(context: typer.Context, panel: str) -> None:
+    """Refuse options that were given and belong to the other way."""
+    only: Collection[str] = (
+        () if panel == TARGETS else ("checkpoint_minutes", "checkpoint_segments")
     )
-    if not is_first():
-        return
+    own, other = ("--teacher", "--targets") if panel == TARGETS else ("--targets", "--teacher")
+    for parameter in context.command.params:
+        name = str(parameter.name)
+        belongs = name in only or getattr(parameter, "rich_help_panel", None) == panel
+        source = context.get_parameter_source(name)
+        if belongs and source is not None and source.name != "DEFAULT":
+            raise UsageError(f"{parameter.opts[0]} goes with {other}, not with {own}")
+
+
+def _print(out: Path, distilled: "Trained", json: bool) -> None:
     best = distilled.history[distilled.best_epoch - 1]
     if json:
         print_json({"model": str(out), "best_epoch": distilled.best_epoch, **best})
@@ -127,10 +301,12 @@ def distil(
             for name, value in best.items()
             if name.startswith("validation_r2_")
         )
-        print(
-            f"{out}: epoch {distilled.best_epoch} of {len(distilled.history)} was best:"
-            f" validation loss {best['validation_loss']:.3f}, R2 of {explained}"
-        )
+        figures = f"validation loss {best['validation_loss']:.3f}, R2 of {explained}"
+        if "epoch" in best:
+            epoch = f"epoch {distilled.best_epoch} of {len(distilled.history)} was best"
+            print(f"{out}: {epoch}: {figures}")
+        else:
+            print(f"{out}: {best['segments']:,} segments: {figures}")
     report_failures(distilled.failures, of=distilled.clips)
 
 

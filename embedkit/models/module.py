@@ -80,10 +80,19 @@ class ExtractorModule(nn.Module):
         extractor.embedding_size = extractor.network.size(dim or config.size)
         return extractor.to(device).eval()
 
-    def save(self, folder: str | Path) -> None:
-        """Write config.json and model.safetensors."""
+    def save(self, folder: str | Path, *, heads: bool = True) -> None:
+        """Write config.json and model.safetensors.
+
+        Args:
+            folder: the model folder.
+            heads: whether with those of the network; a distilled model needs none.
+        """
         tensors = {"mean": self.mean, "std": self.std, **self.network.state_dict()}
-        weights = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
+        weights = {
+            name: tensor.cpu().numpy()
+            for name, tensor in tensors.items()
+            if heads or not name.startswith("heads.")
+        }
         save_model(Path(folder), self.config, weights)
 
     def begin_with(self, other: "ExtractorModule") -> None:

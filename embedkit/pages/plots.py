@@ -39,6 +39,11 @@ WIDTH = 9.0  # of a chart in inches, which fills the page of a small laptop
 LEGEND_CHARACTERS = 118  # side by side in a legend of that width
 
 
+def axis_of(record: Mapping[str, float]) -> str:
+    """What the figures of a training go along: epochs, or segments where each is heard once."""
+    return "epoch" if "epoch" in record else "segments"
+
+
 def training_curves(epochs: Sequence[Mapping[str, float]]) -> Figure:
     """Loss on the left; what else the epochs have of the validation set on the right."""
     if not epochs:
@@ -54,24 +59,25 @@ def training_curves(epochs: Sequence[Mapping[str, float]]) -> Figure:
     distilled = [key for key in epochs[0] if key.startswith("validation_r2_")]
     for key, colour in zip(distilled, cycle(COLOURS), strict=False):
         curves.append((score, key, f"R2 of {key.removeprefix('validation_r2_')}", colour, "-"))
-    words = []
+    words, axis = [], axis_of(epochs[0])
     for axes, key, name, colour, style in curves:
         if key not in epochs[0]:
             continue
         values = [epoch[key] for epoch in epochs]
-        steps = [epoch["epoch"] for epoch in epochs]
+        steps = [epoch[axis] for epoch in epochs]
         # The dots show a run of one epoch, which has no line.
         axes.plot(steps, values, label=name, color=colour, ls=style, marker="o", markersize=3)
         words.append(f"{key.replace('_', ' ')} {values[0]:.3g} to {values[-1]:.3g}")
-    loss.set(title="Loss", xlabel="epoch")
-    score.set(title="Score on validation clips", xlabel="epoch", ylim=(0, 1.02))
+    loss.set(title="Loss", xlabel=axis)
+    score.set(title="Score on validation clips", xlabel=axis, ylim=(0, 1.02))
     for axes in (loss, score):
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="#e4e4e4", linewidth=0.7)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         if axes.lines:  # a validation set may have no class with a figure
             axes.legend(frameon=False)
-    figure.set_label(f"Curves over {len(epochs)} epochs, first to last: {'; '.join(words)}.")
+    points = "epochs" if axis == "epoch" else "checkpoints"
+    figure.set_label(f"Curves over {len(epochs)} {points}, first to last: {'; '.join(words)}.")
     return figure
 
 

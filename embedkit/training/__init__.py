@@ -2,5 +2,6 @@
 
 from embedkit.training.distillation import distil
 from embedkit.training.loop import Trained, train
+from embedkit.training.on_the_way import distil_on_the_way
 
-__all__ = ["Trained", "distil", "train"]
+__all__ = ["Trained", "distil", "distil_on_the_way", "train"]

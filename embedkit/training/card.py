@@ -7,6 +7,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from embedkit import __version__
 from embedkit.atomic import atomic_write
+from embedkit.config import TrainSpec
 from embedkit.datasets import Manifest
 from embedkit.models.build import count_macs
 from embedkit.models.module import ExtractorModule
@@ -31,7 +32,7 @@ def write_card(
         extractor: the network and its settings.
         manifest: what it was trained on.
         counts: of clips and segments, by name.
-        best: the figures of the epoch whose weights were kept.
+        best: the figures of the epoch, or checkpoint, whose weights were kept.
     """
     environment = Environment(
         loader=PackageLoader("embedkit.training", "."),
@@ -55,7 +56,7 @@ def write_card(
         counts=counts,
         labels=", ".join(map(_escaped, config.labels)),
         best={name: f"{value:.4g}" for name, value in best.items()},
-        epochs=config.training.epochs,
+        epochs=config.training.epochs if isinstance(config.training, TrainSpec) else None,
         settings={
             f"{group}.{name}": _escaped(str(value))
             for group in ("model", "features", "segments", "training")

@@ -97,7 +97,7 @@ def distil(
     log.info("%d of %d clips have vectors in all targets", len(everywhere), len(paths))
     number = {paths[index]: index for index in everywhere}
     manifest = Manifest(
-        tuple(_clip(path, names[index], hold_out) for path, index in sorted(number.items())),
+        tuple(as_clip(path, names[index], hold_out) for path, index in sorted(number.items())),
         several_labels=False,
         source=f"{root.name} with {', '.join(target.name for target in config.targets)}",
     )
@@ -132,7 +132,8 @@ def _names(targets: Sequence[Targets]) -> list[str]:
     return names
 
 
-def _clip(path: Path, name: str, hold_out: Sequence[str]) -> Clip:
+def as_clip(path: Path, name: str, hold_out: Sequence[str]) -> Clip:
+    """A clip without labels, held out if its name fits one of the patterns."""
     if not hold_out:
         return Clip(path=path, labels=())
     held = any(fnmatch.fnmatchcase(name, pattern) for pattern in hold_out)

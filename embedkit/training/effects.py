@@ -46,7 +46,8 @@ def equalise(sounds: Tensor, gains_db: Tensor) -> Tensor:
     curve = F.interpolate(
         gains_db[:, None], size=size // 2 + 1, mode="linear", align_corners=True
     ).squeeze(1)
-    return torch.fft.irfft(torch.fft.rfft(sounds) * gain(curve), n=size)
+    filtered: Tensor = torch.fft.irfft(torch.fft.rfft(sounds) * gain(curve), n=size)
+    return filtered
 
 
 def reverberate(sounds: Tensor, responses: Tensor) -> Tensor:
@@ -54,7 +55,8 @@ def reverberate(sounds: Tensor, responses: Tensor) -> Tensor:
     size = sounds.shape[1]
     whole = _fast_length(size + responses.shape[1] - 1)  # what rings on does not come round
     product = torch.fft.rfft(sounds, n=whole) * torch.fft.rfft(responses, n=whole)
-    return torch.fft.irfft(product, n=whole)[:, :size]
+    heard: Tensor = torch.fft.irfft(product, n=whole)[:, :size]
+    return heard
 
 
 def room(decay_s: Tensor, direct: Tensor, noise: Tensor, sample_rate: int) -> Tensor:
@@ -96,10 +98,11 @@ def resample(sounds: Tensor, sample_rate: int, wanted: int) -> Tensor:
     kept = min(whole, resampled) // 2 + 1
     spectrum = F.pad(spectrum[:, :kept], (0, resampled // 2 + 1 - kept))
     start, length = margin // down * up, math.ceil(size * up / down)
-    return torch.fft.irfft(spectrum, n=resampled)[:, start : start + length] * (up / down)
+    resounding: Tensor = torch.fft.irfft(spectrum, n=resampled)[:, start : start + length]
+    return resounding * (up / down)
 
 
 def _fast_length(size: int) -> int:
     """Of a Fourier transform that is at least so long."""
-    step = 2 ** max(0, size.bit_length() - 3)
+    step = 1 << max(0, size.bit_length() - 3)
     return math.ceil(size / step) * step

@@ -53,29 +53,27 @@ class Goals(nn.Module):
         """
         super().__init__()
         self.targets, self.sizes, self.names_weight = targets, sizes, names_weight
-        self.parts = [target.spec.size for target in targets]
-        outputs = sum(self.parts)
+        self._named = [target for target in targets if target.names]
+        self._parts = [target.spec.size for target in targets]
+        self._name_parts = [target.spec.size for target in self._named]
+        outputs, names = sum(self._parts), sum(self._name_parts)
         self.heads = nn.ModuleList(_head(size, outputs, heads) for size in sizes)
-        self.readers = nn.ModuleList(
-            nn.ModuleList(nn.Linear(size, target.spec.size) for target in targets if target.names)
-            for size in sizes
-        )
+        self.readers = nn.ModuleList(nn.Linear(size, names) for size in sizes if names)
         self.register_buffer("mean", torch.zeros(outputs))
         self.register_buffer("deviation", torch.ones(outputs))
 
     @torch.no_grad()
     def begin(self, lessons: Sequence[Lesson]) -> None:
         """Take the targets' means and deviations from some lessons."""
-        vectors = torch.cat([torch.cat(lesson.vectors, dim=1) for lesson in lessons]).double()
-        deviation = vectors.std(dim=0)
+        vectors = torch.cat([torch.cat(lesson.vectors, dim=1) for lesson in lessons])
+        deviation, mean = torch.std_mean(vectors.double(), dim=0, correction=0)
         # A number that never changes is wanted as 0.
         deviation[deviation < 1e-6 * deviation.max()] = 1
-        self.mean.copy_(vectors.mean(dim=0))
+        self.mean.copy_(mean)
         self.deviation.copy_(deviation)
-        for number, logits in enumerate(self._names(vectors)):
-            usual = logits.sigmoid().mean(dim=0).clamp(SURE, 1 - SURE).logit()
-            for readers in self.readers:
-                readers[number].bias.copy_(usual)  # type: ignore[index, union-attr]
+        usual = self._logits(vectors).sigmoid().mean(dim=0).clamp(SURE, 1 - SURE).logit()
+        for reader in self.readers:
+            reader.get_parameter("bias").copy_(usual)
 
     def wanted(self, lesson: Lesson) -> Tensor:
         """All targets of a lesson, standardised [B, outputs]."""
@@ -84,24 +82,68 @@ class Goals(nn.Module):
 
     def forward(self, embedding: Tensor, lesson: Lesson) -> Tensor:
         """The loss of embeddings [B, D], a mean over the prefixes."""
-        wanted = self.wanted(lesson).split(self.parts, dim=1)
-        chances = [logits.sigmoid() for logits in self._names(torch.cat(lesson.vectors, dim=1))]
-        loss = embedding.new_zeros(())
-        for size, head, readers in zip(self.sizes, self.heads, self.readers, strict=True):
-            prefix = embedding[:, :size]
-            found = head(prefix).float().split(self.parts, dim=1)
-            for target, one, other in zip(self.targets, found, wanted, strict=True):
-                loss = loss + target.spec.weight * _loss(target.spec.loss, one, other)
-            named = [target for target in self.targets if target.names]
-            for target, reader, chance in zip(named, readers, chances, strict=True):  # type: ignore[arg-type]
-                entropy = F.binary_cross_entropy_with_logits(reader(prefix).float(), chance)
-                loss = loss + self.names_weight * target.spec.weight * entropy
-        return loss / len(self.sizes)
+        wanted = torch.split(self.wanted(lesson), self._parts, dim=1)
+        chances = self._logits(torch.cat(lesson.vectors, dim=1)).sigmoid()
+        losses = []
+        for size, head in zip(self.sizes, self.heads, strict=True):
+            found = torch.split(head(embedding[:, :size]).float(), self._parts, dim=1)
+            losses += [
+                target.spec.weight * _loss(target.spec.loss, one, other)
+                for target, one, other in zip(self.targets, found, wanted, strict=True)
+            ]
+        for size, reader in zip(self.sizes, self.readers, strict=False):  # where there are names
+            scores = reader(embedding[:, :size]).float()
+            entropy = F.binary_cross_entropy_with_logits(scores, chances, reduction="none")
+            losses += [
+                self.names_weight * target.spec.weight * part.mean()
+                for target, part in zip(
+                    self._named, torch.split(entropy, self._name_parts, dim=1), strict=True
+                )
+            ]
+        return torch.stack(losses).sum() / len(self.sizes)
 
-    def _names(self, vectors: Tensor) -> list[Tensor]:
-        """The logits among all targets [B, outputs]."""
-        parts = vectors.split(self.parts, dim=1)
-        return [part for target, part in zip(self.targets, parts, strict=True) if target.names]
+    def explained(self, embedding: Tensor, wanted: Tensor) -> list[dict[str, float]]:
+        """For each prefix and target the share of the target's variance that the heads give (R2).
+
+        Args:
+            embedding: [B, D].
+            wanted: standardised [B, outputs].
+        """
+        squares = (wanted - wanted.mean(dim=0)).square()
+        shares = []
+        for size, head in zip(self.sizes, self.heads, strict=True):
+            missed = (head(embedding[:, :size]) - wanted).square()
+            parts = (torch.split(each, self._parts, dim=1) for each in (missed, squares))
+            shares.append({
+                target.spec.name: 1 - float(left.sum() / there.sum().clamp(min=1e-12))
+                for target, left, there in zip(self.targets, *parts, strict=True)
+            })  # fmt: skip
+        return shares
+
+    def named(self, embedding: Tensor, lessons: Sequence[Lesson]) -> list[tuple[Tensor, Tensor]]:
+        """For each teacher of names: which it gives, and their scores by the whole embedding.
+
+        Returns:
+            bool [B, names] and float [B, names].
+        """
+        if not self._named:
+            return []
+        vectors = torch.cat([torch.cat(lesson.vectors, dim=1) for lesson in lessons])
+        scores = torch.split(self.readers[-1](embedding), self._name_parts, dim=1)
+        found = []
+        for logits, own in zip(
+            torch.split(self._logits(vectors), self._name_parts, dim=1), scores, strict=True
+        ):
+            best = logits.topk(min(TOP, logits.shape[1]), dim=1).indices
+            given = torch.zeros_like(logits, dtype=torch.bool).scatter_(1, best, True)
+            found.append((given, own))
+        return found
+
+    def _logits(self, vectors: Tensor) -> Tensor:
+        """The names' numbers among all targets' [B, outputs]: [B, names]."""
+        parts = torch.split(vectors, self._parts, dim=1)
+        mine = [part for target, part in zip(self.targets, parts, strict=True) if target.names]
+        return torch.cat(mine, dim=1) if mine else vectors[:, :0]
 
 
 def _head(size: int, outputs: int, kind: Heads) -> nn.Module:

@@ -2,10 +2,8 @@
 
 import csv
 import io
-import json
 import logging
-import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +15,6 @@ import torch
 from embedkit.atomic import atomic_write
 from embedkit.checkpoint import (
     CALIBRATION_SEGMENTS,
-    CONFIG,
     ModelConfig,
     fingerprint,
     load_config,
@@ -34,21 +31,18 @@ from embedkit.config import (
 from embedkit.datasets import Manifest, split_validation
 from embedkit.datasets.manifest import targets
 from embedkit.errors import DatasetError, UsageError, require
-from embedkit.export import write_network
 from embedkit.models.build import build_model
 from embedkit.models.module import ExtractorModule, check_device
-from embedkit.pages.plots import save_png, training_curves
 from embedkit.progress import untracked
-from embedkit.training.card import write_card
 from embedkit.training.features import Features, compute_features
+from embedkit.training.folder import SCRATCH, History, begin, check_folder, finish, read_history
 from embedkit.training.objective import Classification, Objective
 from embedkit.training.parallel import join
 from embedkit.training.running import Running
-from embedkit.training.trainer import SCRATCH, History, Trainer, best, read_history
+from embedkit.training.trainer import Trainer, best
 
 log = logging.getLogger(__name__)
 
-CURVES = "curves.png"
 LEFT_OUT = "left_out.csv"
 
 
@@ -57,8 +51,9 @@ class Trained:
     """What a training gave.
 
     Attributes:
-        history: the figures of each epoch, as in metrics.jsonl.
-        best_epoch: the epoch whose weights were kept.
+        history: the figures of each epoch, as in metrics.jsonl; where segments are heard once, of
+            each checkpoint.
+        best_epoch: whose weights were kept, from 1 on.
         clips: that there were to train and to validate with.
         failures: clips that could not be used, or not to their end: (path, kind, message).
     """
@@ -165,10 +160,7 @@ def run_training(
         build_model(config.model, config.feature_shape)
     if tensorboard:
         require("tensorboard", "tensorboard")
-    _check_folder(folder, config, resume)
-    scratch = folder / SCRATCH
-    shutil.rmtree(folder / f".{SCRATCH}.done", ignore_errors=True)  # of a run killed at its end
-    if resume and (folder / CONFIG).exists() and not scratch.exists():
+    if check_folder(folder, config, resume):
         history = read_history(folder)
         return Trained(
             history=history, best_epoch=best(history), clips=len(manifest.clips), failures=[]
@@ -183,7 +175,7 @@ def run_training(
         )
     ranks.wait()  # until all have looked at the folder
     if ranks.rank == 0:
-        _begin(scratch, config, parts)
+        begin(folder, config, parts)
         if manifest.left_out:
             _list_left_out(folder / LEFT_OUT, manifest.left_out)
     sets = []
@@ -191,7 +183,7 @@ def run_training(
         compute = partial(
             compute_features,
             part.clips,
-            running.get("cache") or scratch / "features",
+            running.get("cache") or folder / SCRATCH / "features",
             config.features,
             cut,
         )
@@ -230,7 +222,7 @@ def run_training(
     if ranks.rank == 0:
         spread = np.linspace(0, len(training) - 1, CALIBRATION_SEGMENTS).astype(np.int64)
         save_calibration(folder, training.rows(np.unique(spread)))
-        _finish(folder, trainer.extractor, manifest, counts, history)
+        finish(folder, trainer.extractor, manifest, counts, history, history[best(history) - 1])
     ranks.wait()  # until the folder is what it will be
     return Trained(
         history=history,
@@ -261,33 +253,6 @@ def _check_init(
     return config
 
 
-def _begin(scratch: Path, config: ModelConfig, parts: Sequence[Manifest]) -> None:
-    """Make the folder hold a training: what is refused before leaves it as it was."""
-    clips = json.dumps([[[str(clip.path), *clip.labels] for clip in part.clips] for part in parts])
-    record = scratch / "clips.json"
-    if record.exists() and record.read_text() != clips:
-        raise UsageError(f"{scratch}: the training there began with other clips")
-    with atomic_write(scratch / CONFIG) as file:
-        file.write(json.dumps(config.to_dict()).encode())
-    with atomic_write(record) as file:
-        file.write(clips.encode())
-
-
-def _finish(
-    folder: Path,
-    extractor: ExtractorModule,
-    manifest: Manifest,
-    counts: Mapping[str, int],
-    history: History,
-) -> None:
-    """Draw the curves, write the card, and remove what only a resumed training needs."""
-    save_png(training_curves(history), folder / CURVES)
-    write_card(folder, extractor, manifest, counts, history[best(history) - 1])
-    write_network(ExtractorModule.load(folder), folder)
-    # Renamed first: half of a removed state must not look like a training to resume.
-    shutil.rmtree((folder / SCRATCH).rename(folder / f".{SCRATCH}.done"))
-
-
 def _list_left_out(path: Path, left_out: Sequence[tuple[str, str]]) -> None:
     """Name the clips that the data set lists and that are not here."""
     text = io.StringIO(newline="")
@@ -295,18 +260,3 @@ def _list_left_out(path: Path, left_out: Sequence[tuple[str, str]]) -> None:
     with atomic_write(path) as file:
         file.write(text.getvalue().encode("utf-8", "replace"))
     log.info("%s lists the %d clips that are left out", path, len(left_out))
-
-
-def _check_folder(folder: Path, config: ModelConfig, resume: bool) -> None:
-    """Refuse to overwrite a model, or to resume one with other settings."""
-    known = next((path for path in (folder / SCRATCH, folder) if (path / CONFIG).exists()), None)
-    if known is None:
-        return
-    if not resume:
-        raise UsageError(
-            f"{folder}: holds a model or an unfinished training; resume it or choose another folder"
-        )
-    found = load_config(known).to_dict()
-    found.pop("embedkit_version")
-    if odd := difference(found, {key: config.to_dict()[key] for key in found}):
-        raise UsageError(f"{folder}: cannot resume: {odd}")

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from embedkit.atomic import atomic_write
 from embedkit.audio.decode import Samples
+from embedkit.audio.files import find_audio
 from embedkit.config import SAMPLE_RATES
 from embedkit.errors import DatasetError, UsageError, require
 from embedkit.processes import WorkerPool
@@ -126,7 +127,7 @@ def _gather(
     track: Track,
 ) -> tuple[Sounds, list[Failure]]:
     """Decode every clip once."""
-    pool = gather(root, path, sample_rate, track=track)
+    pool = gather(root, find_audio(root).paths, path, sample_rate, track=track)
     chance = np.array([
         next((value for glob, value in weights if fnmatch.fnmatch(name, glob)), 1.0)
         for name in pool.names

@@ -1,7 +1,7 @@
 """All sounds of a folder in a row, decoded once, so that any excerpt of any of them is at hand."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,14 +11,15 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from embedkit.atomic import atomic_write, publish, unpublished
+from embedkit.atomic import atomic_write
 from embedkit.audio.decode import decode
-from embedkit.audio.files import clip_name, find_audio
+from embedkit.audio.files import clip_name
 from embedkit.errors import AudioError, DatasetError
 from embedkit.progress import Track, untracked
 from embedkit.training.features import file_key, mapper
 
 Failure = tuple[str, str, str]
+Decoded = tuple[NDArray[np.int16], str, str]  # samples, kind, message
 
 FULL_SCALE = 32767  # of the 16-bit samples
 
@@ -51,16 +52,18 @@ class Pool:
 
 def gather(
     root: Path,
+    paths: Sequence[Path],
     path: Path,
     sample_rate: int,
     *,
     workers: int = 1,
     track: Track = untracked,
 ) -> Pool:
-    """Decode every clip of a folder into a file, unless it stands there already.
+    """Decode clips into a file, unless it holds them already.
 
     Args:
         root: folder of audio.
+        paths: of the clips in it.
         path: of the file of samples; its index is written beside it.
         sample_rate: of the samples, in Hz.
         workers: processes.
@@ -69,7 +72,6 @@ def gather(
     Raises:
         DatasetError: not one clip can be decoded.
     """
-    paths = find_audio(root).paths
     names = [clip_name(source, root) for source in paths]
     path.parent.mkdir(parents=True, exist_ok=True)
     keys = [sample_rate, *(list(file_key(source)) for source in paths)]
@@ -77,15 +79,13 @@ def gather(
     with FileLock(path.with_suffix(".lock")):  # another run on the same sounds waits, and finds it
         found = _read(index, path, keys)
         if found is None:
+            found = []
             read = partial(_samples, sample_rate=sample_rate)
-            with unpublished(path) as temporary:
-                with mapper(workers) as mapped, temporary.open("wb") as file:
-                    found = []
-                    decoded = track(mapped(read, paths), "Decoding", len(paths))
-                    for samples, kind, message in decoded:
-                        file.write(samples.tobytes())
-                        found.append((len(samples), kind, message))
-                publish(temporary, path)
+            with atomic_write(path) as file, mapper(workers) as mapped:
+                decoded: Iterable[Decoded] = mapped(read, paths)
+                for samples, kind, message in track(decoded, "Decoding", len(paths)):
+                    file.write(samples.tobytes())
+                    found.append((len(samples), kind, message))
             with atomic_write(index) as file:
                 file.write(json.dumps({"keys": keys, "clips": found}).encode())
     if not any(length for length, _, _ in found):
@@ -116,7 +116,7 @@ def _read(index: Path, path: Path, keys: Sequence[Any]) -> list[tuple[int, str, 
         return None
 
 
-def _samples(path: Path, sample_rate: int) -> tuple[NDArray[np.int16], str, str]:
+def _samples(path: Path, sample_rate: int) -> Decoded:
     blocks, kind, message = [np.empty(0, np.int16)], "", ""
     try:
         for block in decode(path, sample_rate):

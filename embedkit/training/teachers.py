@@ -1,5 +1,6 @@
 """Teachers: extractors of others, heard while a network learns from them."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -37,12 +38,14 @@ class Teacher:
         self._sample_rate = sample_rate
         foreign = open_foreign(path)
         description = foreign.description
+        with description.network.open("rb") as file:
+            fingerprint = hashlib.file_digest(file, "sha256").hexdigest()
         self._own_rate = description.sample_rate
         self.spec = TeacherSpec(
             name=description.name,
             licence=description.licence,
             source=description.source,
-            fingerprint=description.fingerprint,
+            fingerprint=fingerprint,
         )
         self.size: int = foreign.embedding_size
         self.labels: tuple[str, ...] = tuple(foreign.labels)
@@ -50,10 +53,9 @@ class Teacher:
         if torch.device(device).type == "cpu":
 
             def hear(sounds: Tensor) -> tuple[Tensor, Tensor | None]:
-                embedding, logits = foreign.hear(sounds.numpy())
-                return torch.from_numpy(embedding), None if logits is None else torch.from_numpy(
-                    logits
-                )
+                embedding, logits = foreign.hear(sounds.contiguous().numpy())
+                names = None if logits is None else torch.from_numpy(logits)
+                return torch.from_numpy(embedding), names
 
             self._hear = hear
         else:

@@ -5,12 +5,15 @@ from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
+from embedkit.pages.plots import axis_of
+
 FOLDER = "tensorboard"
 
 
-def write_epoch(folder: Path, record: Mapping[str, float]) -> None:
-    """Add the figures of an epoch to the event files in a model folder."""
+def write_record(folder: Path, record: Mapping[str, float]) -> None:
+    """Add the figures of an epoch or a checkpoint to the event files in a model folder."""
+    axis = axis_of(record)
     with SummaryWriter(str(folder / FOLDER)) as writer:
         for name, value in record.items():
-            if name != "epoch":
-                writer.add_scalar(name, value, int(record["epoch"]))
+            if name != axis:
+                writer.add_scalar(name, value, int(record[axis]))

@@ -1,7 +1,5 @@
 """The training loop: one epoch after another, to disk and back."""
 
-import io
-import json
 import logging
 import math
 import time
@@ -14,21 +12,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import Adam, Optimizer, lr_scheduler
 
-from embedkit.atomic import atomic_write
 from embedkit.config import Precision, Sampling, Schedule, TrainSpec
-from embedkit.errors import EmbedkitError, ModelFolderError
+from embedkit.errors import EmbedkitError
 from embedkit.models.module import ExtractorModule
 from embedkit.progress import Track
 from embedkit.training.augment import mix, spec_augment
+from embedkit.training.folder import History, take_state, write_history, write_state
 from embedkit.training.objective import Objective
 from embedkit.training.parallel import Processes
 
 log = logging.getLogger(__name__)
-
-METRICS = "metrics.jsonl"
-SCRATCH = "training"  # features and state of a training under way, inside the model folder
-
-History = list[dict[str, float]]
 
 
 class Trainer:
@@ -120,9 +113,9 @@ class Trainer:
         )
         self._save(is_best=best(self.history) == epoch)
         if self.tensorboard:
-            from embedkit.training.tensorboard import write_epoch
+            from embedkit.training.tensorboard import write_record
 
-            write_epoch(self.folder, record)
+            write_record(self.folder, record)
 
     def _order(self) -> Tensor:
         """The segments of an epoch, as they are drawn [segments]."""
@@ -181,38 +174,26 @@ class Trainer:
         # The model goes first: if the state is lost, the epoch is repeated and gives the same one.
         if is_best:
             self.extractor.save(self.folder)
-        with atomic_write(self.folder / METRICS) as file:
-            file.write("".join(json.dumps(record) + "\n" for record in self.history).encode())
+        write_history(self.folder, self.history)
         state = {
             "network": self.extractor.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "history": self.history,
         }
-        buffer = io.BytesIO()
-        torch.save(state, buffer)
-        with atomic_write(self.folder / SCRATCH / "state.pt") as file:
-            file.write(buffer.getbuffer())
+        write_state(self.folder, state)
 
     def restore(self) -> None:
         """Go on where an interrupted training left a state, if it did."""
-        path = self.folder / SCRATCH / "state.pt"
-        if not path.exists():
-            return
-        try:
-            state: dict[str, Any] = torch.load(
-                path, map_location=self.extractor.mean.device, weights_only=True
-            )
+
+        def take(state: dict[str, Any]) -> None:
             self.extractor.network.load_state_dict(state["network"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.schedule.load_state_dict(state["schedule"])
             self.history = state["history"]
-        except Exception as error:  # unpickling garbage raises nearly anything
-            raise ModelFolderError(
-                f"{path}: not a training's state ({type(error).__name__}); remove"
-                f" {path.parent} to begin anew"
-            ) from error
-        log.info("resuming after epoch %d", len(self.history))
+
+        if take_state(self.folder, self.extractor.mean.device, take):
+            log.info("resuming after epoch %d", len(self.history))
 
 
 def make_schedule(optimizer: Optimizer, spec: TrainSpec, steps: int) -> lr_scheduler.LRScheduler:
@@ -228,11 +209,6 @@ def make_schedule(optimizer: Optimizer, spec: TrainSpec, steps: int) -> lr_sched
     if spec.schedule is Schedule.COSINE:
         return lr_scheduler.CosineAnnealingLR(optimizer, T_max=total)
     return lr_scheduler.ConstantLR(optimizer, factor=1.0)
-
-
-def read_history(folder: Path) -> History:
-    """The figures of each epoch so far, from metrics.jsonl."""
-    return [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
 
 
 def best(history: History) -> int:

@@ -25,9 +25,10 @@ from embedkit.models.module import ExtractorModule
 from embedkit.models.table import MODELS, resolve
 from embedkit.training import train
 from embedkit.training.features import compute_features
+from embedkit.training.folder import METRICS, SCRATCH
 from embedkit.training.objective import Classification
 from embedkit.training.parallel import Processes, join
-from embedkit.training.trainer import METRICS, SCRATCH, Trainer
+from embedkit.training.trainer import Trainer
 
 FEATURES = FeatureSpec(bands=32, n_fft=512)
 SEGMENTS = SegmentSpec(duration_s=0.5, hop_s=0.5)

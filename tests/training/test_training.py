@@ -31,9 +31,10 @@ from embedkit.training.augment import mix, spec_augment
 from embedkit.training.card import CARD
 from embedkit.training.evaluation import evaluate, score_file
 from embedkit.training.features import Features, compute_features
-from embedkit.training.loop import CURVES, LEFT_OUT
+from embedkit.training.folder import CURVES, METRICS, SCRATCH
+from embedkit.training.loop import LEFT_OUT
 from embedkit.training.objective import validation_figures
-from embedkit.training.trainer import METRICS, SCRATCH, make_schedule
+from embedkit.training.trainer import make_schedule
 
 RATE = 16000
 PITCH = {"low": 300, "high": 2500}
