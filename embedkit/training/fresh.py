@@ -179,7 +179,8 @@ def chances(
     odd = sorted(set(kinds) - set(tops.tolist()))
     if odd:
         raise UsageError(f"no folder {odd[0]!r} with sounds{choices(odd[0], sorted(set(tops)))}")
-    chance: Chances = np.maximum(lengths, least) * (lengths > 0).astype(np.float64)
+    counted = np.where(lengths > 0, np.maximum(lengths, least), 0)
+    chance: Chances = counted.astype(np.float64)
     packages = np.array([package(name) for name in names])
     chance *= _share(packages, lengths) / np.maximum(_sums(packages, chance), 1)
     wanted = [kinds.get(top, 0.0) for top in tops] if kinds else _share(tops, lengths)

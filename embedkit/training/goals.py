@@ -124,7 +124,7 @@ class Goals(nn.Module):
         """For each teacher of names: which it gives, and their scores by the whole embedding.
 
         Returns:
-            bool [B, names] and float [B, names].
+            bool [B, n] and float [B, n], of the names that it gives somewhere and not everywhere.
         """
         if not self._named:
             return []
@@ -136,7 +136,9 @@ class Goals(nn.Module):
         ):
             best = logits.topk(min(TOP, logits.shape[1]), dim=1).indices
             given = torch.zeros_like(logits, dtype=torch.bool).scatter_(1, best, True)
-            found.append((given, own))
+            there = given.any(dim=0) & ~given.all(dim=0)
+            if there.any():
+                found.append((given[:, there], own[:, there]))
         return found
 
     def _logits(self, vectors: Tensor) -> Tensor:
