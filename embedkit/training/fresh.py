@@ -1,13 +1,13 @@
 """Scenes that nobody has heard before: made in batches, on the device that learns from them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from embedkit.errors import UsageError, choices
+from embedkit.errors import UsageError
 from embedkit.recipe import DistilSpec
 from embedkit.training import effects
 from embedkit.training.pool import FULL_SCALE, Pool
@@ -54,7 +54,7 @@ class FreshScenes:
             device: where scenes are made.
         """
         self.spec, self.sample_rate = spec, sample_rate
-        self.before, self.length = around, segment + 2 * around
+        self.length = segment + 2 * around
         self.heard = slice(around, around + segment)
         self.device = torch.device(device)
         samples = torch.from_numpy(pool.open())
@@ -65,25 +65,14 @@ class FreshScenes:
 
     def draw(self, seed: int, count: int) -> Tensor:
         """Scenes float32 [count, around + segment + around], the same for the same seed."""
-        draw = Draw(seed, self.device)
+        draw, spec = Draw(seed, self.device), self.spec
         scenes = self._mixed(count, draw)
-        rate, spec = self.sample_rate, self.spec
-        rows = draw.some(count, spec.equaliser)
-        curve = draw.between(-EQUALISER_DB, EQUALISER_DB, len(rows), EQUALISER_KNOTS)
-        scenes[rows] = effects.equalise(scenes[rows], curve)
-        rows = draw.some(count, spec.reverberation)
-        room = effects.room(
-            draw.between(*DECAY_S, len(rows)),
-            draw.between(*DIRECT, len(rows)),
-            draw.normal(len(rows), round(RINGING_S * rate)),
-            rate,
-        )
-        scenes[rows] = effects.reverberate(scenes[rows], room)
-        rows = draw.some(count, spec.noise)
-        colour = draw.between(-NOISE_DB, NOISE_DB, len(rows), NOISE_KNOTS)
-        noise = effects.equalise(draw.normal(len(rows), self.length), colour)
-        snr = draw.between(*SNR_DB, len(rows))
-        scenes[rows] = effects.add_noise(scenes[rows], noise, snr, self.heard)
+        for share, effect in (
+            (spec.equaliser, self._equalised),
+            (spec.reverberation, self._in_a_room),
+            (spec.noise, self._in_noise),
+        ):
+            _change_some(scenes, share, effect, draw)
         level = draw.between(*LEVEL_DB, count)
         return effects.at_level(scenes, level, self.heard).clamp(-1, 1)
 
@@ -95,13 +84,30 @@ class FreshScenes:
         clips = torch.searchsorted(self.chances, draw.between(0, 1, len(owners)), right=True)
         sounds = self.excerpts(clips.clamp(max=len(self.starts) - 1), draw)
         sounds = effects.at_level(sounds, torch.zeros(len(owners), device=self.device), self.heard)
-        rows = draw.some(len(owners), self.spec.cut)
-        start = draw.between(*EVENT_START_S, len(rows)) + self.before / self.sample_rate
-        length = draw.between(*EVENT_LENGTH_S, len(rows))
-        sounds[rows] = effects.cut_event(sounds[rows], start, length, self.sample_rate)
+        _change_some(sounds, self.spec.cut, self._cut, draw)
         beside = draw.between(*BESIDE_DB, len(owners) - count)
         sounds[count:] *= effects.gain(beside)[:, None]
         return sounds[:count].index_add(0, owners[count:], sounds[count:])
+
+    def _cut(self, sounds: Tensor, draw: "Draw") -> Tensor:
+        start = draw.between(*EVENT_START_S, len(sounds)) + self.heard.start / self.sample_rate
+        length = draw.between(*EVENT_LENGTH_S, len(sounds))
+        return effects.cut_event(sounds, start, length, self.sample_rate)
+
+    def _equalised(self, scenes: Tensor, draw: "Draw") -> Tensor:
+        curve = draw.between(-EQUALISER_DB, EQUALISER_DB, len(scenes), EQUALISER_KNOTS)
+        return effects.equalise(scenes, curve)
+
+    def _in_a_room(self, scenes: Tensor, draw: "Draw") -> Tensor:
+        decay_s = draw.between(*DECAY_S, len(scenes))
+        direct = draw.between(*DIRECT, len(scenes))
+        noise = draw.normal(len(scenes), round(RINGING_S * self.sample_rate))
+        return effects.reverberate(scenes, effects.room(decay_s, direct, noise, self.sample_rate))
+
+    def _in_noise(self, scenes: Tensor, draw: "Draw") -> Tensor:
+        colour = draw.between(-NOISE_DB, NOISE_DB, len(scenes), NOISE_KNOTS)
+        noise = effects.equalise(draw.normal(*scenes.shape), colour)
+        return effects.add_noise(scenes, noise, draw.between(*SNR_DB, len(scenes)), self.heard)
 
     def excerpts(self, clips: Tensor, draw: "Draw") -> Tensor:
         """A piece of each of these clips [n], drawn at random, at another speed: [n, samples].
@@ -115,7 +121,7 @@ class FreshScenes:
         segment = self.heard.stop - self.heard.start
         free = self.lengths[clips] - ((segment - 1) * speed + 1)
         first = (free * draw.between(0, 1, len(clips))).round()
-        steps = torch.arange(-self.before, self.length - self.before, device=self.device)
+        steps = torch.arange(self.length, device=self.device) - self.heard.start
         place = first[:, None] + steps * speed[:, None]
         whole = place.floor()
         number, last = whole.long(), (self.lengths[clips] - 1)[:, None]
@@ -152,6 +158,20 @@ class Draw:
         return (self.between(0, 1, count) < share).nonzero()[:, 0]
 
 
+def _change_some(
+    sounds: Tensor, share: float, effect: Callable[[Tensor, Draw], Tensor], draw: Draw
+) -> None:
+    """Put an effect on each of some sounds [n, samples], in place, with this chance."""
+    rows = draw.some(len(sounds), share)
+    if len(rows):
+        sounds[rows] = effect(sounds[rows], draw)
+
+
+def kind(name: str) -> str:
+    """The kind of a clip: what the first of its folders is called; empty if it is in none."""
+    return name.rpartition("/")[0].partition("/")[0]
+
+
 def package(name: str) -> str:
     """The package that a clip is from: what the first two of its folders are called."""
     return "/".join(name.split("/")[:-1][:2])
@@ -165,20 +185,17 @@ def chances(
     Args:
         names: of the clips: kind/package/..., or less.
         lengths: of the clips, in samples; what has none is never drawn.
-        kinds: how likely top folders are; those that are not named are not drawn. Empty: with the
-            root of their duration. Packages are drawn with the root of theirs.
+        kinds: how likely top folders are; clips of others are not drawn. Empty: with the root of
+            their duration. Packages are drawn with the root of theirs.
         least: samples as which a shorter clip counts beside others of its package.
 
     Returns:
         float64 [clips], whose sum is 1.
 
     Raises:
-        UsageError: a kind is named that there is not, or none that has sounds.
+        UsageError: there is nothing to draw.
     """
-    tops = np.array([name.partition("/")[0] if "/" in name else "" for name in names])
-    odd = sorted(set(kinds) - set(tops.tolist()))
-    if odd:
-        raise UsageError(f"no folder {odd[0]!r} with sounds{choices(odd[0], sorted(set(tops)))}")
+    tops = np.array([kind(name) for name in names])
     counted = np.where(lengths > 0, np.maximum(lengths, least), 0)
     chance: Chances = counted.astype(np.float64)
     packages = np.array([package(name) for name in names])
@@ -195,7 +212,7 @@ def chances(
 def _sums(groups: NDArray[np.str_], values: NDArray[np.float64]) -> NDArray[np.float64]:
     """For each row the sum over its group."""
     _, number = np.unique(groups, return_inverse=True)
-    sums: NDArray[np.float64] = np.bincount(number, values)[number]
+    sums: NDArray[np.float64] = np.bincount(number, values).astype(np.float64)[number]
     return sums
 
 

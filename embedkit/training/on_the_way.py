@@ -2,10 +2,11 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Unpack
 
@@ -25,7 +26,7 @@ from embedkit.config import (
     TargetSpec,
 )
 from embedkit.datasets import Manifest, split_validation
-from embedkit.errors import DatasetError, UsageError, require
+from embedkit.errors import DatasetError, UsageError, choices, require
 from embedkit.models.build import build_model
 from embedkit.models.features import front_end
 from embedkit.models.module import ExtractorModule, check_device
@@ -33,7 +34,7 @@ from embedkit.progress import untracked
 from embedkit.recipe import DistilSpec
 from embedkit.training.distillation import as_clip
 from embedkit.training.folder import SCRATCH, begin, check_folder, finish, read_history
-from embedkit.training.fresh import Chances, FreshScenes, chances, package
+from embedkit.training.fresh import Chances, FreshScenes, chances, kind, package
 from embedkit.training.goals import Goals, Target
 from embedkit.training.learner import Learner, learning_rate
 from embedkit.training.lessons import COEFFICIENTS, Lesson, Lessons
@@ -113,10 +114,14 @@ def distil_on_the_way(
     with torch.device("meta"):  # refuse what cannot be built before the work begins
         build_model(config.model, config.feature_shape)
     paths = find_audio(root).paths
+    names = {path: clip_name(path, root) for path in paths}
+    kinds = _kinds(spec.kinds, names.values())
+    if kinds:
+        names = {path: name for path, name in names.items() if kinds.get(kind(name))}
     if check_folder(folder, config, running.get("resume", False)):
         history = read_history(folder)
         return Trained(history=history, best_epoch=len(history), clips=len(paths), failures=[])
-    manifest = _manifest(root, paths, spec.hold_out)
+    manifest = _manifest(names, root.name, spec.hold_out)
     parts = split_validation(manifest, HELD_OUT, spec.seed)
     begin(folder, config, parts)
     pool = gather(
@@ -130,7 +135,7 @@ def distil_on_the_way(
     length, _ = segments.samples(features.sample_rate)
     sets = []
     for part, seed in zip(parts, (spec.seed, VALIDATION_SEED), strict=True):
-        there = _chances(pool, {clip_name(clip.path, root) for clip in part.clips}, spec, length)
+        there = _chances(pool, {names[clip.path] for clip in part.clips}, kinds, length)
         scenes = FreshScenes(
             pool, there, spec, sample_rate=features.sample_rate, segment=length, around=around,
             device=device,
@@ -238,8 +243,8 @@ def _tell(times: Sequence[float], left: range, batch_size: int, device: torch.de
     """How long it will take, from some steps of it."""
     speed = batch_size * (len(times) - 2) / (times[-1] - times[1])
     segments = len(left) * batch_size
-    seconds = segments / speed
-    duration = f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.0f} min"
+    hours = segments / speed / 3600
+    duration = f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min"
     where = "this CPU" if device.type == "cpu" else str(device)
     log.info(
         "about %s for %s segments on %s: %.0f segments/s", duration, f"{segments:,}", where, speed
@@ -301,47 +306,43 @@ def _targets(
     return targets
 
 
-def _manifest(root: Path, paths: Sequence[Path], hold_out: Sequence[str]) -> Manifest:
+def _manifest(names: Mapping[Path, str], source: str, hold_out: Sequence[str]) -> Manifest:
     """The clips, in groups that are held out as a whole: packages, where there are some."""
     clips = []
-    for path in paths:
-        name = clip_name(path, root)
+    for path, name in names.items():
         own = package(name)
         clip = as_clip(path, name, hold_out)
         clips.append(replace(clip, group=own) if "/" in own and not hold_out else clip)
     if hold_out and len({clip.split for clip in clips}) < 2:
         raise DatasetError(f"{', '.join(hold_out)}: fits all clips, or none of them")
-    return Manifest(tuple(clips), several_labels=False, source=root.name)
+    return Manifest(tuple(clips), several_labels=False, source=source)
 
 
-def _chances(pool: Pool, names: set[str], spec: DistilSpec, least: int) -> Chances:
+def _chances(pool: Pool, names: set[str], kinds: Mapping[str, float], least: int) -> Chances:
     """How likely each clip of a pool is drawn, where only some of them are."""
     there = np.array([name in names for name in pool.names])
-    wanted = parse_kinds(spec.kinds)
-    tops = {name.partition("/")[0] for name in names if "/" in name}
+    own = [name for name in pool.names if name in names]
+    own_kinds = {kind(name) for name in own}
+    wanted = {name: chance for name, chance in kinds.items() if name in own_kinds}
     found = np.zeros(len(there))
-    found[there] = chances(
-        [name for name in pool.names if name in names],
-        pool.lengths[there],
-        {kind: weight for kind, weight in wanted.items() if kind in tops},
-        least,
-    )
+    found[there] = chances(own, pool.lengths[there], wanted, least)
     return found
 
 
-def parse_kinds(text: str) -> Mapping[str, float]:
-    """Chances of top folders, as in 'sfx=52,music=14'.
-
-    Raises:
-        UsageError: they are not like that.
-    """
-    found = {}
+def _kinds(text: str, names: Iterable[str]) -> dict[str, float]:
+    """Chances of the kinds that there are among clips, as in 'sfx=52,music=14'."""
+    found: dict[str, float] = {}
+    there = {kind(name) for name in names}
     for part in filter(None, (part.strip() for part in text.split(","))):
-        kind, _, number = part.rpartition("=")
+        name, _, number = part.rpartition("=")
         try:
-            found[kind] = float(number)
+            found[name] = float(number)
         except ValueError:
-            found[kind] = -1.0
-        if not kind or not 0 <= found[kind] < float("inf"):
+            found[name] = -1.0
+        if not name or not 0 <= found[name] < inf:
             raise UsageError(f"kinds {text!r}: expected FOLDER=CHANCE, as in 'sfx=52,music=14'")
+        if name not in there:
+            raise UsageError(f"kinds: no folder {name!r} with sounds{choices(name, sorted(there))}")
+    if found and not any(found.values()):
+        raise UsageError(f"kinds {text!r}: nothing has a chance")
     return found

@@ -33,7 +33,7 @@ class Teacher:
             device: on a CPU ONNX Runtime hears, else torch.
 
         Raises:
-            UsageError: as `open_foreign`, or torch cannot compute its network.
+            ModelFolderError: as `open_foreign`, or torch cannot compute its network.
         """
         self._sample_rate = sample_rate
         foreign = open_foreign(path)
@@ -59,9 +59,9 @@ class Teacher:
 
             self._hear = hear
         else:
-            from embedkit.models.onnx_graph import OnnxModule
+            from embedkit.runtime.foreign_torch import ForeignModule
 
-            self._hear = OnnxModule(description).to(device).eval()
+            self._hear = ForeignModule(description).to(device).eval()
 
     def hear(self, sounds: Tensor) -> tuple[Tensor, Tensor | None]:
         """Embeddings [B, size], and logits [B, labels] if it has any, of sounds [B, samples]."""
