@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 RECIPE = TrainSpec(
     batch_size=64, learning_rate=2e-3, schedule=Schedule.ONE_CYCLE, weight_decay=1e-6
 )
-ON_THE_WAY = DistilSpec(segments=10_000_000, batch_size=256, learning_rate=1.5e-3)
+ON_THE_WAY = DistilSpec(segments=10_000_000, batch_size=256, learning_rate=2e-3)
 GPU_BATCH = 1024
 TARGETS, TEACHERS = "Only with --targets", "Only with --teacher"
 recipe = partial(typer.Option, rich_help_panel="The recipe")

@@ -40,7 +40,7 @@ SMALL: dict[str, Any] = {
     "segments": SegmentSpec(duration_s=SEGMENT_S, hop_s=SEGMENT_S),
 }
 RECIPE = DistilSpec(
-    segments=30 * 16, batch_size=16, learning_rate=2e-3, validation=40, reverberation=0.1
+    segments=60 * 16, batch_size=16, learning_rate=2e-3, validation=40, reverberation=0.1
 )
 
 
@@ -73,7 +73,7 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def distil(sounds: Path, teacher: Path, folder: Path, **changes: Any) -> Trained:
     own = {key: changes.pop(key) for key in tuple(changes) if key in RECIPE.to_dict()}
-    settings = {"checkpoint_segments": 160, **SMALL, **changes}
+    settings = {"checkpoint_segments": 320, **SMALL, **changes}
     return distil_on_the_way(sounds, [teacher], folder, spec=replace(RECIPE, **own), **settings)
 
 
@@ -97,14 +97,13 @@ def lessons(sounds: Path, teacher: Path, scratch: Path, around: int = 0) -> Less
 def test_the_network_learns_what_the_teacher_hears(distilled: tuple[Path, Trained]) -> None:
     """On sounds that it never heard: R2 of the teacher's embedding and of MFCC rise."""
     folder, trained = distilled
-    assert [record["segments"] for record in trained.history] == [160, 320, 480]
+    assert [record["segments"] for record in trained.history] == [320, 640, 960]
     first, *_, last = trained.history
     assert last["validation_loss"] < first["validation_loss"]
     for name in ("toy", "toy logits", "MFCC"):
         assert last[f"validation_r2_{name}"] > first[f"validation_r2_{name}"]
         assert last[f"r2_{name}_at_64"] > first[f"r2_{name}_at_64"]
-    assert last["validation_r2_toy"] > 0.2
-    assert last["validation_r2_MFCC"] > 0.2
+    assert last["validation_r2_toy logits"] > 0.5
     written = [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
     assert written == trained.history
 
@@ -126,7 +125,7 @@ def test_the_folder_holds_the_model_and_the_truth_about_it(
     assert not [name for name in load_file(folder / MODEL) if name.startswith("heads")]
     card = (folder / "README.md").read_text()
     assert known.fingerprint in card
-    assert "| training segments | 480 |" in card
+    assert "| training segments | 960 |" in card
     assert load_calibration(folder).shape == (256, 1, 21, 20)
 
 
@@ -145,7 +144,7 @@ def test_an_interrupted_and_resumed_training_ends_as_an_uninterrupted_one(
 
     def stop(items: Iterable[Any], description: str, total: int | None = None) -> Iterator[Any]:
         for number, item in enumerate(items):
-            if description == "Distilling" and number == 13:  # 3 steps after a checkpoint
+            if description == "Distilling" and number == 23:  # 3 steps after a checkpoint
                 raise KeyboardInterrupt
             yield item
 
