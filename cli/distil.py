@@ -24,7 +24,7 @@ from embedkit.recipe import DistilSpec, Heads
 from ._app import app
 from ._output import Device, Json, print_json, report_failures, track
 from ._outputs import OutFolder
-from ._training import Cache, FeatureWorkers, Resume, TensorBoard, running, sizes
+from ._training import RUNNING, Resume, TensorBoard, running, sizes
 
 if TYPE_CHECKING:
     from embedkit.training import Trained
@@ -79,8 +79,17 @@ def distil(
         ),
     ] = None,
     resume: Resume = False,
-    cache: Cache = None,
-    workers: FeatureWorkers = 1,
+    cache: Annotated[
+        Path | None,
+        OutFolder(
+            rich_help_panel=RUNNING,
+            help="Folder of features, or with --teacher of decoded sounds, to use and to keep.",
+            show_default="in the model folder, until the training ends",
+        ),
+    ] = None,
+    workers: Annotated[
+        int, running(help="Processes that compute features or decode sounds.", min=1)
+    ] = 1,
     tensorboard: TensorBoard = False,
     device: Device = "cpu",
     checkpoint_minutes: Annotated[
@@ -230,7 +239,8 @@ def distil(
             track=track if is_first() else untracked,
         )
     else:
-        batch = batch_size or (ON_THE_WAY.batch_size if device == "cpu" else GPU_BATCH)
+        batch = ON_THE_WAY.batch_size if device == "cpu" else GPU_BATCH
+        batch = batch if batch_size is None else batch_size
         # Adam's steps are as long for a large batch as for a small one, and surer.
         fitting = ON_THE_WAY.learning_rate * (batch / ON_THE_WAY.batch_size) ** 0.5
         distilled = distil_on_the_way(

@@ -7,6 +7,8 @@ from math import inf
 from embedkit.config import Precision, Spec
 from embedkit.errors import UsageError
 
+LONGEST_S = 60.0  # that a teacher hears at once: a batch of it has to fit into memory
+
 
 class Heads(StrEnum):
     """What stands between an embedding and what is learned of it, and is thrown away."""
@@ -89,6 +91,10 @@ class DistilSpec(Spec):
         for name in ("weight_decay", "names_weight"):
             if not 0 <= getattr(self, name) < inf:
                 raise UsageError(f"{name} {getattr(self, name)}: must not be negative")
+        if self.teacher_window_s is not None and not 0 < self.teacher_window_s <= LONGEST_S:
+            raise UsageError(
+                f"a teacher's window of {self.teacher_window_s} s: up to {LONGEST_S:g} s"
+            )
         for name in ("speed", "second", "third", "cut", "equaliser", "reverberation", "noise"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"{name} {getattr(self, name)}: a share from 0 to 1")

@@ -66,7 +66,7 @@ class Goals(nn.Module):
     def begin(self, lessons: Sequence[Lesson]) -> None:
         """Take the targets' means and deviations from some lessons."""
         vectors = torch.cat([torch.cat(lesson.vectors, dim=1) for lesson in lessons])
-        deviation, mean = torch.std_mean(vectors.double(), dim=0, correction=0)
+        deviation, mean = torch.std_mean(vectors, dim=0, correction=0)
         # A number that never changes is wanted as 0.
         deviation[deviation < 1e-6 * deviation.max()] = 1
         self.mean.copy_(mean)

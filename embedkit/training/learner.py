@@ -49,7 +49,7 @@ class Learner:
     @torch.no_grad()
     def begin(self, lessons: Sequence[Lesson]) -> None:
         """Take the means and deviations of features and targets from some lessons."""
-        features = torch.cat([lesson.features for lesson in lessons]).double()
+        features = torch.cat([lesson.features for lesson in lessons])
         deviation, mean = torch.std_mean(features, dim=(0, 1, 2), correction=0)
         self.extractor.mean.copy_(mean)
         self.extractor.std.copy_(deviation.clamp(min=1e-4))

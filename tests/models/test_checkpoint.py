@@ -27,6 +27,7 @@ from embedkit.config import (
 )
 from embedkit.errors import ModelFolderError, UsageError
 from embedkit.models.module import ExtractorModule
+from embedkit.recipe import DistilSpec, Heads, TeacherSpec
 
 # One of each spec, no value a default.
 SPECS = [
@@ -44,7 +45,20 @@ SPECS = [
         **{"segment_hop_s": 0.75, "sampling": Sampling.BALANCED, "seed": 11},
         precision=Precision.BFLOAT16,
     ),
+    DistilSpec(
+        **{"segments": 9, "batch_size": 3, "learning_rate": 0.1, "weight_decay": 0.2},
+        **{"heads": Heads.LINEAR, "names_weight": 1.0, "teacher_window_s": 5.0, "kinds": "a=1"},
+        **{"hold_out": ("b/*", "c/*"), "validation": 4, "speed": 0.1, "second": 0.3, "third": 0.1},
+        **{"cut": 0.1, "equaliser": 0.1, "reverberation": 0.1, "noise": 0.1, "seed": 11},
+        precision=Precision.BFLOAT16,
+    ),
+    TeacherSpec(name="t", licence="MIT", source="https://t", fingerprint="f" * 64),
 ]
+REQUIRED: dict[type[Spec], dict[str, Any]] = {
+    ModelSpec: {"name": "x", "classes": 1},
+    DistilSpec: {"segments": 1, "batch_size": 2, "learning_rate": 1.0},
+    TeacherSpec: dict.fromkeys(("name", "licence", "source", "fingerprint"), ""),
+}
 
 
 @pytest.fixture
@@ -219,8 +233,7 @@ def test_a_pickle_in_a_model_folder_is_refused_and_never_run(
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: type(spec).__name__)
 def test_a_spec_goes_through_json_and_back(spec: Spec) -> None:
-    required = {"name": "x", "classes": 1} if isinstance(spec, ModelSpec) else {}
-    default = type(spec)(**required)
+    default = type(spec)(**REQUIRED.get(type(spec), {}))
     values = json.loads(json.dumps(spec.to_dict()))
     # Nothing is left at its default.
     assert [name for name, value in default.to_dict().items() if values[name] == value] == []
@@ -281,13 +294,21 @@ NAN = float("nan")
         (TrainSpec, {"mixup": -0.2}, "mixup -0.2"),
         (TrainSpec, {"time_mask": -1}, "SpecAugment"),
         (TrainSpec, {"band_mask": -1}, "SpecAugment"),
+        (DistilSpec, {"segments": 0}, "segments 0: must be at least 1"),
+        (DistilSpec, {"batch_size": 1}, "batch_size 1: must be at least 2"),
+        (DistilSpec, {"learning_rate": NAN}, "learning rate nan"),
+        (DistilSpec, {"noise": 1.5}, "noise 1.5: a share from 0 to 1"),
+        (DistilSpec, {"speed": NAN}, "speed nan"),
+        (DistilSpec, {"names_weight": -1.0}, "names_weight -1.0"),
+        (DistilSpec, {"teacher_window_s": NAN}, "a teacher's window of nan s"),
+        (DistilSpec, {"teacher_window_s": 61.0}, "a teacher's window of 61.0 s"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(
     kind: type[Spec], values: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
-        kind(**values)
+        kind(**{**REQUIRED.get(kind, {}), **values})
 
 
 @pytest.mark.parametrize(

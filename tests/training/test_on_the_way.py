@@ -272,21 +272,6 @@ def test_settings_that_do_not_go_together_are_refused(
     assert not (tmp_path / "m").exists()
 
 
-@pytest.mark.parametrize(
-    ("changes", "text"),
-    [
-        ({"segments": 0}, "segments 0: must be at least 1"),
-        ({"batch_size": 1}, "batch_size 1: must be at least 2"),
-        ({"learning_rate": 0.0}, "learning rate 0.0"),
-        ({"noise": 1.5}, "noise 1.5: a share from 0 to 1"),
-        ({"names_weight": -1.0}, "names_weight -1.0"),
-    ],
-)
-def test_a_recipe_that_is_none_is_refused(changes: dict[str, Any], text: str) -> None:
-    with pytest.raises(UsageError, match=text):
-        replace(RECIPE, **changes)
-
-
 def test_two_teachers_of_one_name_are_refused(sounds: Path, teacher: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="two teachers are called 'toy'"):
         open_teachers([teacher, teacher], RATE, "cpu")
