@@ -100,7 +100,8 @@ def distil_on_the_way(
     """
     device, track = running.get("device", "cpu"), running.get("track", untracked)
     around = _check(features, segments, spec, teachers, weights, mfcc_weight, running)
-    opened = open_teachers(teachers, features.sample_rate, device)
+    length, _ = segments.samples(features.sample_rate)
+    opened = open_teachers(teachers, features.sample_rate, length + 2 * around, device)
     targets = _targets(opened, weights or [1.0] * len(opened), loss, mfcc_weight, features)
     config = ModelConfig(
         model=replace(model, classes=sum(target.spec.size for target in targets)),
@@ -132,7 +133,6 @@ def distil_on_the_way(
         workers=running.get("workers", 1),
         track=track,
     )
-    length, _ = segments.samples(features.sample_rate)
     sets = []
     for part, seed in zip(parts, (spec.seed, VALIDATION_SEED), strict=True):
         there = _chances(pool, {names[clip.path] for clip in part.clips}, kinds, length)

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from embedkit.errors import UsageError
 from embedkit.recipe import TeacherSpec
-from embedkit.runtime.foreign import open_foreign
+from embedkit.runtime.foreign import Foreign, open_foreign
+from embedkit.runtime.foreign_torch import ForeignModule
 from embedkit.training.effects import resample
 
 Hear = Callable[[Tensor], tuple[Tensor, Tensor | None]]
@@ -24,16 +25,18 @@ class Teacher:
         labels: names that it has logits for; may be none.
     """
 
-    def __init__(self, path: Path, sample_rate: int, device: str) -> None:
-        """Open.
+    def __init__(self, path: Path, sample_rate: int, samples: int, device: str) -> None:
+        """Open, and try.
 
         Args:
             path: its `extractor.toml`.
             sample_rate: of what it will hear; it is brought to the teacher's own.
+            samples: of what it will hear.
             device: on a CPU ONNX Runtime hears, else torch.
 
         Raises:
-            ModelFolderError: as `open_foreign`, or torch cannot compute its network.
+            ModelFolderError: as `open_foreign`; torch cannot compute its network; or it cannot
+                hear so many samples.
         """
         self._sample_rate = sample_rate
         foreign = open_foreign(path)
@@ -49,28 +52,34 @@ class Teacher:
         )
         self.size: int = foreign.embedding_size
         self.labels: tuple[str, ...] = tuple(foreign.labels)
-        self._hear: Hear
-        if torch.device(device).type == "cpu":
-
-            def hear(sounds: Tensor) -> tuple[Tensor, Tensor | None]:
-                embedding, logits = foreign.hear(sounds.contiguous().numpy())
-                names = None if logits is None else torch.from_numpy(logits)
-                return torch.from_numpy(embedding), names
-
-            self._hear = hear
-        else:
-            from embedkit.runtime.foreign_torch import ForeignModule
-
-            self._hear = ForeignModule(description).to(device).eval()
+        cpu = torch.device(device).type == "cpu"
+        self._hear = _by_onnx(foreign) if cpu else _by_torch(foreign, device)
+        with torch.no_grad():
+            self.hear(torch.linspace(-0.1, 0.1, 2 * samples, device=device).view(2, samples))
 
     def hear(self, sounds: Tensor) -> tuple[Tensor, Tensor | None]:
         """Embeddings [B, size], and logits [B, labels] if it has any, of sounds [B, samples]."""
         return self._hear(resample(sounds, self._sample_rate, self._own_rate))
 
 
-def open_teachers(paths: Sequence[Path], sample_rate: int, device: str) -> list[Teacher]:
+def _by_onnx(foreign: Foreign) -> Hear:
+    def hear(sounds: Tensor) -> tuple[Tensor, Tensor | None]:
+        embedding, logits = foreign.hear(sounds.contiguous().numpy())
+        names = None if logits is None else torch.from_numpy(logits)
+        return torch.from_numpy(embedding), names
+
+    return hear
+
+
+def _by_torch(foreign: Foreign, device: str) -> Hear:
+    return ForeignModule(foreign.description).to(device).eval()
+
+
+def open_teachers(
+    paths: Sequence[Path], sample_rate: int, samples: int, device: str
+) -> list[Teacher]:
     """Open some, each by a name of its own; raises as Teacher."""
-    teachers = [Teacher(path, sample_rate, device) for path in paths]
+    teachers = [Teacher(path, sample_rate, samples, device) for path in paths]
     names = [teacher.spec.name for teacher in teachers]
     for name in names:
         if names.count(name) > 1:

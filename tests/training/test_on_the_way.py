@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 from command import run as run_command
-from foreign import toy, write_extractor
+from foreign import NO_LOGITS, network, toy, write_extractor
+from onnx import helper
 from safetensors.numpy import load_file
 
 from embedkit import Extractor
@@ -25,7 +26,8 @@ from embedkit.models.features import front_end
 from embedkit.models.module import ExtractorModule
 from embedkit.models.table import resolve
 from embedkit.recipe import DistilSpec, Heads
-from embedkit.training import Trained, distil_on_the_way, on_the_way
+from embedkit.runtime.foreign import open_foreign
+from embedkit.training import Trained, distil_on_the_way, on_the_way, teachers
 from embedkit.training import pool as pools
 from embedkit.training.folder import CURVES, METRICS, SCRATCH
 from embedkit.training.fresh import FreshScenes
@@ -91,7 +93,7 @@ def lessons(sounds: Path, teacher: Path, scratch: Path, around: int = 0) -> Less
         pool, np.ones(len(pool.names)), RECIPE, sample_rate=RATE, segment=6400, around=around
     )
     module = front_end(SMALL["features"])
-    return Lessons(scenes, open_teachers([teacher], RATE, "cpu"), module, seed=3, mfcc=True)
+    return Lessons(scenes, open_teachers([teacher], RATE, 6400, "cpu"), module, seed=3, mfcc=True)
 
 
 def test_the_network_learns_what_the_teacher_hears(distilled: tuple[Path, Trained]) -> None:
@@ -272,9 +274,31 @@ def test_settings_that_do_not_go_together_are_refused(
     assert not (tmp_path / "m").exists()
 
 
+def test_a_teacher_on_a_gpu_is_the_same_in_torch(teacher: Path) -> None:
+    """Here torch has no GPU: its own way is taken on the CPU."""
+    foreign = open_foreign(teacher)
+    sounds = torch.randn(4, 3200, generator=torch.Generator().manual_seed(0))
+    pairs = zip(
+        teachers._by_onnx(foreign)(sounds), teachers._by_torch(foreign, "cpu")(sounds), strict=True
+    )
+    for by_onnx, by_torch in pairs:
+        torch.testing.assert_close(by_torch, by_onnx)
+
+
+def test_a_teacher_that_cannot_hear_a_segment_is_refused_before_anything_begins(
+    sounds: Path, tmp_path: Path
+) -> None:
+    nodes = [helper.make_node("ReduceMean", ["waveform"], ["embedding"], axes=[1])]
+    fixed = network(nodes, shape=("batch", 800))  # 0.1 s at its rate
+    path = write_extractor(tmp_path / "fixed", fixed, output=NO_LOGITS)
+    with pytest.raises(ModelFolderError, match=r"toy.onnx"):
+        distil(sounds, path, tmp_path / "m")
+    assert not (tmp_path / "m").exists()
+
+
 def test_two_teachers_of_one_name_are_refused(sounds: Path, teacher: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="two teachers are called 'toy'"):
-        open_teachers([teacher, teacher], RATE, "cpu")
+        open_teachers([teacher, teacher], RATE, 6400, "cpu")
 
 
 def test_sounds_are_decoded_once_and_a_changed_one_again(
