@@ -80,7 +80,7 @@ def describe(graph: onnx.ModelProto, module: ExtractorModule, weights: str, kind
     graph.producer_name, graph.producer_version = "embedkit", __version__
     facts = {
         WEIGHTS_OF: weights,
-        MACS: count_macs(config.model, config.feature_shape),
+        MACS: count_macs(config.model, config.feature_shape, heads=not config.teachers),
         "model": config.model.name,
         "precision": kind,
         "sample_rate": module.sample_rate,

@@ -50,14 +50,17 @@ def embedding_sizes(spec: ModelSpec, shape: tuple[int, int]) -> tuple[int, ...]:
         return build_model(spec, shape).sizes
 
 
-def count_macs(spec: ModelSpec, shape: tuple[int, int] = (FRAMES, BANDS)) -> int:
+def count_macs(
+    spec: ModelSpec, shape: tuple[int, int] = (FRAMES, BANDS), *, heads: bool = True
+) -> int:
     """Multiply-accumulates of one segment with features of `shape` (frames, bands).
 
+    With all heads, or without where a model has none.
     Counted on shapes alone: what a CPU runs as one fused operation is not counted at all.
     """
     counter = FlopCounterMode(display=False)
     with torch.device("meta"), torch.inference_mode():
         network = build_model(spec, shape).eval()
         with counter:
-            network(torch.zeros(1, 1, *shape))
+            (network if heads else network.embedding)(torch.zeros(1, 1, *shape))
     return counter.get_total_flops() // 2

@@ -47,8 +47,9 @@ def write_card(
         version=__version__,
         config=config,
         structure=FAMILIES[config.model.name].structure,
-        parameters=count_parameters(network),
-        macs=count_macs(config.model, config.feature_shape),
+        # Heads of what was distilled on the way are thrown away.
+        parameters=count_parameters(network.embedding if config.teachers else network),
+        macs=count_macs(config.model, config.feature_shape, heads=not config.teachers),
         size=network.embedding_size,
         sizes=", ".join(map(str, network.sizes)),
         source=_escaped(manifest.source),

@@ -43,7 +43,7 @@ class Learner:
         self._first_loss = math.inf
         self._learned = [*extractor.network.embedding.parameters(), *goals.parameters()]
         self._optimizer = AdamW(
-            self._learned, lr=spec.learning_rate, weight_decay=spec.weight_decay
+            self._learned, lr=spec.learning_rate, weight_decay=spec.weight_decay, fused=True
         )
 
     @torch.no_grad()

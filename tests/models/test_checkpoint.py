@@ -74,7 +74,7 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
 
 
 def test_saved_and_loaded_again_config_weights_and_embeddings_are_the_same(tmp_path: Path) -> None:
-    model, features, segments, training = SPECS
+    model, features, segments, training, *_ = SPECS
     config = ModelConfig(
         model=dataclasses.replace(model, dim=70, dims=(64, 70)),
         features=features,

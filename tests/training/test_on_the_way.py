@@ -22,6 +22,7 @@ from embedkit.checkpoint import CONFIG, load_calibration, load_config
 from embedkit.checkpoint import WEIGHTS as MODEL
 from embedkit.config import FeatureSpec, SegmentSpec
 from embedkit.errors import DatasetError, EmbedkitError, ModelFolderError, UsageError
+from embedkit.models.build import count_macs
 from embedkit.models.features import front_end
 from embedkit.models.module import ExtractorModule
 from embedkit.models.table import resolve
@@ -128,6 +129,12 @@ def test_the_folder_holds_the_model_and_the_truth_about_it(
     card = (folder / "README.md").read_text()
     assert known.fingerprint in card
     assert "| training segments | 960 |" in card
+    statistics = ("mean", "std", "running_mean", "running_var", "num_batches_tracked")
+    weights = load_file(folder / MODEL).items()
+    learned = sum(it.size for name, it in weights if name.rpartition(".")[2] not in statistics)
+    assert f"| parameters | {learned:,} |" in card
+    whole = count_macs(config.model, config.feature_shape)
+    assert f"multiply-accumulates a segment | {whole - 65 * (64 + 128):,} |" in card  # no heads
     assert load_calibration(folder).shape == (256, 1, 21, 20)
 
 
