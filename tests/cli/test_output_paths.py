@@ -22,7 +22,7 @@ READ = {
     ("classify evaluate", "emb_dir"), ("classify fit", "emb_dir"),
     ("classify predict", "classifier"), ("classify predict", "emb_dir"),
     ("convert", "audio"), ("convert", "rows"), ("convert", "source"),
-    ("distil", "audio_dir"), ("distil", "targets"),
+    ("distil", "audio_dir"), ("distil", "targets"), ("distil", "teacher"),
     ("duplicates", "emb_dir"),
     ("evaluate", "data"), ("evaluate", "model_dir"), ("evaluate", "root"),
     ("explore", "audio"), ("explore", "emb_dir"), ("explore", "model"),
@@ -63,6 +63,13 @@ def parameters(command: str) -> Iterator[tuple[str, str, Any, ParameterInfo]]:
                 yield name, flags[0], hint.__origin__, declared
 
 
+def within(kind: Any) -> Iterator[Any]:
+    """A type, and all that it is made of: `list[Path] | None` of Path too."""
+    yield kind
+    for part in typing.get_args(kind):
+        yield from within(part)
+
+
 def outputs() -> list[tuple[str, str, str]]:
     """Command, flag and kind of every output."""
     return [
@@ -78,7 +85,7 @@ def test_every_path_is_read_or_is_a_checked_output() -> None:
         (command, name): declared
         for command in functions()
         for name, _, kind, declared in parameters(command)
-        if Path in {kind, *typing.get_args(kind)}
+        if Path in within(kind)
     }
     written = {place for place, declared in paths.items() if declared.parser in KINDS}
     assert len(written) >= 20
