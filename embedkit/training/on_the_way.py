@@ -1,12 +1,12 @@
 """Distillation on the way: scenes are made, heard by teachers and by the network, and forgotten."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from math import inf
 from pathlib import Path
 from typing import Unpack
 
@@ -243,8 +243,8 @@ def _tell(times: Sequence[float], left: range, batch_size: int, device: torch.de
     """How long it will take, from some steps of it."""
     speed = batch_size * (len(times) - 2) / (times[-1] - times[1])
     segments = len(left) * batch_size
-    hours = segments / speed / 3600
-    duration = f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min"
+    minutes = segments / speed / 60
+    duration = f"{minutes / 60:.1f} h" if minutes >= 60 else f"{math.ceil(minutes)} min"
     where = "this CPU" if device.type == "cpu" else str(device)
     log.info(
         "about %s for %s segments on %s: %.0f segments/s", duration, f"{segments:,}", where, speed
@@ -339,7 +339,7 @@ def _kinds(text: str, names: Iterable[str]) -> dict[str, float]:
             found[name] = float(number)
         except ValueError:
             found[name] = -1.0
-        if not name or not 0 <= found[name] < inf:
+        if not name or not 0 <= found[name] < math.inf:
             raise UsageError(f"kinds {text!r}: expected FOLDER=CHANCE, as in 'sfx=52,music=14'")
         if name not in there:
             raise UsageError(f"kinds: no folder {name!r} with sounds{choices(name, sorted(there))}")
