@@ -1,28 +1,36 @@
 r"""What embedkit's own model is worth: ESC-10 by size of the vectors, and its speed.
 
     python benchmarks/default_model.py ESC10 [--yamnet yamnet.tflite] [--gap DIR]
-        [--speed AUDIO_DIR] [--write]
+        [--teacher extractor.toml] [--speed AUDIO_DIR] [--write]
 
 ESC10 holds meta.csv (path,fold,label) and the audio that it names. Every system is scored alike:
 logistic regression (standardised clip means, C = 0.1) fitted on four folds and scored on the fifth,
 all five in turn. The peers are the same network with random weights, 20 MFCC (mean and deviation,
-librosa), with its file (see yamnet.py) the 1,024 numbers of YAMNet, and with --gap networks that
-were trained on ESC-10 itself, each on four folds: the folders fold1 to fold5 of
+librosa), with its file (see yamnet.py) the 1,024 numbers of YAMNet, with its `extractor.toml` the
+model's teacher, and with --gap networks that were trained on ESC-10 itself, each on four folds: the
+folders fold1 to fold5 of
 
     embedkit train ESC10/meta.csv --model gap --hold-out-fold 1 --epochs 8 --batch-size 32 \
         --schedule one-cycle --learning-rate 3e-4 --out gap/fold1     # and so on
 
-With --speed a folder of audio is extracted at every size; --write puts figures.json into the
-package and the picture into docs/.
+"Named" are clips without any training: right is a clip if of the names below, those of its class
+have the likeliest one. The teacher hears whole clips for that, and single seconds for its vectors.
+The last column is what features and network cost alone, on one core: seconds of sound a second, of
+samples that lie in memory at the rate that each takes, in batches of 8 (YAMNet: 1).
+
+With --speed a folder of audio is extracted at every size, from its files; --write puts figures.json
+into the package and the picture into docs/.
 """
 
 import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,9 +40,11 @@ from numpy.typing import NDArray
 
 from embedkit import metrics
 from embedkit.atomic import atomic_write
+from embedkit.audio.decode import decode
 from embedkit.bench.extraction import measure_extraction, processor_name
 from embedkit.checkpoint import load_config
 from embedkit.classifiers import evaluate as classify
+from embedkit.classifiers.classifier import Classifier
 from embedkit.classifiers.logistic import Logistic
 from embedkit.classifiers.splits import hold_out_fold
 from embedkit.config import DEFAULT_MODEL
@@ -42,24 +52,66 @@ from embedkit.export import write_network
 from embedkit.extraction import Settings, extract
 from embedkit.labels.join import Labelled, join_labels
 from embedkit.models.module import ExtractorModule
+from embedkit.names.bundled import NAMES
 from embedkit.pages.plots import save_png
-from embedkit.runtime import Runtime
+from embedkit.runtime import Runtime, prepare
+from embedkit.runtime.foreign import open_foreign
 from embedkit.store import EmbeddingTable
 
 FOLDS = ("1", "2", "3", "4", "5")
+# The names of AudioSet that anyone would take for those of ESC-10's classes.
+OBVIOUS = {
+    "baby_cry": ("Baby cry, infant cry",),
+    "chainsaw": ("Chainsaw",),
+    "clock_tick": ("Tick", "Tick-tock", "Clock"),
+    "dog_bark": ("Dog", "Bark"),
+    "fire_crackling": ("Fire", "Crackle"),
+    "helicopter": ("Helicopter",),
+    "person_sneeze": ("Sneeze",),
+    "rain": ("Rain", "Raindrop", "Rain on surface"),
+    "rooster": ("Chicken, rooster", "Crowing, cock-a-doodle-doo"),
+    "sea_waves": ("Waves, surf", "Ocean"),
+}
 C = 0.1
+TIMED_S = 3.0
 MEGABYTE_AN_HOUR = 4 * 3600 / 1e6  # of one float32 number a second
 
 Row = dict[str, str | int | float]
 
 
-def score(name: str, data: Labelled, size: int | None = None) -> Row:
-    """Five folds on the first `size` numbers of each vector."""
+def score(name: str, data: Labelled, size: int | None = None, **more: float) -> Row:
+    """Five folds on the first `size` numbers of each vector; `more` goes into the row."""
     data = replace(data, vectors=data.vectors[:, :size])
     correct = classify.evaluate(
         data, [hold_out_fold(data, fold) for fold in FOLDS], Logistic(c=C)
     ).correct
-    return row_of(name, correct, data.vectors.shape[1])
+    return {**row_of(name, correct, data.vectors.shape[1]), **more}
+
+
+def own(name: str, data: Labelled, runtime: Runtime, size: int) -> Row:
+    """Our own model at a size: by labels, by its names, and what it costs."""
+    names = Classifier.load(DEFAULT_MODEL / NAMES / str(size))
+    named = count_named(names.scores(data.vectors[:, :size]), names.labels, data)
+    embedder = prepare(DEFAULT_MODEL, runtime=runtime, dim=size).start(threads=1)
+    return score(name, data, size, named=named, cost=cost(embedder.embed_segments, 16000))
+
+
+def count_named(scores: NDArray[np.floating], labels: tuple[str, ...], data: Labelled) -> int:
+    """How many clips have the likeliest name among those of their class, of scores [n, labels]."""
+    classes = [[labels.index(name) for name in OBVIOUS[label]] for label in data.labels]
+    likeliest = np.stack([scores[:, names].max(axis=1) for names in classes], axis=1).argmax(axis=1)
+    return int((likeliest == data.classes).sum())
+
+
+def cost(embed: Callable[[NDArray[np.float32]], Any], rate: int, batch: int = 8) -> float:
+    """Seconds of sound a second, of noise in memory."""
+    segments = np.random.default_rng(0).uniform(-0.1, 0.1, (batch, rate)).astype(np.float32)
+    embed(segments)
+    count, start = 0, time.perf_counter()
+    while time.perf_counter() - start < TIMED_S:
+        embed(segments)
+        count += batch
+    return count / (time.perf_counter() - start)
 
 
 def row_of(name: str, correct: NDArray[np.float64], size: int) -> Row:
@@ -96,12 +148,33 @@ def untrained(root: Path, sizes: tuple[int, ...]) -> Labelled:
         return embed(root, Path(folder), Runtime.ONNX, sizes)
 
 
-def yamnet_vectors(data: Labelled, root: Path, model: Path) -> NDArray[np.float32]:
+def of_yamnet(data: Labelled, root: Path, model: Path) -> Row:
     """Clip means of YAMNet's vectors."""
     import yamnet
 
     yamnet.start(model)
-    return np.array([yamnet.embed(root / clip)[1]["embedding"].mean(axis=0) for clip in data.clips])
+    vectors = [yamnet.embed(root / clip)[1]["embedding"].mean(axis=0) for clip in data.clips]
+    speed = cost(lambda segments: yamnet.hear(segments[0]), 16000, batch=1)
+    return score("YAMNet", replace(data, vectors=np.array(vectors)), cost=speed)
+
+
+def of_teacher(data: Labelled, root: Path, description: Path) -> Row:
+    """Clip means of the teacher's vectors of seconds, and its names for whole clips."""
+    teacher = open_foreign(description, threads=1)
+    rate = teacher.description.sample_rate
+    vectors, logits = [], []
+    for clip in data.clips:
+        sound = np.concatenate(list(decode(root / clip, rate)))
+        seconds = np.pad(sound, (0, -len(sound) % rate)).reshape(-1, rate)
+        vectors.append(teacher.hear(seconds)[0].mean(axis=0))
+        logits.append(teacher.hear(sound[None])[1][0])
+    named = count_named(np.array(logits), teacher.labels, data)
+    return score(
+        f"its teacher, {teacher.description.name}",
+        replace(data, vectors=np.array(vectors)),
+        named=named,
+        cost=cost(teacher.hear, rate),
+    )
 
 
 def trained_there(root: Path, models: Path) -> Row:
@@ -114,21 +187,23 @@ def trained_there(root: Path, models: Path) -> Row:
     return row_of("gap, trained on ESC-10", np.concatenate(correct), 256)
 
 
-def rows(root: Path, yamnet: Path | None, gap: Path | None) -> Iterator[Row]:
+def rows(options: argparse.Namespace) -> Iterator[Row]:
     """Score every system."""
-    sizes = load_config(DEFAULT_MODEL).model.dims
+    root, sizes = options.esc10, load_config(DEFAULT_MODEL).model.dims
     data = embed(root, DEFAULT_MODEL, Runtime.ONNX, sizes)
     for size in sizes:
-        yield score("embedkit's own", data, size)
+        yield own("embedkit's own", data, Runtime.ONNX, size)
     small = embed(root, DEFAULT_MODEL, Runtime.ONNX_INT8, sizes)
     for size in sizes:
-        yield score("the same in int8", small, size)
+        yield own("the same in int8", small, Runtime.ONNX_INT8, size)
     yield score("the same, untrained", untrained(root, sizes), 256)
     yield score("MFCC", replace(data, vectors=mfcc_vectors(data, root)))
-    if gap:
-        yield trained_there(root, gap)
-    if yamnet:
-        yield score("YAMNet", replace(data, vectors=yamnet_vectors(data, root, yamnet)))
+    if options.gap:
+        yield trained_there(root, options.gap)
+    if options.yamnet:
+        yield of_yamnet(data, root, options.yamnet)
+    if options.teacher:
+        yield of_teacher(data, root, options.teacher)
 
 
 def speeds(root: Path) -> Iterator[Row]:
@@ -190,21 +265,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("esc10", type=Path)
     parser.add_argument("--yamnet", type=Path)
+    parser.add_argument("--teacher", type=Path)
     parser.add_argument("--gap", type=Path)
     parser.add_argument("--speed", type=Path)
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
-    found = list(rows(options.esc10, options.yamnet, options.gap))
-    print("| vectors | numbers | MB an hour | right | accuracy |\n|---|---|---|---|---|")
+    found = list(rows(options))
+    print(f"{processor_name()}\n")
+    print("| vectors | numbers | MB an hour | right | accuracy | named | on one core |")
+    print("|---|---|---|---|---|---|---|")
     for row in found:
+        named = f"{row['named']}, {row['named'] / row['clips']:.1%}" if "named" in row else ""
         print(
             f"| {row['system']} | {row['size']} | {row['size'] * MEGABYTE_AN_HOUR:.1f} |"
             f" {row['correct']} of {row['clips']} | {row['correct'] / row['clips']:.1%}"
-            f" ({row['low']:.1%} to {row['high']:.1%}) |"
+            f" ({row['low']:.1%} to {row['high']:.1%}) | {named} |"
+            f" {format(row['cost'], ',.0f') if 'cost' in row else ''} |"
         )
     timed = list(speeds(options.speed)) if options.speed else []
     if timed:
-        print(f"\n{processor_name()}\n\n| runtime | numbers | seconds of audio a second |")
+        print("\n| runtime | numbers | seconds of audio a second |")
         print("|---|---|---|")
         for row in timed:
             print(f"| {row['runtime']} | {row['size']} | {row['speed']:,.0f} |")

@@ -11,6 +11,7 @@ basis.npz, is made of the first 20,000 seconds; with --basis that of another run
 
 import argparse
 from collections.abc import Iterator
+from functools import cache
 from itertools import islice
 from pathlib import Path
 
@@ -46,9 +47,16 @@ def start(model: Path) -> None:
     _teacher.allocate_tensors()
 
 
-def embed(path: Path) -> tuple[list[float], Vectors]:
-    """Starts of a clip's seconds, and their vectors."""
-    tensors = {
+def hear(second: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    """What it has for a second [16000]."""
+    _teacher.set_tensor(_teacher.get_input_details()[0]["index"], second[None, :WINDOW])
+    _teacher.invoke()
+    return {output: _teacher.get_tensor(tensor)[0].copy() for output, tensor in _tensors().items()}
+
+
+@cache
+def _tensors() -> dict[str, int]:
+    return {
         output: next(
             detail["index"]
             for detail in _teacher.get_tensor_details()
@@ -58,18 +66,18 @@ def embed(path: Path) -> tuple[list[float], Vectors]:
         )
         for output, name in OUTPUTS.items()
     }
+
+
+def embed(path: Path) -> tuple[list[float], Vectors]:
+    """Starts of a clip's seconds, and their vectors."""
     starts, found = [], {output: [] for output in OUTPUTS}
     try:
         for segment in cut(decode(path, 16000), SegmentSpec(), 16000):
             if segment.index and segment.end_s - segment.start_s < 0.5:
                 continue
-            _teacher.set_tensor(
-                _teacher.get_input_details()[0]["index"], segment.samples[None, :WINDOW]
-            )
-            _teacher.invoke()
             starts.append(segment.start_s)
-            for output, tensor in tensors.items():
-                found[output].append(_teacher.get_tensor(tensor)[0].copy())
+            for output, vector in hear(segment.samples).items():
+                found[output].append(vector)
     except AudioError as error:
         print(error)
     return starts, {output: np.array(rows, np.float32) for output, rows in found.items()}

@@ -39,7 +39,7 @@ from embedkit.training.goals import Goals, Target
 from embedkit.training.learner import Learner, learning_rate
 from embedkit.training.lessons import COEFFICIENTS, Lesson, Lessons
 from embedkit.training.loop import Trained
-from embedkit.training.pool import Pool, gather
+from embedkit.training.pool import SOUNDS, Pool, gather
 from embedkit.training.running import Running
 from embedkit.training.teachers import Teacher, open_teachers
 
@@ -49,7 +49,6 @@ HELD_OUT = 0.1  # of the packages
 FIRST = 12  # lessons that tell the means and deviations
 TRIED = 5  # steps that tell how long it takes; the first one, which builds much, is not counted
 VALIDATION_SEED = 20  # another seed of a training is validated with the same scenes
-SOUNDS = "sounds.i16"
 
 
 def distil_on_the_way(

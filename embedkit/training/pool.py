@@ -22,6 +22,7 @@ Failure = tuple[str, str, str]
 Decoded = tuple[NDArray[np.int16], str, str]  # samples, kind, message
 
 FULL_SCALE = 32767  # of the 16-bit samples
+SOUNDS = "sounds.i16"  # what the file is called in a cache
 
 
 @dataclass(frozen=True)

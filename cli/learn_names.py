@@ -1,0 +1,60 @@
+"""embedkit learn-names: a model folder and a teacher -> names for what the model hears."""
+
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ._app import app
+from ._output import Device, Json, print_json, print_table, report_failures, track
+from ._outputs import OutFolder
+
+
+@app.command()
+def learn_names(
+    model: Annotated[Path, typer.Argument(help="The model folder; its names/ is written anew.")],
+    audio_dir: Annotated[Path, typer.Argument(help="Folder of audio, searched recursively.")],
+    teacher: Annotated[
+        Path, typer.Option(help="An extractor.toml of a network with logits and their labels.")
+    ],
+    cache: Annotated[
+        Path | None,
+        OutFolder(help="Folder that keeps the decoded sounds.", show_default="they are not kept"),
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Processes that decode.", min=1)] = 1,
+    device: Device = "cpu",
+    seed: Annotated[int, typer.Option(help="Fixes everything that is drawn.")] = 0,
+    json: Json = False,
+) -> None:
+    """Teach a model what another extractor calls the sounds of a folder.
+
+    Afterwards `embedkit tag`, `search --text` and others name what the model's vectors are of,
+    without a label from anyone. The model itself stays as it is. An eighth of the folders is held
+    out: on their sounds the names are calibrated and judged.
+
+    Example: embedkit learn-names model sounds/ --teacher teacher/extractor.toml
+    """
+    from embedkit.scratch import scratch_folder
+    from embedkit.training.names import fit_names
+
+    with ExitStack() as stack:
+        fitted, failures, clips = fit_names(
+            model,
+            audio_dir,
+            teacher,
+            cache=cache or stack.enter_context(scratch_folder()),
+            device=device,
+            workers=workers,
+            seed=seed,
+            track=track,
+        )
+    if json:
+        print_json([asdict(each) for each in fitted])
+    else:
+        print_table(
+            ["numbers", "likeliest name is the teacher's", "among the likeliest 5", "off by"],
+            [[f.size, f"{f.agreement:.1%}", f"{f.within_5:.1%}", f"{f.off:.3f}"] for f in fitted],
+        )
+    report_failures(failures, of=clips)
