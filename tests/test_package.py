@@ -13,6 +13,8 @@ ROOT = Path(__file__).parent.parent
 DEFAULT_FILES = (
     "config.json", "model.safetensors", "network.onnx", "network-int8.onnx",
     "figures.json", "README.md",
+    *(f"names/{size}/classifier.{kind}" for size in (64, 128, 256, 512, 1024)
+      for kind in ("json", "safetensors")),
 )  # fmt: skip
 
 
