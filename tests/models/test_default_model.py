@@ -14,12 +14,14 @@ from command import run, succeed
 from embedkit import Extractor
 from embedkit.audio.decode import decode
 from embedkit.checkpoint import fingerprint, load_config
+from embedkit.classifiers.classifier import Classifier
 from embedkit.config import DEFAULT_MODEL, FeatureSpec, SegmentSpec, TrainSpec
 from embedkit.datasets import Manifest
 from embedkit.demo.synth import write_collection
 from embedkit.errors import UsageError
 from embedkit.models.module import ExtractorModule
 from embedkit.models.table import resolve
+from embedkit.names.bundled import NAMES
 from embedkit.runtime import Runtime, prepare
 from embedkit.search.query_embedder import QueryEmbedder
 from embedkit.store import EmbeddingTable
@@ -86,8 +88,26 @@ def test_the_runtimes_agree(runtime: Runtime, least: float, make_sound: Any) -> 
         assert cosine.mean() > least
 
 
+@pytest.mark.parametrize("runtime", [Runtime.ONNX, Runtime.ONNX_INT8])
+def test_sounds_that_are_what_their_names_say_are_named_so(runtime: Runtime) -> None:
+    rng, time = np.random.default_rng(0), np.arange(5 * 16000) / 16000
+    spectrum = np.fft.rfft(rng.standard_normal(len(time)))
+    pink = np.fft.irfft(spectrum / np.sqrt(np.arange(len(spectrum)) + 1))
+    sounds = {
+        "Sine wave": 0.3 * np.sin(2 * np.pi * 1000 * time),
+        "Pink noise": 0.1 * pink / pink.std(),
+    }
+    for size in SIZES:
+        names = Classifier.load(DEFAULT_MODEL / NAMES / str(size))
+        assert (len(names.labels), names.size) == (527, size)
+        extractor = Extractor.load(dim=size, runtime=runtime)
+        vectors = [extractor.embed_clip(sound.astype(np.float32)) for sound in sounds.values()]
+        found = names.scores(np.array(vectors)).argmax(axis=1)
+        assert [names.labels[index] for index in found] == list(sounds)
+
+
 def test_the_box_is_small_and_says_what_is_in_it() -> None:
-    sizes = [path.stat().st_size for path in DEFAULT_MODEL.iterdir()]
+    sizes = [path.stat().st_size for path in DEFAULT_MODEL.rglob("*") if path.is_file()]
     assert max(sizes) < 8e6
     assert sum(sizes) < 15e6
     card = (DEFAULT_MODEL / "README.md").read_text()
