@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from embedkit.datasets.stretches import Stretch
 from embedkit.errors import DatasetError
 
 VALIDATION_SPLITS = frozenset({"validation", "valid", "val", "dev"})
@@ -19,10 +20,12 @@ class Clip:
 
     Attributes:
         path: of the audio file.
-        labels: one or several; what looks the same is the same (Unicode's NFC).
+        labels: one or several; what looks the same is the same (Unicode's NFC). Of stretches those
+            that are somewhere in it, which may be none.
         fold: of a cross-validation.
         split: train, validation, test, or the like.
         group: what must not stand on both sides of a split: a recording, speaker or place.
+        stretches: what is said of its parts, where the labels have a beginning and an end.
     """
 
     path: Path
@@ -30,6 +33,7 @@ class Clip:
     fold: str | None = None
     split: str | None = None
     group: str | None = None
+    stretches: tuple[Stretch, ...] = ()
 
     def __post_init__(self) -> None:
         labels = tuple(unicodedata.normalize("NFC", label) for label in self.labels)
@@ -46,6 +50,7 @@ class Manifest:
         classes: all labels that there are, where the source lists them; else those of the clips.
         left_out: clips that the source names and that are not here: (name, why).
         source: what it was read from, in a word.
+        has_times: whether labels are of stretches of the clips, not of whole ones.
     """
 
     clips: tuple[Clip, ...]
@@ -53,6 +58,7 @@ class Manifest:
     classes: tuple[str, ...] = ()
     left_out: tuple[tuple[str, str], ...] = ()
     source: str = ""
+    has_times: bool = False
 
     @property
     def labels(self) -> tuple[str, ...]:
