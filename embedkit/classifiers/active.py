@@ -17,7 +17,7 @@ from embedkit.classifiers import evaluate as classify
 from embedkit.classifiers.classifier import Classifier
 from embedkit.classifiers.logistic import Logistic
 from embedkit.classifiers.splits import Indices
-from embedkit.datasets.listed import SKIP
+from embedkit.datasets.cells import SKIP
 from embedkit.datasets.names import match
 from embedkit.errors import DatasetError
 from embedkit.labels.answers import COLUMNS, NONE, Answers

@@ -7,6 +7,12 @@ from pathlib import Path
 from embedkit.datasets.audioset import read_audioset, read_audioset_unbalanced
 from embedkit.datasets.esc import read_esc10, read_esc50
 from embedkit.datasets.folders import read_folders
+from embedkit.datasets.label_files import (
+    find_label_files,
+    is_label_track,
+    read_label_files,
+    read_label_track,
+)
 from embedkit.datasets.listed import read_listed
 from embedkit.datasets.manifest import Clip, Manifest, split_validation
 from embedkit.datasets.tut2016 import read_tut2016
@@ -30,18 +36,26 @@ DATASETS: dict[str, Callable[[Path], Manifest]] = {
 }
 
 
-def read_dataset(data: Path) -> Manifest:
-    """Read a folder of class folders, or a CSV or Parquet manifest.
+def read_dataset(data: Path, label_column: str = "") -> Manifest:
+    """Read labels: class folders, a manifest, a label file of another tool, or a folder of such.
+
+    Args:
+        data: a folder of class folders; a CSV or Parquet manifest; a selection table of Raven's, a
+            label track of Audacity's, or another table of times; or a folder of these.
+        label_column: the heading of a table's labels, where it is none that is known.
 
     Raises:
-        DatasetError: it is neither, or holds no labelled clip.
+        DatasetError: it is none of them, or holds no label.
     """
     if not data.exists():
         raise DatasetError(f"{data}: no such file or folder")
     place = data.absolute()
     if data.is_dir():
-        return replace(read_folders(data), source=place.name)
-    return replace(read_listed(data), source=f"{place.parent.name}/{place.name}")
+        files = find_label_files(data)
+        found = read_label_files(files, data, label_column) if files else read_folders(data)
+        return replace(found, source=place.name)
+    read = read_label_track if is_label_track(data) else read_listed
+    return replace(read(data, label_column), source=f"{place.parent.name}/{place.name}")
 
 
 def read_published(name: str, root: Path) -> Manifest:

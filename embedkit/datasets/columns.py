@@ -23,6 +23,9 @@ class Names:
 
 
 PATH, LABEL, START, END, VECTOR = "path", "label", "start_s", "end_s", "embedding"
+# Of labels with a beginning and an end, by which all tools know them: the first that is there.
+SOUND, ANNOTATION, FROM, TO, LASTS = "sound", "annotation", "from", "to", "lasts"
+FILE_OFFSET, SIGN = "file_offset", "sign"
 NAMES = {
     PATH: Names(
         ("path", "clip"),
@@ -36,6 +39,24 @@ NAMES = {
     START: Names(("start_s",), ("start", "start_time", "begin_time", "begin_time_s", "timestamp")),
     END: Names(("end_s",), ("end", "end_time", "end_time_s")),
     VECTOR: Names(("embedding",), ("embeddings", "vector")),
+    SOUND: Names(("begin_path", "begin_file", "recording", "notated_path", "sound_file", "sound")),
+    ANNOTATION: Names(
+        ("annotation", "annotations", "species", "common_name", "species_name", "scientific_name",
+         "species_code", "call", "call_type", "sound_type", "event_label", "event", "event_type",
+         "code", "type", "name"),
+    ),
+    FROM: Names(
+        ("start_s", "begin_time_s", "start_offset_s", "onset_s", "start_time_s", "start_sec",
+         "start_seconds", "begin_s", "start", "start_time", "begin_time", "begin", "onset",
+         "event_onset"),
+    ),
+    TO: Names(
+        ("end_s", "end_time_s", "end_offset_s", "offset_s", "end_sec", "end_seconds", "stop_s",
+         "end", "end_time", "stop", "stop_time", "offset", "event_offset"),
+    ),
+    LASTS: Names(("duration_s", "duration", "length_s")),
+    FILE_OFFSET: Names(("file_offset_s",)),  # Raven's: where in its file a selection begins
+    SIGN: Names(("sign",), ("label_type",)),
     "fold": Names(("fold",)),
     "split": Names(("split",)),
     "group": Names(("group",)),

@@ -50,7 +50,8 @@ class Manifest:
         classes: all labels that there are, where the source lists them; else those of the clips.
         left_out: clips that the source names and that are not here: (name, why).
         source: what it was read from, in a word.
-        has_times: whether labels are of stretches of the clips, not of whole ones.
+        is_marked: whether its clips' stretches say what is known of them: labels have times, or
+            signs.
     """
 
     clips: tuple[Clip, ...]
@@ -58,13 +59,18 @@ class Manifest:
     classes: tuple[str, ...] = ()
     left_out: tuple[tuple[str, str], ...] = ()
     source: str = ""
-    has_times: bool = False
+    is_marked: bool = False
 
     @property
     def labels(self) -> tuple[str, ...]:
         """All labels in the order of a network's outputs: as the source lists them, or sorted."""
         found = {label for clip in self.clips for label in clip.labels}
         return self.classes or tuple(sorted(found))
+
+    @property
+    def has_times(self) -> bool:
+        """Whether labels have a beginning and an end within their clips."""
+        return any(not each.is_whole for clip in self.clips for each in clip.stretches)
 
     def fold(self, fold: str) -> "Manifest":
         """The clips of one fold.

@@ -16,8 +16,8 @@ from typing import Self
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from embedkit.atomic import atomic_write
+from embedkit.datasets.cells import SKIP
 from embedkit.datasets.columns import LABEL, PATH
-from embedkit.datasets.listed import SKIP
 from embedkit.datasets.names import match
 from embedkit.errors import DatasetError
 from embedkit.labels.spreadsheet import Row, Spreadsheet

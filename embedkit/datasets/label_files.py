@@ -1,0 +1,119 @@
+"""Label files of other tools: one, or a folder of them."""
+
+import logging
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from embedkit.audio.files import walk
+from embedkit.datasets import audacity
+from embedkit.datasets.columns import tells_times
+from embedkit.datasets.manifest import Manifest
+from embedkit.datasets.marks import Mark, gathered
+from embedkit.datasets.pairs import paired
+from embedkit.datasets.table import read_table
+from embedkit.datasets.text import read_text
+from embedkit.datasets.timed import Layout, read_marks
+from embedkit.errors import DatasetError
+
+log = logging.getLogger(__name__)
+
+TRACKS = frozenset({".txt", ".tsv"})  # which beside sounds are nothing but labels
+TABLES = TRACKS | {".csv", ".parquet"}
+
+Marks = tuple[Sequence[Mark], bool]  # and whether a row may have several labels
+
+
+def is_label_track(path: Path) -> bool:
+    """Whether a file is a label track of Audacity's: text in lines, without a header."""
+    return (
+        path.suffix.lower() == ".txt"
+        and path.is_file()
+        and audacity.is_label_track(read_text(path))
+    )
+
+
+def find_label_files(root: Path) -> list[Path]:
+    """The label files below a folder; none if it is one of class folders.
+
+    Where sounds stand in class folders, text files alone are taken for what they seem to be: a CSV
+    beside a data set tells of much.
+    """
+    files = [
+        found.path
+        for found in walk(root, lambda path: path.suffix.lower() in TABLES)
+        if not found.is_audio and found.path.is_file() and _is_label_file(found.path)
+    ]
+    others = [path for path in files if path.suffix.lower() not in TRACKS]
+    if others and _has_class_folders(root):
+        return [path for path in files if path not in others]
+    return files
+
+
+def _has_class_folders(root: Path) -> bool:
+    return any(found.is_audio and found.path.parent != root for found in walk(root))
+
+
+def _is_label_file(path: Path) -> bool:
+    if is_label_track(path):
+        return True
+    try:
+        return Layout.of(read_table(path)) is not None
+    except DatasetError:
+        if _tells_times(path):
+            raise
+        return False  # a text of another kind
+
+
+def _tells_times(path: Path) -> bool:
+    """Whether a file that cannot be read as a table begins like one of times."""
+    first = path.read_bytes()[:4096].decode("utf-8", "replace").splitlines()[:1]
+    return any(tells_times(heading) for heading in re.split("[,;|\t]", first[0] if first else ""))
+
+
+def read_label_files(paths: Sequence[Path], source: Path, label_column: str = "") -> Manifest:
+    """Read label files as one; a file without a row says that its sound was looked at.
+
+    Args:
+        paths: what `find_label_files` found.
+        source: what messages call all of them.
+        label_column: the heading of the labels, where they are not to be guessed.
+
+    Raises:
+        DatasetError: one cannot be read, or as `gathered`.
+    """
+    log.info("%s: %d label files", source, len(paths))
+    return gathered((_read(path, label_column) for path in paths), source)
+
+
+def read_label_track(path: Path, label_column: str = "") -> Manifest:
+    """Read one label track of Audacity's; it has no columns to choose from.
+
+    Raises:
+        DatasetError: a line of it cannot be read, or as `gathered`.
+    """
+    del label_column
+    return gathered([_read_track(path)], path)
+
+
+def _read(path: Path, label_column: str) -> Marks:
+    if is_label_track(path):
+        return _read_track(path)
+    table = read_table(path)
+    marks, several = read_marks(table, Layout.of(table) or Layout(), label_column)
+    return marks or [Mark(file=paired(path), place=str(path))], several
+
+
+def _read_track(path: Path) -> Marks:
+    sound = paired(path)
+    marks = [
+        Mark(
+            file=sound,
+            place=f"{path}, row {line.number}",
+            labels=(line.label,) if line.label else (),
+            start_s=line.start_s,
+            end_s=line.end_s,
+        )
+        for line in audacity.read_label_track(read_text(path), path)
+    ]
+    return marks or [Mark(file=sound, place=str(path))], False
