@@ -55,10 +55,8 @@ def _has_class_folders(root: Path) -> bool:
 
 
 def _is_label_file(path: Path) -> bool:
-    if is_label_track(path):
-        return True
     try:
-        return Layout.of(read_table(path)) is not None
+        return is_label_track(path) or Layout.of(read_table(path)) is not None
     except DatasetError:
         if _tells_times(path):
             raise

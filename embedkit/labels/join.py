@@ -2,8 +2,7 @@
 
 import logging
 import os
-from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
@@ -13,9 +12,12 @@ from numpy.typing import NDArray
 
 from embedkit.datasets import Clip, read_dataset
 from embedkit.datasets.manifest import Manifest, targets
-from embedkit.datasets.names import match, nearest, spell
+from embedkit.datasets.names import nearest
 from embedkit.errors import DatasetError
-from embedkit.store import EmbeddingTable
+from embedkit.labels.marked import Segments, choose
+from embedkit.labels.paths import join_by_path
+from embedkit.labels.stretches import Rule
+from embedkit.store import EmbeddingTable, Rows
 
 log = logging.getLogger(__name__)
 
@@ -37,9 +39,11 @@ class Labelled:
     Attributes:
         clips: names within the embedding folder; of segments, those of their clips.
         vectors: float32 [n, D].
-        targets: float32 [n, classes], 1 where a clip has the label.
+        targets: float32 [n, classes], 1 where a clip has the label; NaN where a segment is to be
+            left out for a label, which is only where the labels are of stretches, or have signs,
+            and several_labels is true.
         labels: names of the classes, sorted.
-        several_labels: whether a clip may have more than one.
+        several_labels: whether a clip may have none, or more than one.
         folds: of each clip, or None where there is no fold column.
         splits: of each clip, or None where there is no split column.
         groups: of each clip; a clip without a group is one of its own.
@@ -63,28 +67,42 @@ class Labelled:
         return classes
 
 
-def join_labels(table: EmbeddingTable, source: str, unit: Unit = Unit.CLIP) -> Labelled:
+def join_labels(
+    table: EmbeddingTable,
+    source: str,
+    unit: Unit = Unit.CLIP,
+    *,
+    rule: Rule | None = None,
+    label_column: str = "",
+) -> Labelled:
     """Join the clips of an embedding folder, or their segments, to the clips' labels.
 
     Of more than 200,000, so many are drawn at random: no more vectors are held in memory.
 
     Args:
         table: its vectors are read.
-        source: a CSV or Parquet manifest with path and label (or labels), or the word `folders`:
-            the first folder of a clip's path is its label. A manifest's paths are taken relative
-            to the folder it stands in; where the audio has moved, they are compared as text, and
-            last by what follows the one folder that the collection can have stood in.
-        unit: what shall have a vector.
+        source: what `read_dataset` reads, such as a manifest with path and label, or a folder of
+            selection tables; or the word `folders`: the first folder of a clip's path is its label.
+            A manifest's paths are taken relative to the folder it stands in; where the audio has
+            moved, they are compared as text, and last by what follows the one folder that the
+            collection can have stood in.
+        unit: what shall have a vector; where labels have times, segments have.
+        rule: of such labels, which segment has which.
+        label_column: the heading of a table's labels, where it is none that is known.
 
     Raises:
         DatasetError: the source cannot be read, or no clip has a label.
     """
-    known, manifest = find_labels(clip_names(table), table, source)
-    return _join(table, known, manifest, unit)
+    known, manifest = find_labels(clip_names(table), table, source, label_column)
+    return _join(table, known, manifest, unit, rule)
 
 
 def join_manifest(
-    table: EmbeddingTable, manifest: Manifest, root: Path, unit: Unit = Unit.CLIP
+    table: EmbeddingTable,
+    manifest: Manifest,
+    root: Path,
+    unit: Unit = Unit.CLIP,
+    rule: Rule | None = None,
 ) -> Labelled:
     """Join the clips of an embedding folder, or their segments, to labels that are read already.
 
@@ -93,16 +111,17 @@ def join_manifest(
         manifest: the labels.
         root: the folder that its paths are compared in as text, where the audio has moved.
         unit: as in join_labels.
+        rule: as in join_labels.
 
     Raises:
         DatasetError: no clip has a label.
     """
     names = clip_names(table)
-    known = _join_by_path(names, manifest, root, Path(table.provenance.audio_root))
+    known = join_by_path(names, manifest, root, Path(table.provenance.audio_root))
     if not known:
         raise DatasetError(f"no label of {root} joins a clip, as {', '.join(names[:3]) or 'none'}")
     _warn_of_the_rest(names, known, manifest, root)
-    return _join(table, known, manifest, unit)
+    return _join(table, known, manifest, unit, rule)
 
 
 def clip_names(table: EmbeddingTable) -> list[str]:
@@ -116,18 +135,32 @@ def clip_names(table: EmbeddingTable) -> list[str]:
 
 
 def _join(
-    table: EmbeddingTable, known: Mapping[str, Clip], manifest: Manifest, unit: Unit
+    table: EmbeddingTable,
+    known: Mapping[str, Clip],
+    manifest: Manifest,
+    unit: Unit,
+    rule: Rule | None,
 ) -> Labelled:
     labels = tuple(sorted({label for clip in known.values() for label in clip.labels}))
-    read = _read_clips if unit is Unit.CLIP else _read_segments
-    owners, vectors, seconds = read(table, known)
+    several = manifest.several_labels
+    if manifest.is_marked:
+        if manifest.has_times and unit is Unit.CLIP:
+            log.info("labels have times: they are of segments, not of whole clips")
+            unit = Unit.SEGMENT
+        owners, vectors, seconds, known_targets, several = _read_marked(
+            table, known, labels, unit, rule or Rule(), several
+        )
+    else:
+        read = _read_clips if unit is Unit.CLIP else _read_segments
+        owners, vectors, seconds = read(table, known)
+        known_targets = targets([known[name] for name in owners], labels)
     clips = [known[name] for name in owners]
     return Labelled(
         clips=owners,
         vectors=vectors,
-        targets=targets(clips, labels),
+        targets=known_targets,
         labels=labels,
-        several_labels=manifest.several_labels,
+        several_labels=several,
         folds=[clip.fold or "" for clip in clips] if any(clip.fold for clip in clips) else None,
         splits=[clip.split or "" for clip in clips] if any(clip.split for clip in clips) else None,
         groups=[clip.group or str(clip.path) for clip in clips],
@@ -136,7 +169,7 @@ def _join(
 
 
 def find_labels(
-    names: list[str], table: EmbeddingTable, source: str
+    names: list[str], table: EmbeddingTable, source: str, label_column: str = ""
 ) -> tuple[dict[str, Clip], Manifest]:
     """Which of some clips have labels.
 
@@ -144,6 +177,7 @@ def find_labels(
         names: of clips of the folder.
         table: the folder.
         source: as in join_labels.
+        label_column: as in join_labels.
 
     Returns:
         the labelled clips by their names in the folder, and the manifest that they are from.
@@ -151,26 +185,27 @@ def find_labels(
     Raises:
         DatasetError: as join_labels.
     """
+    root = Path(source).parent
     if source == FOLDERS:
         manifest = Manifest(_folder_clips(names), several_labels=False)
         known = {clip.path.as_posix(): clip for clip in manifest.clips}
     else:
-        manifest = read_dataset(Path(source))
-        audio_root = Path(table.provenance.audio_root)
-        known = _join_by_path(names, manifest, Path(source).parent, audio_root)
+        manifest = read_dataset(Path(source), label_column)
+        if manifest.is_marked and Path(source).is_dir():
+            root = Path(source)
+        known = join_by_path(names, manifest, root, Path(table.provenance.audio_root))
     if not known and source == FOLDERS:
         raise DatasetError(
             f"no clip stands in a folder that could be its label; clips: {', '.join(names[:3])}"
         )
     if not known:
-        root = Path(source).parent
         paths = [os.path.relpath(clip.path, root) for clip in manifest.clips[:3]]
         raise DatasetError(
             f"no label joins a clip. Paths of {source}: {', '.join(paths) or 'none'}; clips there:"
             f" {', '.join(names[:3]) or 'none'}. Paths are relative to the manifest's folder, clips"
             f" to the extracted folder{''.join(_meant(path, names) for path in paths[:1])}"
         )
-    _warn_of_the_rest(names, known, manifest, Path(source).parent)
+    _warn_of_the_rest(names, known, manifest, root)
     return known, manifest
 
 
@@ -212,27 +247,85 @@ def _read_segments(
     journal = table.journal_table()
     counts = zip(journal["clip"].to_pylist(), journal["rows"].to_pylist(), strict=True)
     total = sum(rows for name, rows in counts if name in known)
-    rng, drawn, seen = np.random.default_rng(0), None, 0
+    drawn = np.ones(total, bool)
     if total > MOST:
         log.warning("%d of %d labelled segments, drawn at random", MOST, total)
         drawn = np.zeros(total, bool)
-        drawn[rng.choice(total, MOST, replace=False)] = True
-    owners: list[str] = []
-    numbers, vectors, seconds = [], [], []
+        drawn[np.random.default_rng(0).choice(total, MOST, replace=False)] = True
+    rows, order = _read_rows(table, known, drawn)
+    return (
+        rows.clips[order].tolist(),
+        rows.embeddings[order],
+        (rows.end_s - rows.start_s)[order],
+    )
+
+
+def _read_marked(
+    table: EmbeddingTable,
+    known: Mapping[str, Clip],
+    labels: tuple[str, ...],
+    unit: Unit,
+    rule: Rule,
+    several_labels: bool,
+) -> tuple[list[str], NDArray[np.float32], NDArray[np.float64] | None, NDArray[np.float32], bool]:
+    """Owners, vectors, seconds, targets, and whether there may be several labels."""
+    names = sorted(known)
+    if unit is Unit.CLIP:  # signs without times: a clip is one segment, whatever its length
+        count = len(names)
+        segments = Segments(
+            names=names, owner=np.arange(count), start_s=np.zeros(count), end_s=np.ones(count)
+        )
+    else:
+        segments = _spans(table, names)
+    chosen = choose(segments, known, labels, rule, several_labels=several_labels, most=MOST)
+    if unit is Unit.CLIP:
+        owners, vectors = table.clip_vectors({names[row] for row in chosen.rows})
+        return owners, vectors, None, chosen.targets, chosen.several_labels
+    drawn = np.zeros(len(segments.owner), bool)
+    drawn[chosen.rows] = True
+    rows, order = _read_rows(table, known, drawn)
+    return (
+        rows.clips[order].tolist(),
+        rows.embeddings[order],
+        (rows.end_s - rows.start_s)[order],
+        chosen.targets[order],
+        chosen.several_labels,
+    )
+
+
+def _spans(table: EmbeddingTable, names: list[str]) -> Segments:
+    """The segments of some clips, in the order of the parts."""
+    number = {name: index for index, name in enumerate(names)}
+    owner = [np.zeros(0, np.int64)]
+    start_s, end_s = [np.zeros(0)], [np.zeros(0)]
+    for part in table.parts:
+        rows = table.spans([part.name])
+        owners = np.array([number.get(name, -1) for name in rows.clips], np.int64)
+        kept = owners >= 0
+        owner.append(owners[kept])
+        start_s.append(rows.start_s[kept])
+        end_s.append(rows.end_s[kept])
+    return Segments(
+        names=names,
+        owner=np.concatenate(owner),
+        start_s=np.concatenate(start_s),
+        end_s=np.concatenate(end_s),
+    )
+
+
+def _read_rows(
+    table: EmbeddingTable, known: Collection[str], drawn: NDArray[np.bool_]
+) -> tuple[Rows, NDArray[np.int64]]:
+    """Those of the rows of some clips that were drawn, and their order by clip and segment."""
+    batches: list[Rows] = []
+    seen = 0
     for batch in table.batches():
         kept = np.flatnonzero([name in known for name in batch.clips])
-        if drawn is not None:
-            kept, seen = kept[drawn[seen : seen + len(kept)]], seen + len(kept)
-        owners += batch.clips[kept].tolist()
-        numbers.append(batch.segments[kept])
-        vectors.append(batch.embeddings[kept])
-        seconds.append((batch.end_s - batch.start_s)[kept])
-    order = np.lexsort((np.concatenate(numbers), np.array(owners, str)))
-    return (
-        [owners[index] for index in order],
-        np.concatenate(vectors)[order],
-        np.concatenate(seconds)[order],
-    )
+        kept, seen = kept[drawn[seen : seen + len(kept)]], seen + len(kept)
+        batches.append(Rows(*(values[kept] for values in vars(batch).values())))
+    columns = [vars(batch).values() for batch in batches]
+    rows = Rows(*(np.concatenate(column) for column in zip(*columns, strict=True)))
+    return rows, np.lexsort((rows.segments, rows.clips.astype(str)))
 
 
 def _folder_clips(names: list[str]) -> tuple[Clip, ...]:
@@ -241,64 +334,3 @@ def _folder_clips(names: list[str]) -> tuple[Clip, ...]:
         for name in names
         if len(PurePosixPath(name).parts) > 1
     )
-
-
-def _join_by_path(
-    names: list[str], manifest: Manifest, root: Path, audio_root: Path
-) -> dict[str, Clip]:
-    by_place = {_place(clip.path): clip for clip in manifest.clips}
-    by_text = {os.path.relpath(clip.path, root): clip for clip in manifest.clips}
-    known = {}
-    for name in names:
-        clip = by_place.get(_place(audio_root / name)) or by_text.get(name)
-        if clip is not None:
-            known[name] = clip
-    # What is spelled in another way joins where nothing joins as it is written.
-    joined = {id(clip) for clip in known.values()}
-    below = spell(str(audio_root)) + "/"  # of Windows too, which makes it no absolute path here
-    rest = {
-        spell(text).removeprefix(below) if spell(text).startswith(below) else text: clip
-        for text, clip in by_text.items()
-        if id(clip) not in joined
-    }
-    found = match(rest, [name for name in names if name not in known])
-    known |= {name: rest[text] for text, name in found.items()}
-    return known or _join_below_another_root(names, manifest)
-
-
-def _join_below_another_root(names: list[str], manifest: Manifest) -> dict[str, Clip]:
-    """Join the labels of a collection that has stood elsewhere: by the paths below that place.
-
-    All labels stand below one folder, the one below which most of them find a clip of their path.
-
-    Raises:
-        DatasetError: two folders do equally well, so that some labels might join wrong clips.
-    """
-    wanted: dict[str, list[str]] = defaultdict(list)
-    for name in names:
-        wanted[spell(name)].append(name)
-    found: dict[str, dict[str, Clip]] = defaultdict(dict)  # by folder: clips by names below it
-    for clip in manifest.clips:
-        parts = spell(str(clip.path)).split("/")
-        for depth in range(1, len(parts)):
-            same = wanted.get("/".join(parts[depth:]), [])
-            if len(same) == 1:
-                found["/".join(parts[:depth]) or "/"][same[0]] = clip
-    ranked = sorted(found, key=lambda folder: (-len(found[folder]), folder))
-    if not ranked:
-        return {}
-    best = found[ranked[0]]
-    if len(ranked) > 1 and len(found[ranked[1]]) == len(best):
-        other = found[ranked[1]]
-        raise DatasetError(
-            f"the labels may be of a collection in {ranked[0]} or in {ranked[1]}: "
-            f"{min(best)} is then {best[min(best)].path}, or {min(other)} is"
-            f" {other[min(other)].path}. Write the paths below the collection's folder alone"
-        )
-    log.info("labels are joined by their paths below %s", ranked[0])
-    return best
-
-
-def _place(path: Path) -> str:
-    """Where a file stands, however its folder is reached."""
-    return os.path.join(os.path.realpath(path.parent), path.name)
