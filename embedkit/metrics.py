@@ -25,13 +25,13 @@ def weighted_auc(targets: Floats, scores: Floats) -> float:
     """Area under the ROC curve per class, averaged by the classes' prevalence (paper, section 3.2).
 
     Args:
-        targets: 0 or 1, [clips, classes].
+        targets: 0 or 1, [clips, classes]; where it is NaN, a clip is left out for the class.
         scores: [clips, classes].
 
     Returns:
         In [0, 1]; NaN if no class has both positive and negative clips.
     """
-    return _mean(_aucs(targets, scores), targets.sum(axis=0))
+    return _mean(_aucs(targets, scores), np.nansum(targets, axis=0))
 
 
 def macro_auc(targets: Floats, scores: Floats) -> float:
@@ -51,7 +51,8 @@ def mean_average_precision(targets: Floats, scores: Floats) -> float:
     """Average precision per class, plain mean (mAP); arguments as weighted_auc."""
     values = np.full(targets.shape[1], np.nan)
     for index in np.flatnonzero(_defined(targets)):
-        values[index] = average_precision_score(targets[:, index], scores[:, index])
+        known = ~np.isnan(targets[:, index])
+        values[index] = average_precision_score(targets[known, index], scores[known, index])
     return _mean(values, np.ones(targets.shape[1]))
 
 
@@ -60,7 +61,8 @@ def retrieval(vectors: Floats, targets: Floats, k: int = 5, seed: int = 0) -> tu
 
     Args:
         vectors: [clips, D].
-        targets: [clips, classes]; clips that share a label with the query are relevant.
+        targets: [clips, classes]; clips that share a label with the query are relevant, and what
+            is NaN is shared with none.
         k: how many neighbours precision looks at.
         seed: of the draw.
 
@@ -68,6 +70,7 @@ def retrieval(vectors: Floats, targets: Floats, k: int = 5, seed: int = 0) -> tu
         mean average precision and precision at k over the queries that have a relevant clip;
         NaN if none has.
     """
+    targets = np.nan_to_num(targets)
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     drawn = np.random.default_rng(seed).permutation(len(unit))[:QUERIES]
     precisions, at_k = [], []
@@ -184,10 +187,11 @@ def _aucs(targets: Floats, scores: Floats) -> NDArray[np.float64]:
 
     By ranks (Mann and Whitney, 1947), for all classes at once.
     """
-    positive = targets.sum(axis=0)
-    pairs = positive * (len(targets) - positive)
-    ranks = (rankdata(scores, axis=0) * targets).sum(axis=0)
-    wins = ranks - positive * (positive + 1) / 2
+    known = ~np.isnan(targets)
+    positive = np.nansum(targets, axis=0)
+    pairs = positive * (known.sum(axis=0) - positive)
+    ranks = rankdata(np.where(known, scores, np.nan), axis=0, nan_policy="omit")
+    wins = np.nansum(ranks * targets, axis=0) - positive * (positive + 1) / 2
     aucs = np.full(len(pairs), np.nan)
     np.divide(wins, pairs, out=aucs, where=_defined(targets))
     return aucs
@@ -195,8 +199,7 @@ def _aucs(targets: Floats, scores: Floats) -> NDArray[np.float64]:
 
 def _defined(targets: Floats) -> NDArray[np.bool_]:
     """Which classes have both positive and negative clips; warns of the others."""
-    positive = targets.sum(axis=0)
-    defined = (positive > 0) & (positive < len(targets))
+    defined = (targets == 1).any(axis=0) & (targets == 0).any(axis=0)
     if not defined.all():
         warnings.warn(
             f"{int((~defined).sum())} of {len(defined)} classes have no positive or no negative"

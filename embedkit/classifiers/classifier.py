@@ -86,6 +86,8 @@ class Classifier:
     ) -> Self:
         """Fit on some of the labelled vectors; of more than 100,000, on so many drawn at random.
 
+        What has no label at all goes first.
+
         Raises:
             DatasetError: one label alone, or the method cannot be fitted on these.
         """
@@ -93,9 +95,23 @@ class Classifier:
             raise DatasetError(
                 "a classifier needs at least 2 labels among the clips it is fitted on"
             )
+        if data.several_labels and not (data.targets[rows] == 0).any():
+            raise DatasetError(
+                "a classifier needs to know what a label is not: of all that it is fitted on, each"
+                " has every label; mark other sounds too, some with the sign -"
+            )
         if len(rows) > MOST:
             log.warning("fitted on %d of %d vectors, drawn at random", MOST, len(rows))
-            rows = np.sort(np.random.default_rng(0).choice(rows, MOST, replace=False))
+            rng = np.random.default_rng(0)
+            has_any = (data.targets[rows] == 1).any(axis=1)
+            kept, others = rows[has_any], rows[~has_any]
+            spare = (
+                rng.choice(others, max(0, MOST - len(kept)), replace=False)
+                if len(others)
+                else others
+            )
+            kept = rng.choice(kept, min(MOST, len(kept)), replace=False)
+            rows = np.sort(np.concatenate([kept, spare]))
         training = Training(
             vectors=data.vectors[rows],
             targets=data.targets[rows],

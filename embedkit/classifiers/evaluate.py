@@ -24,7 +24,7 @@ class Evaluation:
         clips: the held-out clips [n]; of segments, those that they are of.
         labels: the classes.
         several_labels: whether a clip may have more than one.
-        targets: float32 [n, classes].
+        targets: float32 [n, classes]; NaN where a vector is left out for a label.
         scores: float64 [n, classes].
     """
 
@@ -59,7 +59,8 @@ class Evaluation:
         """For each label its vectors, AUC, average precision and, with one label each, recall."""
         rows: dict[str, dict[str, float | int]] = {}
         for index, label in enumerate(self.labels):
-            truth, scores = self.targets[:, [index]], self.scores[:, [index]]
+            known = ~np.isnan(self.targets[:, index])
+            truth, scores = self.targets[known][:, [index]], self.scores[known][:, [index]]
             row: dict[str, float | int] = {"clips": int(truth.sum())}
             if 0 < truth.sum() < len(truth):
                 row["auc"] = metrics.macro_auc(truth, scores)

@@ -12,6 +12,7 @@ from embedkit.vectors import unit
 
 TEMPERATURE = 0.07
 BATCH = 4096  # queries at a time
+YES, UNKNOWN = 1, 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +25,8 @@ class NeighboursModel:
     Attributes:
         mean, scale: of the training vectors [D].
         known: these, standardised, of length 1 [n, D].
-        targets: 1 where one has the label, uint8 [n, classes].
+        targets: 1 where one has the label, 2 where that is not known, uint8 [n, classes]; what is
+            not known has no vote.
         neighbours: how many vote.
     """
 
@@ -48,7 +50,12 @@ class NeighboursModel:
             cosine, found = index.search(asked, min(self.neighbours, len(self.known)))
             weights = np.exp((cosine.astype(np.float64) - cosine[:, :1]) / TEMPERATURE)
             weights /= weights.sum(axis=1, keepdims=True)
-            scores[start : start + BATCH] = np.einsum("nk,nkc->nc", weights, self.targets[found])
+            votes = self.targets[found]
+            yes = np.einsum("nk,nkc->nc", weights, votes == YES)
+            if (votes == UNKNOWN).any():
+                cast = np.einsum("nk,nkc->nc", weights, votes != UNKNOWN)
+                yes = np.divide(yes, cast, out=np.zeros_like(yes), where=cast > 0)
+            scores[start : start + BATCH] = yes
         return scores
 
 
@@ -69,6 +76,6 @@ class Neighbours:
             mean=scale.mean,
             scale=scale.scale,
             known=unit((training.vectors - scale.mean) / scale.scale),
-            targets=training.targets.astype(np.uint8),
+            targets=np.nan_to_num(training.targets, nan=UNKNOWN).astype(np.uint8),
             neighbours=self.neighbours,
         )

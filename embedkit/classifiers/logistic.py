@@ -86,9 +86,9 @@ def choose_c(training: Training, track: Track = untracked) -> float:
         if not training.several_labels and len(set(part.targets.argmax(axis=1))) < 2:
             continue
         scores = _fit(part, c).scores(training.vectors[held]).clip(1e-7, 1 - 1e-7)
-        losses[number] -= (wanted * np.log(scores)).sum()
+        losses[number] -= np.nansum(wanted * np.log(scores))
         if training.several_labels:
-            losses[number] -= ((1 - wanted) * np.log(1 - scores)).sum()
+            losses[number] -= np.nansum((1 - wanted) * np.log(1 - scores))
     return STRENGTHS[int(losses.argmin())]
 
 
@@ -99,7 +99,7 @@ def _sample(training: Training) -> Training:
     if training.several_labels and labels > LABELS:
         labels = LABELS
         open_questions = np.flatnonzero(
-            training.targets.any(axis=0) & ~training.targets.all(axis=0)
+            (training.targets == 1).any(axis=0) & (training.targets == 0).any(axis=0)
         )
         drawn = rng.permutation(open_questions)[:LABELS]
         training = replace(training, targets=training.targets[:, np.sort(drawn)])
@@ -117,10 +117,13 @@ def _fit(training: Training, c: float, track: Track = untracked) -> LogisticMode
     bias = np.full(len(weights), -CERTAIN)
     if training.several_labels:
         for index, column in track(enumerate(training.targets.T), "Fitting", len(weights)):
-            if column.all():
+            known = ~np.isnan(column)
+            if not column[known].any():
+                continue
+            if column[known].all():
                 bias[index] = CERTAIN
-            elif column.any():
-                model = _solve(standard, column, c)
+            else:
+                model = _solve(standard[known], column[known], c)
                 weights[index], bias[index] = model.coef_[0], model.intercept_[0]
     else:
         classes = training.targets.argmax(axis=1)

@@ -19,8 +19,9 @@ class Training:
 
     Attributes:
         vectors: float32 [n, D].
-        targets: float32 [n, classes], 1 where a vector has the label.
-        several_labels: whether a vector may have more than one.
+        targets: float32 [n, classes], 1 where a vector has the label; where it may have several,
+            NaN where that is not known.
+        several_labels: whether a vector may have none, or more than one.
         groups: of each vector [n]; those of one group are alike for a reason that is none, such as
             one recording, and are not to stand on both sides of a split.
     """

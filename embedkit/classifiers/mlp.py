@@ -9,6 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
 from embedkit.classifiers.method import Floats, Scale, Training, Vectors
+from embedkit.errors import DatasetError
 from embedkit.progress import Track, untracked
 
 UNITS = 256  # of the hidden layer
@@ -50,12 +51,24 @@ class Perceptron:
     """How to fit it: scikit-learn's, by Adam, for at most 200 epochs."""
 
     def fit(self, training: Training, track: Track = untracked) -> PerceptronModel:
-        """Fit."""
+        """Fit on the vectors of which every label is known.
+
+        Raises:
+            DatasetError: there are none.
+        """
+        known = ~np.isnan(training.targets).any(axis=1)
+        if not known.any():
+            raise DatasetError(
+                "a perceptron needs segments of which every label is known; fit by logistic or knn"
+            )
+        training = training.part(np.flatnonzero(known))
         scale = Scale.of(training.vectors)
         standard = (training.vectors - scale.mean) / scale.scale
         # As a matrix with a column a class the loss is a sum of yes and no, whatever the classes
         # there are: so one label a vector is named by its number.
         classes = training.targets if training.several_labels else training.targets.argmax(axis=1)
+        if classes.shape[1:] == (1,):  # of one label, whether it is there
+            classes = classes[:, 0]
         solver = MLPClassifier((UNITS,), alpha=DECAY, max_iter=EPOCHS, random_state=0)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # it is stopped on purpose
