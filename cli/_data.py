@@ -36,11 +36,24 @@ Root = Annotated[
 
 
 def read(data: Path | None, dataset: str | None, root: Path | None) -> "Manifest":
-    """Read what the command line names."""
+    """Read what the command line names; labels are of whole clips."""
+    manifest = read_marked(data, dataset, root)
+    if manifest.is_marked:
+        raise UsageError(
+            f"{data}: its labels have times, or signs; here they are of whole clips. `train` and"
+            " `classify` learn from parts of clips"
+        )
+    return manifest
+
+
+def read_marked(
+    data: Path | None, dataset: str | None, root: Path | None, label_column: str = ""
+) -> "Manifest":
+    """Read what the command line names; labels may be of stretches, or have signs."""
     from embedkit.datasets import read_dataset, read_published
 
     if data is not None and dataset is None and root is None:
-        return read_dataset(data)
+        return read_dataset(data, label_column)
     if data is None and dataset is not None and root is not None:
         manifest = read_published(dataset, root)
         if manifest.left_out:

@@ -9,6 +9,7 @@ from embedkit.config import Schedule, TrainSpec
 from embedkit.errors import UsageError
 
 from ._data import Dataset, Root, read
+from ._labels import Cover, LabelColumn, MarkedName, Within, parse_rule
 from ._output import Device, Json, message, print_json, print_table, track
 from ._outputs import OutFile, OutFolder
 from ._training import FeatureWorkers
@@ -17,6 +18,7 @@ from .bench import bench
 
 if TYPE_CHECKING:
     from embedkit.classifiers.sizes import SizeRow
+    from embedkit.labels.join import Labelled
 
 RECIPE = TrainSpec()
 CURVES = {
@@ -37,7 +39,7 @@ def sizes(
         str,
         typer.Option(
             help="With --embeddings: a CSV or Parquet manifest with path and label (or labels), or"
-            " the word `folders`."
+            " the word `folders`; as of `embedkit classify fit`."
         ),
     ] = "",
     data: Annotated[
@@ -76,6 +78,10 @@ def sizes(
         typer.Option(help="With --embeddings: hold out this share, drawn at random."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Fixes everything that is drawn.")] = RECIPE.seed,
+    label_column: LabelColumn = "",
+    marked: MarkedName = "some",
+    cover: Cover = 0.5,
+    within: Within = 0.5,
     picture: Annotated[Path | None, OutFile(help="A .png file: quality over bytes.")] = None,
     json: Json = False,
 ) -> None:
@@ -90,14 +96,20 @@ def sizes(
     Example: embedkit bench sizes --embeddings embeddings --labels sounds.csv
     """
     from embedkit.classifiers.sizes import advise
+    from embedkit.labels.join import join_labels
     from embedkit.pages.plots import save_png, size_curves
+    from embedkit.store import EmbeddingTable
 
     wanted = parse_sizes(at, "--sizes")
     if embeddings is not None:
         if not labels or data or dataset or out or family:
             raise UsageError("--embeddings goes with --labels, and without --data, --out, --family")
         split = (hold_out_fold, k_folds, test_share)
-        how, rows = _of_vectors(embeddings, labels, split, seed, wanted)
+        rule = parse_rule(marked, cover, within)
+        joined = join_labels(
+            EmbeddingTable.open(embeddings), labels, rule=rule, label_column=label_column
+        )
+        how, rows = _of_vectors(joined, split, seed, wanted)
     elif out is not None:
         if labels or k_folds or test_share:
             raise UsageError(
@@ -138,18 +150,14 @@ def sizes(
 
 
 def _of_vectors(
-    embeddings: Path,
-    labels: str,
+    joined: "Labelled",
     split: tuple[str | None, int | None, float | None],
     seed: int,
     wanted: tuple[int, ...],
 ) -> tuple[str, "list[SizeRow]"]:
     from embedkit.classifiers.sizes import compare_sizes
     from embedkit.classifiers.splits import choose
-    from embedkit.labels.join import join_labels
-    from embedkit.store import EmbeddingTable
 
-    joined = join_labels(EmbeddingTable.open(embeddings), labels)
     fold, folds, share = split
     how, held = choose(joined, fold=fold, folds=folds, share=share, seed=seed)
     return how, list(compare_sizes(joined, held, sizes=wanted, seed=seed, track=track))

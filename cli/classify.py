@@ -9,6 +9,7 @@ import typer
 from embedkit.errors import UsageError
 
 from ._app import app
+from ._labels import Cover, LabelColumn, MarkedName, Within, parse_rule
 from ._output import Json, message, print_figures, print_json, print_table, track
 from ._outputs import OutFile, OutFolder
 
@@ -27,8 +28,10 @@ EmbDir = Annotated[Path, typer.Argument(help="The embedding folder.")]
 Labels = Annotated[
     str,
     typer.Option(
-        help="A CSV or Parquet manifest with path and label (or labels, separated by `;`), or the"
-        " word `folders`: a clip's first folder is its label."
+        help="A CSV or Parquet manifest with path and label (or labels, separated by `;`), and with"
+        " start_s and end_s where labels are of stretches; a selection table of Raven's, a label"
+        " track of Audacity's, or a folder of these; or the word `folders`: a clip's first folder"
+        " is its label."
     ),
 ]
 MethodName = Annotated[str, typer.Option("--method", help="logistic, knn, plda or mlp.")]
@@ -68,11 +71,16 @@ def fit(
     lda: Lda = None,
     segments: Segments = False,
     hold_out_fold: HoldOut = None,
+    label_column: LabelColumn = "",
+    marked: MarkedName = "some",
+    cover: Cover = 0.5,
+    within: Within = 0.5,
     json: Json = False,
 ) -> None:
     """Fit a classifier.
 
-    Where the labels have a split column, only on the clips whose split is train.
+    Where the labels have a split column, only on the clips whose split is train. Where they have
+    times, on the segments: one label alone is learned against unmarked sound.
 
     Example: embedkit classify fit embeddings --labels folders --out classifier
     """
@@ -83,7 +91,8 @@ def fit(
 
     chosen = _method(method, c, neighbours, lda)
     table = EmbeddingTable.open(emb_dir)
-    data = join_labels(table, labels, _unit(segments))
+    rule = parse_rule(marked, cover, within)
+    data = join_labels(table, labels, _unit(segments), rule=rule, label_column=label_column)
     if hold_out_fold is not None:
         rows = splits.hold_out_fold(data, hold_out_fold)[0]
     elif data.splits is not None:
@@ -96,9 +105,11 @@ def fit(
     classifier.save(out)
     clips = len({data.clips[row] for row in rows})
     if json:
-        print_json({"classifier": str(out), "clips": clips, "labels": list(data.labels)})
+        counts = {"clips": clips} | ({} if data.seconds is None else {"segments": len(rows)})
+        print_json({"classifier": str(out), **counts, "labels": list(data.labels)})
     else:
-        print(f"{out}: {method}, fitted on {clips} clips of {len(data.labels)} labels")
+        of = f"{clips} clips" if data.seconds is None else f"{len(rows)} segments of {clips} clips"
+        print(f"{out}: {method}, fitted on {of} of {len(data.labels)} labels")
 
 
 @classify.command()
@@ -120,6 +131,10 @@ def evaluate(
         float | None, typer.Option(help="Hold out this share of the groups, drawn at random.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of what is drawn.")] = 0,
+    label_column: LabelColumn = "",
+    marked: MarkedName = "some",
+    cover: Cover = 0.5,
+    within: Within = 0.5,
     picture: Annotated[
         Path | None, OutFile(help="A .png file to draw the confusion matrix in.")
     ] = None,
@@ -129,7 +144,9 @@ def evaluate(
 
     Without an option: where the labels have a split column, `train` is fitted on and everything
     but `train` and `validation` scored; else each fold of a fold column is held out in turn; else
-    a quarter of the groups. No group (or clip) stands on both sides.
+    a quarter of the groups. No group (or clip) stands on both sides. Where labels have times,
+    segments are scored: a stretch that a segment touches and that does not reach it counts neither
+    for nor against.
 
     Example: embedkit classify evaluate embeddings --labels sounds.csv --hold-out-fold 1
     """
@@ -140,7 +157,13 @@ def evaluate(
     from embedkit.store import EmbeddingTable
 
     chosen = _method(method, c, neighbours, lda)
-    data = join_labels(EmbeddingTable.open(emb_dir), labels, _unit(segments))
+    data = join_labels(
+        EmbeddingTable.open(emb_dir),
+        labels,
+        _unit(segments),
+        rule=parse_rule(marked, cover, within),
+        label_column=label_column,
+    )
     if picture is not None and data.several_labels:
         raise UsageError("--picture: clips with several labels have no confusion matrix")
     how, held = splits.choose(data, fold=hold_out_fold, folds=k_folds, share=test_share, seed=seed)

@@ -8,6 +8,7 @@ import typer
 from embedkit.errors import UsageError, choices
 
 from ._app import app
+from ._labels import Cover, LabelColumn, MarkedName, Within, parse_rule
 from ._output import message, report_failures, track
 from ._outputs import OutFile
 
@@ -22,10 +23,14 @@ def draw_map(
     labels: Annotated[
         str | None,
         typer.Option(
-            help="A CSV or Parquet manifest with path and label.",
+            help="As of `embedkit classify fit`; where they have times, the segments are drawn.",
             show_default="the clips' first folders, else the names of their regions",
         ),
     ] = None,
+    label_column: LabelColumn = "",
+    marked: MarkedName = "some",
+    cover: Cover = 0.5,
+    within: Within = 0.5,
     audio: Annotated[
         Path | None,
         typer.Option(
@@ -44,7 +49,7 @@ def draw_map(
 
     Example: embedkit map embeddings --out map.html
     """
-    from embedkit.labels.join import find_labels
+    from embedkit.labels.join import clip_names, find_labels, join_known
     from embedkit.names.bundled import find_names
     from embedkit.pages.map import write_map
     from embedkit.pages.projection import Projection
@@ -54,16 +59,21 @@ def draw_map(
         raise UsageError(f"no projection {how!r}{choices(how, Projection)}")
     table = EmbeddingTable.open(emb_dir)
     named: list[tuple[str, str]] = []
+    segments = None
     if labels is not None:
-        names = [name for some, _ in table.clip_batches() for name in some]
-        known, _ = find_labels(names, table, labels)
-        named = [(name, ", ".join(clip.labels)) for name, clip in known.items()]
+        known, manifest = find_labels(clip_names(table), table, labels, label_column)
+        if manifest.has_times:
+            rule = parse_rule(marked, cover, within)
+            segments = join_known(table, known, manifest, rule=rule)
+        else:
+            named = [(name, ", ".join(clip.labels)) for name, clip in known.items()]
     done = write_map(
         table,
         out,
         how=Projection(how),
         labels=named,
         names=find_names(table),
+        segments=segments,
         audio=audio,
         seed=seed,
         track=track,

@@ -15,6 +15,7 @@ import typer
 from embedkit.errors import AudioError, UsageError, choices
 
 from ._app import app
+from ._labels import Cover, LabelColumn, Within, parse_rule
 from ._output import Device, Json, message, print_json, print_table, report_failures, track
 
 if TYPE_CHECKING:
@@ -109,11 +110,17 @@ def search(
         str | None, typer.Option(help="Only clips whose path fits a pattern, as in 'birds/*'.")
     ] = None,
     labels: Annotated[
-        Path | None, typer.Option(help="A CSV or Parquet manifest; see --where.")
+        str | None, typer.Option(help="As of `embedkit classify fit`; see --where.")
     ] = None,
     where: Annotated[
-        str | None, typer.Option(help="Only clips with this label in --labels.")
+        str | None,
+        typer.Option(
+            help="Only clips with this label in --labels; of labels with times, only segments."
+        ),
     ] = None,
+    label_column: LabelColumn = "",
+    cover: Cover = 0.5,
+    within: Within = 0.5,
     kind: IndexName = None,
     metric: MetricName = "cosine",
     model: Annotated[
@@ -182,7 +189,8 @@ def search(
             failures.append((query, str(error.kind), str(error)))
             continue
         names.append(query)
-    allowed = sounds.allowed(collection.clips, among, labels, where)
+    rule = parse_rule("some", cover, within)
+    allowed = sounds.allowed(collection.segments, among, labels, where, rule, label_column)
     hits: list[list[Hit]] = []
     if vectors:
         hits = collection.search(

@@ -22,7 +22,8 @@ from embedkit.errors import UsageError
 from embedkit.progress import untracked
 
 from ._app import app
-from ._data import Data, Dataset, Root, read
+from ._data import Data, Dataset, Root, read_marked
+from ._labels import Cover, LabelColumn, MarkedName, Within, parse_rule
 from ._output import Json, print_json, report_failures, track
 from ._outputs import OutFolder
 from ._training import Cache, FeatureWorkers, Resume, TensorBoard, running, sizes
@@ -132,14 +133,19 @@ def train(
             show_default="the segment's length",
         ),
     ] = None,
+    label_column: LabelColumn = "",
+    marked: MarkedName = "some",
+    cover: Cover = 0.5,
+    within: Within = 0.5,
     json: Json = False,
 ) -> None:
     """Train an extractor.
 
     Every setting of the paper is an option with the paper's value as its default. One label a clip
-    trains with softmax, several with sigmoid; the training says which. The model folder holds the
-    best epoch by validation loss, metrics.jsonl the figures of every epoch, and at the end
-    curves.png and a model card, README.md.
+    trains with softmax, several with sigmoid; the training says which. Labels with times train with
+    sigmoid on the segments of which they say something, and are scored on segments. The model
+    folder holds the best epoch by validation loss, metrics.jsonl the figures of every epoch, and at
+    the end curves.png and a model card, README.md.
 
     On several devices: `torchrun --nproc-per-node 2 --no-python embedkit train ...`. The processes
     share each batch and average their gradients; the statistics of batch normalisation are of each
@@ -180,7 +186,7 @@ def train(
         weight_decay = FAMILIES[network.name].weight_decay
     if not is_first():  # of several processes one speaks
         logging.getLogger("embedkit").setLevel(logging.WARNING)
-    manifest = read(data, dataset, root)
+    manifest = read_marked(data, dataset, root, label_column)
     trained = run(
         manifest,
         out,
@@ -188,6 +194,7 @@ def train(
         features=front_end,
         segments=segments,
         init=start,
+        rule=parse_rule(marked, cover, within),
         spec=TrainSpec(
             epochs=epochs,
             batch_size=batch_size,

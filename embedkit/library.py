@@ -148,8 +148,9 @@ def classify(
 
     Args:
         table: an embedding folder.
-        labels: a CSV or Parquet manifest with the columns path and label, or the word `folders`:
-            the first folder of a clip's path is its label.
+        labels: a CSV or Parquet manifest with the columns path and label, and with start_s and
+            end_s where labels are of stretches; a label file of another tool, or a folder of such;
+            or the word `folders`: the first folder of a clip's path is its label.
         method: logistic, knn, plda or mlp.
         segments: fit on every segment instead of the mean of each clip.
         settings: of the method, as `c=0.1`.

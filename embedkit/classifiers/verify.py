@@ -40,7 +40,7 @@ def read_trials(path: Path) -> Trials:
         DatasetError: it is none, or has no trial of the one or the other kind.
     """
     table = read_table(path)
-    refuse_times(table)
+    refuse_times(table, ", and pairs are of whole clips; take the column out")
     columns = [table.texts(require(name, table.headings, path)) for name in COLUMNS]
     first, second, same = [], [], []
     for number, one, other, text in zip(table.rows, *columns, strict=True):

@@ -109,8 +109,18 @@ def read_table(path: Path) -> Table:
     return table
 
 
-def refuse_times(table: Table) -> None:
+UNREADABLE = (
+    ", and there are not two that say in seconds where a label begins and ends: call them start_s"
+    " and end_s; or, if the labels are of whole clips, take the column out"
+)
+
+
+def refuse_times(table: Table, hint: str = UNREADABLE) -> None:
     """Refuse a table whose labels are of stretches of clips.
+
+    Args:
+        table: that was to be of whole clips.
+        hint: what to add to the words that it is not.
 
     Raises:
         DatasetError: a column says where something begins or ends.
@@ -119,9 +129,7 @@ def refuse_times(table: Table) -> None:
         cells = (cell if isinstance(cell, tuple) else (cell,) for cell in table.cells(heading))
         if any(is_time(text) for texts in cells for text in texts if text):
             raise DatasetError(
-                f"{table.path}: the column {heading!r} gives times within clips, and labels of"
-                " parts of a clip cannot be read yet. Cut the clips at these times and label the"
-                " pieces; or, if the labels are of whole clips, take the column out"
+                f"{table.path}: the column {heading!r} gives times within clips{hint}"
             )
 
 

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
@@ -14,15 +14,15 @@ from embedkit.datasets import Clip, read_dataset
 from embedkit.datasets.manifest import Manifest, targets
 from embedkit.datasets.names import nearest
 from embedkit.errors import DatasetError
+from embedkit.labels import reading
 from embedkit.labels.marked import Segments, choose
 from embedkit.labels.paths import join_by_path
 from embedkit.labels.stretches import Rule
-from embedkit.store import EmbeddingTable, Rows
+from embedkit.store import EmbeddingTable
 
 log = logging.getLogger(__name__)
 
 FOLDERS = "folders"
-MOST = 200_000  # vectors that are read into memory: of more, a sample
 
 
 class Unit(StrEnum):
@@ -48,6 +48,7 @@ class Labelled:
         splits: of each clip, or None where there is no split column.
         groups: of each clip; a clip without a group is one of its own.
         seconds: of segments, their real duration, float64 [n]; None for clips.
+        start_s: of segments, where they begin in their clips, float64 [n]; None for clips.
     """
 
     clips: list[str]
@@ -59,12 +60,21 @@ class Labelled:
     splits: list[str] | None
     groups: list[str]
     seconds: NDArray[np.float64] | None = None
+    start_s: NDArray[np.float64] | None = None
 
     @property
     def classes(self) -> NDArray[np.int64]:
         """Index of each clip's label [n], where there is one a clip."""
         classes: NDArray[np.int64] = self.targets.argmax(axis=1)
         return classes
+
+    @property
+    def names(self) -> list[str]:
+        """What each has [n], for people: `cat, dog`; empty where it has none."""
+        return [
+            ", ".join(label for label, value in zip(self.labels, row, strict=True) if value == 1)
+            for row in self.targets
+        ]
 
 
 def join_labels(
@@ -94,7 +104,7 @@ def join_labels(
         DatasetError: the source cannot be read, or no clip has a label.
     """
     known, manifest = find_labels(clip_names(table), table, source, label_column)
-    return _join(table, known, manifest, unit, rule)
+    return join_known(table, known, manifest, unit, rule)
 
 
 def join_manifest(
@@ -121,7 +131,7 @@ def join_manifest(
     if not known:
         raise DatasetError(f"no label of {root} joins a clip, as {', '.join(names[:3]) or 'none'}")
     _warn_of_the_rest(names, known, manifest, root)
-    return _join(table, known, manifest, unit, rule)
+    return join_known(table, known, manifest, unit, rule)
 
 
 def clip_names(table: EmbeddingTable) -> list[str]:
@@ -134,37 +144,63 @@ def clip_names(table: EmbeddingTable) -> list[str]:
     )
 
 
-def _join(
+def join_known(
     table: EmbeddingTable,
     known: Mapping[str, Clip],
     manifest: Manifest,
-    unit: Unit,
-    rule: Rule | None,
+    unit: Unit = Unit.CLIP,
+    rule: Rule | None = None,
 ) -> Labelled:
+    """Read what `find_labels` found to be labelled; arguments and errors as in join_labels."""
     labels = tuple(sorted({label for clip in known.values() for label in clip.labels}))
     several = manifest.several_labels
+    if manifest.has_times and unit is Unit.CLIP:
+        log.info("labels have times: they are of segments, not of whole clips")
+        unit = Unit.SEGMENT
     if manifest.is_marked:
-        if manifest.has_times and unit is Unit.CLIP:
-            log.info("labels have times: they are of segments, not of whole clips")
-            unit = Unit.SEGMENT
-        owners, vectors, seconds, known_targets, several = _read_marked(
-            table, known, labels, unit, rule or Rule(), several
+        of_clips = unit is Unit.CLIP
+        segments = _whole(sorted(known)) if of_clips else reading.read_spans(table, known)
+        chosen = choose(
+            segments,
+            known,
+            labels,
+            rule or Rule(),
+            several_labels=several,
+            most=reading.MOST,
         )
+        several, truth = chosen.several_labels, chosen.targets
+        if unit is Unit.SEGMENT:
+            found, order = reading.read_segments(table, known, chosen.rows)
+            truth = truth[order]
+        else:
+            found = reading.read_clips(table, {segments.names[row] for row in chosen.rows})
     else:
-        read = _read_clips if unit is Unit.CLIP else _read_segments
-        owners, vectors, seconds = read(table, known)
-        known_targets = targets([known[name] for name in owners], labels)
-    clips = [known[name] for name in owners]
+        if unit is Unit.SEGMENT:
+            drawn = reading.draw_segments(table, known)
+            found, _ = reading.read_segments(table, known, drawn)
+        else:
+            found = reading.read_clips(table, reading.draw_clips(known))
+        truth = targets([known[name] for name in found.clips], labels)
+    clips = [known[name] for name in found.clips]
     return Labelled(
-        clips=owners,
-        vectors=vectors,
-        targets=known_targets,
+        clips=found.clips,
+        vectors=found.vectors,
+        targets=truth,
         labels=labels,
         several_labels=several,
         folds=[clip.fold or "" for clip in clips] if any(clip.fold for clip in clips) else None,
         splits=[clip.split or "" for clip in clips] if any(clip.split for clip in clips) else None,
         groups=[clip.group or str(clip.path) for clip in clips],
-        seconds=seconds,
+        seconds=found.seconds,
+        start_s=found.start_s,
+    )
+
+
+def _whole(names: Sequence[str]) -> Segments:
+    """Clips as segments of any length, where labels have signs and no times."""
+    count = len(names)
+    return Segments(
+        names=names, owner=np.arange(count), start_s=np.zeros(count), end_s=np.ones(count)
     )
 
 
@@ -228,104 +264,6 @@ def _meant(path: str, names: list[str]) -> str:
     """What to add to the words that a path is that of no clip."""
     near = nearest(path, names)
     return f"; did you mean {near}?" if near else ""
-
-
-def _read_clips(
-    table: EmbeddingTable, known: Mapping[str, Clip]
-) -> tuple[list[str], NDArray[np.float32], None]:
-    wanted = sorted(known)
-    if len(wanted) > MOST:
-        log.warning("%d of %d labelled clips, drawn at random", MOST, len(wanted))
-        drawn = np.random.default_rng(0).choice(len(wanted), MOST, replace=False)
-        wanted = [wanted[index] for index in drawn]
-    return *table.clip_vectors(set(wanted)), None
-
-
-def _read_segments(
-    table: EmbeddingTable, known: Mapping[str, Clip]
-) -> tuple[list[str], NDArray[np.float32], NDArray[np.float64]]:
-    journal = table.journal_table()
-    counts = zip(journal["clip"].to_pylist(), journal["rows"].to_pylist(), strict=True)
-    total = sum(rows for name, rows in counts if name in known)
-    drawn = np.ones(total, bool)
-    if total > MOST:
-        log.warning("%d of %d labelled segments, drawn at random", MOST, total)
-        drawn = np.zeros(total, bool)
-        drawn[np.random.default_rng(0).choice(total, MOST, replace=False)] = True
-    rows, order = _read_rows(table, known, drawn)
-    return (
-        rows.clips[order].tolist(),
-        rows.embeddings[order],
-        (rows.end_s - rows.start_s)[order],
-    )
-
-
-def _read_marked(
-    table: EmbeddingTable,
-    known: Mapping[str, Clip],
-    labels: tuple[str, ...],
-    unit: Unit,
-    rule: Rule,
-    several_labels: bool,
-) -> tuple[list[str], NDArray[np.float32], NDArray[np.float64] | None, NDArray[np.float32], bool]:
-    """Owners, vectors, seconds, targets, and whether there may be several labels."""
-    names = sorted(known)
-    if unit is Unit.CLIP:  # signs without times: a clip is one segment, whatever its length
-        count = len(names)
-        segments = Segments(
-            names=names, owner=np.arange(count), start_s=np.zeros(count), end_s=np.ones(count)
-        )
-    else:
-        segments = _spans(table, names)
-    chosen = choose(segments, known, labels, rule, several_labels=several_labels, most=MOST)
-    if unit is Unit.CLIP:
-        owners, vectors = table.clip_vectors({names[row] for row in chosen.rows})
-        return owners, vectors, None, chosen.targets, chosen.several_labels
-    drawn = np.zeros(len(segments.owner), bool)
-    drawn[chosen.rows] = True
-    rows, order = _read_rows(table, known, drawn)
-    return (
-        rows.clips[order].tolist(),
-        rows.embeddings[order],
-        (rows.end_s - rows.start_s)[order],
-        chosen.targets[order],
-        chosen.several_labels,
-    )
-
-
-def _spans(table: EmbeddingTable, names: list[str]) -> Segments:
-    """The segments of some clips, in the order of the parts."""
-    number = {name: index for index, name in enumerate(names)}
-    owner = [np.zeros(0, np.int64)]
-    start_s, end_s = [np.zeros(0)], [np.zeros(0)]
-    for part in table.parts:
-        rows = table.spans([part.name])
-        owners = np.array([number.get(name, -1) for name in rows.clips], np.int64)
-        kept = owners >= 0
-        owner.append(owners[kept])
-        start_s.append(rows.start_s[kept])
-        end_s.append(rows.end_s[kept])
-    return Segments(
-        names=names,
-        owner=np.concatenate(owner),
-        start_s=np.concatenate(start_s),
-        end_s=np.concatenate(end_s),
-    )
-
-
-def _read_rows(
-    table: EmbeddingTable, known: Collection[str], drawn: NDArray[np.bool_]
-) -> tuple[Rows, NDArray[np.int64]]:
-    """Those of the rows of some clips that were drawn, and their order by clip and segment."""
-    batches: list[Rows] = []
-    seen = 0
-    for batch in table.batches():
-        kept = np.flatnonzero([name in known for name in batch.clips])
-        kept, seen = kept[drawn[seen : seen + len(kept)]], seen + len(kept)
-        batches.append(Rows(*(values[kept] for values in vars(batch).values())))
-    columns = [vars(batch).values() for batch in batches]
-    rows = Rows(*(np.concatenate(column) for column in zip(*columns, strict=True)))
-    return rows, np.lexsort((rows.segments, rows.clips.astype(str)))
 
 
 def _folder_clips(names: list[str]) -> tuple[Clip, ...]:

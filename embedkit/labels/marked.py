@@ -129,6 +129,23 @@ def choose(
     return Chosen(chosen, found, several)
 
 
+def carriers(
+    segments: Segments, known: Mapping[str, Clip], label: str, rule: Rule
+) -> NDArray[np.bool_]:
+    """Which segments have a label, bool [n]; those of recordings that are not known have not."""
+    found = np.zeros(len(segments.owner), bool)
+    for rows in _by_owner(segments):
+        clip = known.get(segments.names[segments.owner[rows[0]]])
+        if clip is not None:
+            found[rows] = (
+                segment_targets(
+                    segments.start_s[rows], segments.end_s[rows], clip.stretches, [label], rule
+                )[:, 0]
+                == 1
+            )
+    return found
+
+
 def _by_owner(segments: Segments) -> Iterator[NDArray[np.int64]]:
     """The segments of each recording that has any."""
     order = np.argsort(segments.owner, kind="stable")

@@ -10,8 +10,13 @@ from typing import Self
 
 from embedkit.datasets.columns import SEVERAL, find, normal, require
 from embedkit.datasets.table import DELIMITERS, SEPARATOR, Table, refuse_times
+from embedkit.datasets.timed import Layout
 from embedkit.errors import DatasetError
 
+_OF_CLIPS = (
+    "; here labels are given to whole clips, and what that file says would be lost: it is left as"
+    " it is. Name another file"
+)
 MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF16_LE: "utf-16",
@@ -58,7 +63,7 @@ class Spreadsheet:
                 (see `datasets.columns`), they are called so here.
 
         Raises:
-            DatasetError: it is no such text, a column is missing, or one gives times within clips.
+            DatasetError: it is no such text, a column is missing, or it is of stretches of clips.
         """
         made = cls(columns)
         try:
@@ -154,15 +159,20 @@ class Spreadsheet:
                     f"{path}: the column {heading!r} is for several labels a clip, and here each"
                     " clip has one; call it `label`"
                 )
-        self._refuse_times(path)
+        self._refuse_stretches(path)
 
-    def _refuse_times(self, path: Path) -> None:
+    def _refuse_stretches(self, path: Path) -> None:
+        """What has times, or signs, would be lost on whoever reads and writes labels of clips."""
+
         def cells(column: str) -> list[str | None]:
             return [self.get(row, column) or None for row in self.rows]
 
         count = range(2, len(self.rows) + 2)
         headings = tuple(self.columns)
-        refuse_times(Table(path=path, headings=headings, rows=count, decimal=".", cells=cells))
+        table = Table(path=path, headings=headings, rows=count, decimal=".", cells=cells)
+        refuse_times(table, _OF_CLIPS)
+        if Layout.of(table) is not None:
+            raise DatasetError(f"{path}: its labels have signs{_OF_CLIPS}")
 
     def _add(self, column: str) -> None:
         """Add a column; every row gets a cell of it, as other readers want it."""

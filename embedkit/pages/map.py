@@ -3,7 +3,7 @@
 import base64
 import io
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from embedkit.atomic import atomic_write
 from embedkit.audio.decode import decode
 from embedkit.classifiers.classifier import Classifier
 from embedkit.errors import AudioError, UsageError
+from embedkit.labels.join import Labelled
 from embedkit.names.groups import names_of_groups
 from embedkit.pages.plots import embedding_map, save_png
 from embedkit.pages.projection import Projection, project, regions
@@ -44,11 +45,12 @@ def write_map(
     how: Projection = Projection.PCA,
     labels: Sequence[tuple[str, str]] = (),
     names: Classifier | None = None,
+    segments: Labelled | None = None,
     audio: Path | None = None,
     seed: int = 0,
     track: Track = untracked,
 ) -> Mapped:
-    """Draw the clips of a collection on a plane.
+    """Draw the clips of a collection, or some of its segments, on a plane.
 
     Args:
         table: the collection.
@@ -58,6 +60,7 @@ def write_map(
         labels: pairs of a clip and its label, which colours it; else its first folder does, and
             where all clips lie in one, the name of its region.
         names: a classifier of the vectors, for the names of the plane's regions.
+        segments: draw these instead of the clips, each coloured by the labels that it has.
         audio: where the sounds are now, if they have moved.
         seed: of the projection and of the draw.
         track: shows the progress.
@@ -67,21 +70,23 @@ def write_map(
     """
     if path.suffix not in {".png", ".html"}:
         raise UsageError(f"{path}: name a .png or an .html file")
-    clips, vectors = table.clip_vectors()
+    if segments is None:
+        clips, vectors = table.clip_vectors()
+        starts, named = np.zeros(len(clips)), _names(clips, dict(labels))
+    else:
+        clips, vectors, named = segments.clips, segments.vectors, segments.names
+        starts = np.zeros(len(clips)) if segments.start_s is None else segments.start_s
     if not clips:
         raise UsageError(f"{table.folder}: it has no clips to draw")
     if path.suffix == ".html" and len(clips) > MOST:
-        log.warning("%d of %d clips, drawn at random", MOST, len(clips))
+        what = "clips" if segments is None else "segments"
+        log.warning("%d of %d %s, drawn at random", MOST, len(clips), what)
         drawn = np.sort(np.random.default_rng(seed).choice(len(clips), MOST, replace=False))
-        clips, vectors = [clips[row] for row in drawn], vectors[drawn]
-    known = dict(labels)
-    if known:
-        named = [known.get(clip, "") for clip in clips]
-    else:
-        named = [clip.partition("/")[0] if "/" in clip else "" for clip in clips]
+        clips, named = [clips[row] for row in drawn], [named[row] for row in drawn]
+        vectors, starts = vectors[drawn], starts[drawn]
     points = project(vectors, how, seed)
     region, called = _name_regions(points, vectors, names, seed)
-    if names is not None and not labels and len(set(named)) == 1:
+    if names is not None and segments is None and not labels and len(set(named)) == 1:
         named = [called[number] for number in region]
     if path.suffix == ".png":
         save_png(embedding_map(points, [name or "none" for name in named]), path)
@@ -89,12 +94,14 @@ def write_map(
     root = audio or Path(table.provenance.audio_root)
     failures: list[tuple[str, str, str]] = []
     sounds = []
-    for clip in track(clips, "Reading sounds", len(clips)):
+    for clip, start_s in track(list(zip(clips, starts, strict=True)), "Reading sounds", len(clips)):
         try:
-            sounds.append(_sound(clip_path(root, clip), table.provenance.track))
+            sounds.append(_sound(clip_path(root, clip), table.provenance.track, start_s))
         except AudioError as error:
             sounds.append("")
             failures.append((clip, str(error.kind), str(error)))
+    if segments is not None:
+        clips = [f"{clip}@{start_s:g}" for clip, start_s in zip(clips, starts, strict=True)]
     _write_page(
         path, f"{len(clips)} sounds of {root.name}", clips, named, points, sounds, region, called
     )
@@ -156,11 +163,20 @@ def _place(point: NDArray[np.floating]) -> list[float]:
     return [round(float(point[0]), 4), round(float(1 - point[1]), 4)]
 
 
-def _sound(path: Path, track: int) -> str:
-    """The first seconds of a sound track as the source of an audio element."""
+def _names(clips: Sequence[str], known: Mapping[str, str]) -> list[str]:
+    """The labels of clips; where nothing is known of any, their first folders."""
+    if known:
+        return [known.get(clip, "") for clip in clips]
+    return [clip.partition("/")[0] if "/" in clip else "" for clip in clips]
+
+
+def _sound(path: Path, track: int, start_s: float) -> str:
+    """Some seconds of a sound track as the source of an audio element."""
     parts: list[NDArray[np.float32]] = []
+    skip = int(start_s * RATE)
     for block in decode(path, RATE, track=track):
-        parts.append(block)
+        parts.append(block[skip:])
+        skip = max(0, skip - len(block))
         if sum(map(len, parts)) >= HEARD_S * RATE:
             break
     samples = np.concatenate(parts)[: int(HEARD_S * RATE)]

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from embedkit.audio.files import find_audio
 from embedkit.errors import DatasetError, UsageError
 from embedkit.labels.join import find_labels
+from embedkit.labels.marked import Segments, carriers
+from embedkit.labels.stretches import Rule
 from embedkit.store import EmbeddingTable
 from embedkit.vectors import unit
 
@@ -76,26 +78,45 @@ class Queries:
 
     def allowed(
         self,
-        clips: Sequence[str] | NDArray[np.str_],
+        segments: Segments,
         pattern: str | None,
-        labels: Path | None,
+        labels: str | None,
         label: str | None,
+        rule: Rule | None = None,
+        label_column: str = "",
     ) -> NDArray[np.bool_] | None:
-        """Which clips fit a pattern of paths and have a label, bool [clips]; None: no matter.
+        """Which segments are of clips that fit a pattern of paths, and have a label; None: all.
+
+        Args:
+            segments: those there are.
+            pattern: of the clips' names.
+            labels: as `join_labels` takes them.
+            label: where it has times, the segments have it, else the clips.
+            rule: for labels with times.
+            label_column: of a table, where it is none that is known.
+
+        Returns:
+            bool [segments].
 
         Raises:
-            DatasetError: no clip does.
+            DatasetError: none does, or the labels cannot be read.
         """
         if pattern is None and label is None:
             return None
+        clips = segments.names
         fits = np.array([fnmatch.fnmatchcase(clip, pattern or "*") for clip in clips])
+        found: NDArray[np.bool_] = fits[segments.owner]
         if labels is not None and label is not None:
-            known, _ = find_labels(list(clips), self._table, str(labels))
-            fits &= np.array([clip in known and label in known[clip].labels for clip in clips])
-        if not fits.any():
+            known, manifest = find_labels(list(clips), self._table, labels, label_column)
+            if manifest.has_times:
+                found &= carriers(segments, known, label, rule or Rule())
+            else:
+                has = [clip in known and label in known[clip].labels for clip in clips]
+                found &= np.array(has)[segments.owner]
+        if not found.any():
             asked = " and ".join(str(part) for part in (pattern, label) if part is not None)
             raise DatasetError(f"no clip of the collection fits {asked}")
-        return fits
+        return found
 
     def _mean(self, names: Sequence[str]) -> NDArray[np.float32]:
         vectors = unit(np.array([self.vector(name) for name in self.expand(names)]))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.errors import EmbeddingFolderError
+from embedkit.labels.marked import Segments
 from embedkit.progress import Track, untracked
 from embedkit.search.index import IndexKind, Metric, choose_kind, open_index, searched
 from embedkit.store import EmbeddingTable
@@ -79,6 +80,13 @@ class SearchIndex:
         self._start_s, self._end_s = spans.start_s[kept], spans.end_s[kept]
         self.clips, self._clip = np.unique(spans.clips[kept].astype(str), return_inverse=True)
 
+    @property
+    def segments(self) -> Segments:
+        """Where the segments stand."""
+        return Segments(
+            names=self.clips.tolist(), owner=self._clip, start_s=self._start_s, end_s=self._end_s
+        )
+
     def search(
         self,
         vectors: Vectors,
@@ -94,16 +102,17 @@ class SearchIndex:
             vectors: the queries.
             top: how many at most.
             without: of each query the clips to leave out, such as its own; by default none.
-            among: which clips to look at, bool [clips]; by default all.
+            among: which segments to look at, bool [segments]; by default all.
             by_clip: only the best segment of each clip.
         """
         queries = np.ascontiguousarray(vectors, np.float32)
         if self.metric is Metric.COSINE:
             queries = unit(queries)
-        allowed = None if among is None else np.flatnonzero(among[self._clip])
+        allowed = None if among is None else np.flatnonzero(among)
         total = len(self._clip) if allowed is None else len(allowed)
         if by_clip:  # nor are there more clips than there are
-            top = min(top, len(self.clips) if among is None else int(among.sum()))
+            there = self.clips if allowed is None else np.unique(self._clip[allowed])
+            top = min(top, len(there))
         answers: list[list[Hit]] = [[] for _ in queries]
         unanswered, deeper = list(range(len(queries))), bool(total)
         depth = 4 * top if by_clip or without else top

@@ -15,6 +15,7 @@ from embedkit.config import difference
 from embedkit.datasets import Manifest
 from embedkit.errors import ModelFolderError, UsageError
 from embedkit.export import write_network
+from embedkit.labels.stretches import Rule
 from embedkit.models.module import ExtractorModule
 from embedkit.pages.plots import save_png, training_curves
 from embedkit.training.card import write_card
@@ -50,17 +51,29 @@ def check_folder(folder: Path, config: ModelConfig, resume: bool) -> bool:
     return known == folder
 
 
-def begin(folder: Path, config: ModelConfig, parts: Sequence[Manifest]) -> None:
+def begin(
+    folder: Path, config: ModelConfig, parts: Sequence[Manifest], rule: Rule | None = None
+) -> None:
     """Make the folder hold a training: what is refused before leaves it as it was.
 
+    Args:
+        folder: of the model.
+        config: of the model.
+        parts: the clips that it is trained and validated with.
+        rule: where labels have times, which segment has which.
+
     Raises:
-        UsageError: the training there began with other clips.
+        UsageError: the training there began with other clips, or labels.
     """
     scratch = folder / SCRATCH
-    clips = json.dumps([[[str(clip.path), *clip.labels] for clip in part.clips] for part in parts])
+    said: list[object] = [[[str(clip.path), *clip.labels] for clip in part.clips] for part in parts]
+    if any(part.is_marked for part in parts):
+        said.append(repr(rule))
+        said += [[repr(clip.stretches) for clip in part.clips] for part in parts]
+    clips = json.dumps(said)
     record = scratch / "clips.json"
     if record.exists() and record.read_text() != clips:
-        raise UsageError(f"{scratch}: the training there began with other clips")
+        raise UsageError(f"{scratch}: the training there began with other clips, or labels")
     with atomic_write(scratch / CONFIG) as file:
         file.write(json.dumps(config.to_dict()).encode())
     with atomic_write(record) as file:

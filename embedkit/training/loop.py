@@ -31,11 +31,13 @@ from embedkit.config import (
 from embedkit.datasets import Manifest, split_validation
 from embedkit.datasets.manifest import targets
 from embedkit.errors import DatasetError, UsageError, require
+from embedkit.labels.stretches import Rule
 from embedkit.models.build import build_model
 from embedkit.models.module import ExtractorModule, check_device
 from embedkit.progress import untracked
 from embedkit.training.features import Features, compute_features
 from embedkit.training.folder import SCRATCH, History, begin, check_folder, finish, read_history
+from embedkit.training.marked import MarkedClassification
 from embedkit.training.objective import Classification, Objective
 from embedkit.training.parallel import join
 from embedkit.training.running import Running
@@ -73,6 +75,7 @@ def train(
     segments: SegmentSpec,
     spec: TrainSpec,
     init: Path | None = None,
+    rule: Rule | None = None,
     **running: Unpack[Running],
 ) -> Trained:
     """Train an extractor and write its model folder.
@@ -95,6 +98,7 @@ def train(
         init: a model folder to begin with instead of random weights: its features' statistics and
             all of its network but the heads. `model`, `features` and `segments` must be its own;
             another dropout and other classes may be.
+        rule: of labels with times, which segment has which.
         running: how it runs; see `Running`.
 
     Raises:
@@ -106,7 +110,8 @@ def train(
     if spec.hold_out_fold:
         manifest = manifest.without_fold(spec.hold_out_fold)
     labels = manifest.labels
-    if len(labels) < 2 and not manifest.several_labels:
+    several = manifest.several_labels or manifest.is_marked
+    if len(labels) < 2 and not several:
         raise DatasetError(f"training needs at least 2 labels, found: {', '.join(labels)}")
     begun = None if init is None else _check_init(init, model, features, segments)
     config = ModelConfig(
@@ -114,7 +119,7 @@ def train(
         features=features,
         segments=segments,
         training=spec,
-        activation=Activation.SIGMOID if manifest.several_labels else Activation.SOFTMAX,
+        activation=Activation.SIGMOID if several else Activation.SOFTMAX,
         labels=labels,
         init=fingerprint(init) if init else "",
         size=begun.size if begun else None,
@@ -122,14 +127,17 @@ def train(
     log.info(
         "%d labels, %s",
         len(labels),
-        "several a clip: sigmoid" if manifest.several_labels else "one a clip: softmax",
+        "several a clip: sigmoid" if several else "one a clip: softmax",
     )
 
-    def objective(sets: Sequence[Features], parts: Sequence[Manifest]) -> Classification:
+    def objective(sets: Sequence[Features], parts: Sequence[Manifest]) -> Objective:
+        if manifest.is_marked:
+            hops = (spec.segment_hop_s, segments.hop_s)
+            return MarkedClassification(sets, parts, labels, rule or Rule(), hops)
         wanted = [targets(part.clips, labels) for part in parts]
         return Classification(sets, wanted, config.activation)
 
-    return run_training(config, manifest, objective, folder, init=init, **running)
+    return run_training(config, manifest, objective, folder, init=init, rule=rule, **running)
 
 
 def run_training(
@@ -139,6 +147,7 @@ def run_training(
     folder: Path,
     *,
     init: Path | None = None,
+    rule: Rule | None = None,
     **running: Unpack[Running],
 ) -> Trained:
     """What trainings of all objectives have in common.
@@ -149,6 +158,7 @@ def run_training(
         objective: makes it of the features of training and validation clips, and of these.
         folder: the model folder; for this and the others see `train`.
         init: as there.
+        rule: as there.
         running: as there.
     """
     spec, segments = config.training, config.segments
@@ -175,7 +185,7 @@ def run_training(
         )
     ranks.wait()  # until all have looked at the folder
     if ranks.rank == 0:
-        begin(folder, config, parts)
+        begin(folder, config, parts, rule)
         if manifest.left_out:
             _list_left_out(folder / LEFT_OUT, manifest.left_out)
     sets = []

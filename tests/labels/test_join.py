@@ -9,7 +9,7 @@ from made import draw, write_table_of
 
 from embedkit.classifiers import splits
 from embedkit.errors import DatasetError
-from embedkit.labels import join as labels_module
+from embedkit.labels import reading
 from embedkit.labels.join import Unit, join_labels
 from embedkit.store import EmbeddingTable
 
@@ -138,7 +138,7 @@ def test_of_too_many_vectors_a_sample_is_read(
     clips = {f"{'ab'[n % 2]}/{n}.wav": draw(3, 4, n) for n in range(20)}
     table = write_table_of(tmp_path / "emb", clips)
     whole = join_labels(table, "folders", unit)
-    monkeypatch.setattr(labels_module, "MOST", 12)
+    monkeypatch.setattr(reading, "MOST", 12)
     data = join_labels(table, "folders", unit)
     assert f"12 of {len(whole.clips)} labelled {unit}s, drawn at random" in caplog.text
     assert len(data.clips) == 12

@@ -12,6 +12,7 @@ from command import run, succeed
 from numpy.typing import NDArray
 
 from embedkit.errors import AudioError, DatasetError, EmbeddingFolderError, UsageError
+from embedkit.labels.marked import Segments
 from embedkit.search import index as index_module
 from embedkit.search import segments as search_module
 from embedkit.search.exact import ExactSearch
@@ -91,7 +92,7 @@ def test_search_finds_what_brute_force_does(
 ) -> None:
     index = SearchIndex(table, kind=kind, metric=metric, cache=tmp_path)
     queries = np.random.default_rng(5).standard_normal((20, SIZE)).astype(np.float32)
-    among = np.array([clip.startswith("a/") for clip in index.clips])
+    among = np.array([clip.startswith("a/") for clip in index.clips])[index.segments.owner]
     right = 0
     for allowed, keep in ((None, lambda clip: True), (among, lambda clip: clip.startswith("a/"))):
         answers = index.search(queries, 10, among=allowed)
@@ -126,7 +127,8 @@ def test_the_few_that_a_filter_leaves_are_all_found(
     queries = np.random.default_rng(5).standard_normal((20, SIZE)).astype(np.float32)
     among = np.arange(len(index.clips)) % 100 == 7
     names = {clip for clip, kept in zip(index.clips, among, strict=True) if kept}
-    for query, hits in zip(queries, index.search(queries, 10, among=among), strict=True):
+    inside = among[index.segments.owner]
+    for query, hits in zip(queries, index.search(queries, 10, among=inside), strict=True):
         expected = brute_force(table, query, Metric.COSINE, 10, names.__contains__)
         assert [hit.clip for hit in hits] == [clip for clip, _, _ in expected]
 
@@ -327,17 +329,26 @@ def test_a_contrast_is_the_mean_of_the_ones_minus_that_of_the_others(sounds: Que
 
 def test_filters_go_by_path_and_by_label(sounds: Queries, tmp_path: Path) -> None:
     names = ["a/0.wav", "a/2.wav", "a/4.wav", "b/1.wav", "b/3.wav", "b/5.wav"]
-    assert sounds.allowed(names, None, None, None) is None
-    fits = sounds.allowed(names, "a/*", None, None)
+    start = np.tile([0.0, 1.0], 6)
+    segments = Segments(
+        names=names, owner=np.repeat(np.arange(6), 2), start_s=start, end_s=start + 1
+    )
+    assert sounds.allowed(segments, None, None, None) is None
+    fits = sounds.allowed(segments, "a/*", None, None)
     assert fits is not None
-    assert fits.tolist() == [True] * 3 + [False] * 3
+    assert fits.tolist() == [True] * 6 + [False] * 6
     labels = tmp_path / "labels.csv"
     labels.write_text("path,label\na/0.wav,dog\nb/1.wav,dog\na/2.wav,cat\n")
-    both = sounds.allowed(names, "a/*", labels, "dog")
+    both = sounds.allowed(segments, "a/*", str(labels), "dog")
     assert both is not None
-    assert both.tolist() == [True] + [False] * 5
+    assert both.tolist() == [True] * 2 + [False] * 10
     with pytest.raises(DatasetError, match="no clip of the collection fits b/"):
-        sounds.allowed(names, "b/*", labels, "cat")
+        sounds.allowed(segments, "b/*", str(labels), "cat")
+    # Where labels have times, the segments have them.
+    labels.write_text("path,start_s,end_s,label\na/0.wav,1.2,1.4,dog\nb/1.wav,0,1.5,dog\n")
+    part = sounds.allowed(segments, None, str(labels), "dog")
+    assert part is not None
+    assert np.flatnonzero(part).tolist() == [1, 6, 7]
 
 
 def test_the_command_searches_for_many_things_at_once(work: Path) -> None:
