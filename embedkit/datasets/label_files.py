@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 TRACKS = frozenset({".txt", ".tsv"})  # which beside sounds are nothing but labels
 TABLES = TRACKS | {".csv", ".parquet"}
+HOPLITE = "hoplite_annotations.csv"
 
 Marks = tuple[Sequence[Mark], bool]  # and whether a row may have several labels
 
@@ -36,18 +37,22 @@ def is_label_track(path: Path) -> bool:
 def find_label_files(root: Path) -> list[Path]:
     """The label files below a folder; none if it is one of class folders.
 
-    Where sounds stand in class folders, text files alone are taken for what they seem to be: a CSV
-    beside a data set tells of much.
+    Where sounds stand in class folders, a CSV may tell of much: it counts if it is called as the
+    sound beside it, or as hoplite's.
     """
     files = [
         found.path
         for found in walk(root, lambda path: path.suffix.lower() in TABLES)
         if not found.is_audio and found.path.is_file() and _is_label_file(found.path)
     ]
-    others = [path for path in files if path.suffix.lower() not in TRACKS]
-    if others and _has_class_folders(root):
-        return [path for path in files if path not in others]
+    doubtful = [path for path in files if not _is_of_sounds(path)]
+    if doubtful and _has_class_folders(root):
+        return [path for path in files if path not in doubtful]
     return files
+
+
+def _is_of_sounds(path: Path) -> bool:
+    return path.suffix.lower() in TRACKS or path.name == HOPLITE or paired(path).is_file()
 
 
 def _has_class_folders(root: Path) -> bool:

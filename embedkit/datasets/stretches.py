@@ -90,11 +90,10 @@ def _refuse(same: Sequence[Placed]) -> None:
         if other is not None and _overlap(other.stretch, each.stretch):
             positive, negative = (each, other) if sign is Sign.POSITIVE else (other, each)
             raise DatasetError(
-                f"{negative.place}: says that there is no {each.stretch.label} in"
-                f" {each.stretch.clip} from {negative.stretch.start_s:g} to"
-                f" {negative.stretch.end_s:g} s, and {positive.place} that there is one from"
-                f" {positive.stretch.start_s:g} to {positive.stretch.end_s:g} s; correct one of"
-                " them"
+                f"{negative.place}: says that there is no {each.stretch.label} from"
+                f" {negative.stretch.start_s:g} to {negative.stretch.end_s:g} s, and"
+                f" {positive.place} that there is one from {positive.stretch.start_s:g} to"
+                f" {positive.stretch.end_s:g} s; correct one of them"
             )
         if sign not in furthest or each.stretch.end_s > furthest[sign].stretch.end_s:
             furthest[sign] = each
