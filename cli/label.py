@@ -15,28 +15,43 @@ from ._outputs import OutFile
 def label(
     emb_dir: Annotated[Path, typer.Argument(help="The embedding folder.")],
     answers: Annotated[
-        Path, OutFile(help="A CSV with the columns path and label; made if it is not there.")
+        Path,
+        OutFile(
+            help="A CSV with the columns path and label, with --segments start_s and end_s too;"
+            " made if it is not there."
+        ),
     ],
     count: Annotated[int, typer.Option(help="How many clips to propose.", min=1)] = 10,
+    segments: Annotated[
+        bool,
+        typer.Option(
+            "--segments",
+            help="Propose segments of recordings: labels get a beginning and an end.",
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Propose the clips whose labels teach a classifier most.
 
     Run it, fill in the empty labels in the sheet beside the answers, labels-next.csv of labels.csv
     (`skip` leaves a clip out), and run it again: it moves them to the answers, refits, and proposes
-    the clips that it is least sure of.
+    the clips that it is least sure of. With --segments it asks for parts of recordings; there the
+    sign - in the sheet says that the label is not there.
 
     Example: embedkit label embeddings --answers labels.csv
     """
     from embedkit.classifiers.active import propose, sheet
+    from embedkit.classifiers.active_segments import propose_segments
     from embedkit.store import EmbeddingTable
 
-    found = propose(EmbeddingTable.open(emb_dir), answers, count)
+    ask = propose_segments if segments else propose
+    found = ask(EmbeddingTable.open(emb_dir), answers, count)
     if json:
         print_json(asdict(found))
         return
     counts = ", ".join(f"{name} {number}" for name, number in found.labels.items())
-    message(f"{found.labelled} clips are labelled" + (f": {counts}" if counts else ""))
+    what = "stretches" if segments else "clips"
+    message(f"{found.labelled} {what} are labelled" + (f": {counts}" if counts else ""))
     if found.accuracy is not None and found.accuracy_interval is not None:
         low, high = found.accuracy_interval
         message(
@@ -44,7 +59,7 @@ def label(
             f" ({low:.3f} to {high:.3f})"
         )
     print_table(
-        ["clip", "guess", "margin"],
+        ["segment" if segments else "clip", "guess", "margin"],
         [
             [clip, guess, "" if margin is None else f"{margin:.3f}"]
             for clip, guess, margin in found.proposed

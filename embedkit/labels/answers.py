@@ -115,7 +115,7 @@ class Answers:
         if content != before:
             if self._state() != state:
                 return False
-            self._known = _Known.of(self._said(found), self._write(content))
+            self._known = _Known.of(self._said(found), _write(self.path, content))
         return True
 
     @property
@@ -169,27 +169,50 @@ class Answers:
                 found.put(first, {LABEL: said[clip]})
         found.rows = rows
 
-    def _write(self, content: bytes) -> "State":
-        place = self._place
-        try:
-            mode = place.stat().st_mode if place.exists() else None
-            with atomic_write(place) as file:
-                if mode is not None:
-                    os.chmod(file.name, stat.S_IMODE(mode))
-                file.write(content)
-                file.flush()
-                return _state(os.fstat(file.fileno()))
-        except OSError as error:
-            raise DatasetError(
-                f"{self.path}: cannot be written: {error.strerror}; nothing was saved"
-            ) from error
-
 
 State = tuple[int, int, int]  # of a file: when it differs, the file may
 
 
 def _state(status: os.stat_result) -> State:
     return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def append_rows(path: Path, columns: list[str], rows: Sequence[Mapping[str, str]]) -> None:
+    """Append rows to a CSV of labels with times, under the lock that other programs of ours obey.
+
+    Args:
+        path: the file, which is made with the first row.
+        columns: that it has to have; others are added where a row has one.
+        rows: by column.
+
+    Raises:
+        DatasetError: it is no such CSV, or cannot be written; nothing has changed.
+    """
+    if not rows:
+        return
+    place = Path(os.path.realpath(path))
+    with _only_writer(place):
+        found = Spreadsheet.read(place, columns)
+        for row in rows:
+            found.append(row)
+        _write(path, found.to_bytes())
+
+
+def _write(path: Path, content: bytes) -> State:
+    """Put a file's content in its place, or in that of the file that it is a link to."""
+    place = Path(os.path.realpath(path))
+    try:
+        mode = place.stat().st_mode if place.exists() else None
+        with atomic_write(place) as file:
+            if mode is not None:
+                os.chmod(file.name, stat.S_IMODE(mode))
+            file.write(content)
+            file.flush()
+            return _state(os.fstat(file.fileno()))
+    except OSError as error:
+        raise DatasetError(
+            f"{path}: cannot be written: {error.strerror}; nothing was saved"
+        ) from error
 
 
 @dataclass(frozen=True)

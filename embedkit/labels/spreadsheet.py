@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from embedkit.datasets.columns import SEVERAL, find, normal, require
+from embedkit.datasets.columns import END, SEVERAL, find, normal, require
 from embedkit.datasets.table import DELIMITERS, SEPARATOR, Table, refuse_times
 from embedkit.datasets.timed import Layout
 from embedkit.errors import DatasetError
 
 _OF_CLIPS = (
     "; here labels are given to whole clips, and what that file says would be lost: it is left as"
-    " it is. Name another file"
+    " it is. Name another file; `embedkit label --segments` goes on with one that has times"
 )
 MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
@@ -63,7 +63,8 @@ class Spreadsheet:
                 (see `datasets.columns`), they are called so here.
 
         Raises:
-            DatasetError: it is no such text, a column is missing, or it is of stretches of clips.
+            DatasetError: it is no such text, a column is missing, or it is of stretches of clips
+                and END is none of the columns.
         """
         made = cls(columns)
         try:
@@ -159,7 +160,8 @@ class Spreadsheet:
                     f"{path}: the column {heading!r} is for several labels a clip, and here each"
                     " clip has one; call it `label`"
                 )
-        self._refuse_stretches(path)
+        if END not in columns:
+            self._refuse_stretches(path)
 
     def _refuse_stretches(self, path: Path) -> None:
         """What has times, or signs, would be lost on whoever reads and writes labels of clips."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from embedkit.datasets.stretches import TOLERANCE_S, Sign, Stretch
 from embedkit.errors import UsageError
 
-__all__ = ["Marked", "Rule", "Sign", "Stretch", "missed", "segment_targets", "unite"]
+__all__ = ["Marked", "Rule", "Sign", "Stretch", "missed", "segment_targets", "touched", "unite"]
 
 Seconds = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -109,6 +109,11 @@ def missed(
                 for start, end in spans[~caught]
             ]  # fmt: skip
     return sorted(found)
+
+
+def touched(start_s: Seconds, end_s: Seconds, stretches: Iterable[Stretch]) -> Mask:
+    """Which segments of a clip have any part of a stretch in them, bool [n]."""
+    return _reach(start_s, end_s, unite(stretches), Rule()).touched
 
 
 def unite(stretches: Iterable[Stretch]) -> Seconds:
