@@ -14,9 +14,7 @@ timed = partial(typer.Option, rich_help_panel="Labels with times")
 
 LabelColumn = Annotated[
     str,
-    typer.Option(
-        help="The column of the labels, where it is not called so.", show_default="as it is called"
-    ),
+    typer.Option(help="Which column holds the labels.", show_default="the one that is called so"),
 ]
 MarkedName = Annotated[
     str,

@@ -13,7 +13,7 @@ from embedkit.datasets.marks import Mark, gathered
 from embedkit.datasets.pairs import paired
 from embedkit.datasets.table import read_table
 from embedkit.datasets.text import read_text
-from embedkit.datasets.timed import Layout, read_marks
+from embedkit.datasets.timed import Layout, names_sounds, read_marks
 from embedkit.errors import DatasetError
 
 log = logging.getLogger(__name__)
@@ -43,12 +43,13 @@ def find_label_files(root: Path) -> list[Path]:
     files = [
         found.path
         for found in walk(root, lambda path: path.suffix.lower() in TABLES)
-        if not found.is_audio and found.path.is_file() and _is_label_file(found.path)
+        if not found.is_audio and found.path.is_file()
     ]
-    doubtful = [path for path in files if not _is_of_sounds(path)]
-    if doubtful and _has_class_folders(root):
-        return [path for path in files if path not in doubtful]
-    return files
+    if not all(map(_is_of_sounds, files)) and _has_class_folders(root):
+        files = list(filter(_is_of_sounds, files))
+    files = list(filter(_is_label_file, files))
+    # An empty text alone is no label file; beside others it is one of a sound without labels.
+    return files if any(path.stat().st_size for path in files) else []
 
 
 def _is_of_sounds(path: Path) -> bool:
@@ -104,7 +105,9 @@ def _read(path: Path, label_column: str) -> Marks:
         return _read_track(path)
     table = read_table(path)
     marks, several = read_marks(table, Layout.of(table) or Layout(), label_column)
-    return marks or [Mark(file=paired(path), place=str(path))], several
+    if not marks and not names_sounds(table):
+        marks = [Mark(file=paired(path), place=str(path))]
+    return marks, several
 
 
 def _read_track(path: Path) -> Marks:

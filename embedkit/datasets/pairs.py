@@ -21,7 +21,7 @@ def paired(table: Path) -> Path:
     """
     name = ADDED.sub("", table.name)
     whole = table.with_name(name)
-    if os.path.lexists(whole) and whole != table:
+    if whole.is_file() and whole != table:
         return whole
     try:
         there = os.listdir(table.parent)

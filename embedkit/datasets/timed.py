@@ -144,12 +144,20 @@ def _labels(table: Table, column: str) -> tuple[list[tuple[str, ...]], bool]:
     return labels, several
 
 
-def _files(table: Table) -> Iterator[Path]:
-    """The sound of each row: the first of its names by which there is a file."""
+def names_sounds(table: Table) -> bool:
+    """Whether a table has a column of sounds; else it is of the one that is called as it is."""
+    return bool(_sound_columns(table))
+
+
+def _sound_columns(table: Table) -> list[str]:
     own = find(PATH, table.headings, table.path)
     called = {normal(heading): heading for heading in table.headings}
-    others = [called[name] for name in NAMES[SOUND].ours if name in called]
-    columns = [table.texts(heading) for heading in ([own] if own else others)]
+    return [own] if own else [called[name] for name in NAMES[SOUND].ours if name in called]
+
+
+def _files(table: Table) -> Iterator[Path]:
+    """The sound of each row: the first of its names by which there is a file."""
+    columns = [table.texts(heading) for heading in _sound_columns(table)]
     if not columns:
         yield from [paired(table.path)] * len(table.rows)
         return

@@ -123,6 +123,11 @@ def choose(
         if mine.any():
             found[np.searchsorted(chosen, rows[mine])] = targets(rows, used)[mine]
     several |= bool((np.nansum(found, axis=1) > 1).any())
+    if not (found == 0).all(axis=1).any():
+        log.info(
+            "every segment that is known has a label: sound that has none of them may be given one;"
+            " mark some of it with the sign -, or say --marked all"
+        )
     if not several:  # of one label each: what is left out for one label cannot be used at all
         whole = ~np.isnan(found).any(axis=1)
         chosen, found = chosen[whole], found[whole]

@@ -218,8 +218,10 @@ def test_class_folders_stay_class_folders_whatever_tables_lie_there(tmp_path: Pa
     root = sounds(tmp_path)
     manifest_csv(root)
     (root / "README.txt").write_text("1\tone\n2\ttwo\n")
+    (root / "a/notes.txt").write_text("")
+    (root / "broken.csv").write_text("path,start,end,label\na,1\n")
     assert {clip.labels for clip in read_dataset(root).clips} == {("a",), ("b",)}
-    for sound in root.rglob("*.wav"):
+    for sound in [*root.rglob("*.wav"), root / "broken.csv", root / "a/notes.txt"]:
         sound.unlink()
     assert said(read_dataset(root), root) == CALLS  # here no sounds are classes
 
