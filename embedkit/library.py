@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from embedkit.classifiers.classifier import Classifier
     from embedkit.classifiers.naming import NamingClassifier
+    from embedkit.labels.stretches import Rule
     from embedkit.names.tagging import Tagged
     from embedkit.search.segments import Hit, SearchIndex
     from embedkit.search.words import Heard
@@ -137,6 +138,8 @@ def classify(
     *,
     method: str = "logistic",
     segments: bool = False,
+    rule: "Rule | None" = None,
+    label_column: str = "",
     **settings: Any,
 ) -> "NamingClassifier":
     """Fit a classifier on the labelled clips of an embedding folder.
@@ -152,7 +155,10 @@ def classify(
             end_s where labels are of stretches; a label file of another tool, or a folder of such;
             or the word `folders`: the first folder of a clip's path is its label.
         method: logistic, knn, plda or mlp.
-        segments: fit on every segment instead of the mean of each clip.
+        segments: fit on every segment instead of the mean of each clip; where labels have times,
+            it always is.
+        rule: of labels with times, which segment has which; see `embedkit.labels.stretches`.
+        label_column: the heading of a table's labels, where it is none that is known.
         settings: of the method, as `c=0.1`.
 
     Raises:
@@ -163,7 +169,8 @@ def classify(
     from embedkit.classifiers.naming import NamingClassifier
     from embedkit.labels.join import Unit, join_labels
 
-    data = join_labels(table, str(labels), Unit.SEGMENT if segments else Unit.CLIP)
+    unit = Unit.SEGMENT if segments else Unit.CLIP
+    data = join_labels(table, str(labels), unit, rule=rule, label_column=label_column)
     rows = np.arange(len(data.clips))
     chosen = find_method(method, **settings)
     return NamingClassifier.fit(data, rows, chosen, fingerprint=table.provenance.fingerprint)
