@@ -110,7 +110,7 @@ def search(
         str | None, typer.Option(help="Only clips whose path fits a pattern, as in 'birds/*'.")
     ] = None,
     labels: Annotated[
-        str | None, typer.Option(help="As of `embedkit classify fit`; see --where.")
+        Path | None, typer.Option(help="As of `embedkit classify fit`; see --where.")
     ] = None,
     where: Annotated[
         str | None,

@@ -80,7 +80,7 @@ class Queries:
         self,
         segments: Segments,
         pattern: str | None,
-        labels: str | None,
+        labels: Path | None,
         label: str | None,
         rule: Rule | None = None,
         label_column: str = "",
@@ -90,7 +90,7 @@ class Queries:
         Args:
             segments: those there are.
             pattern: of the clips' names.
-            labels: as `join_labels` takes them.
+            labels: what `read_dataset` reads.
             label: where it has times, the segments have it, else the clips.
             rule: for labels with times.
             label_column: of a table, where it is none that is known.
@@ -107,7 +107,7 @@ class Queries:
         fits = np.array([fnmatch.fnmatchcase(clip, pattern or "*") for clip in clips])
         found: NDArray[np.bool_] = fits[segments.owner]
         if labels is not None and label is not None:
-            known, manifest = find_labels(list(clips), self._table, labels, label_column)
+            known, manifest = find_labels(list(clips), self._table, str(labels), label_column)
             if manifest.has_times:
                 found &= carriers(segments, known, label, rule or Rule())
             else:

@@ -339,14 +339,14 @@ def test_filters_go_by_path_and_by_label(sounds: Queries, tmp_path: Path) -> Non
     assert fits.tolist() == [True] * 6 + [False] * 6
     labels = tmp_path / "labels.csv"
     labels.write_text("path,label\na/0.wav,dog\nb/1.wav,dog\na/2.wav,cat\n")
-    both = sounds.allowed(segments, "a/*", str(labels), "dog")
+    both = sounds.allowed(segments, "a/*", labels, "dog")
     assert both is not None
     assert both.tolist() == [True] * 2 + [False] * 10
     with pytest.raises(DatasetError, match="no clip of the collection fits b/"):
-        sounds.allowed(segments, "b/*", str(labels), "cat")
+        sounds.allowed(segments, "b/*", labels, "cat")
     # Where labels have times, the segments have them.
     labels.write_text("path,start_s,end_s,label\na/0.wav,1.2,1.4,dog\nb/1.wav,0,1.5,dog\n")
-    part = sounds.allowed(segments, None, str(labels), "dog")
+    part = sounds.allowed(segments, None, labels, "dog")
     assert part is not None
     assert np.flatnonzero(part).tolist() == [1, 6, 7]
 
