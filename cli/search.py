@@ -3,10 +3,9 @@
 import csv
 import io
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from enum import StrEnum
-from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +18,9 @@ from ._labels import Cover, LabelColumn, Within, parse_rule
 from ._output import Device, Json, message, print_json, print_table, report_failures, track
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from embedkit.classifiers.classifier import Classifier
     from embedkit.search.index import IndexKind
     from embedkit.search.segments import Hit
@@ -147,6 +149,7 @@ def search(
     import numpy as np
 
     from embedkit.classifiers.classifier import Classifier
+    from embedkit.labels.reading import read_spans
     from embedkit.names.bundled import load_names
     from embedkit.search.index import Metric
     from embedkit.search.queries import Queries
@@ -163,13 +166,15 @@ def search(
         raise UsageError("--index and --metric are for sounds; --text scores every segment")
     if classifier is not None and not text:
         raise UsageError("--classifier is for --text: it has the names that words are looked up in")
+    rule = parse_rule("some", cover, within)
     table = EmbeddingTable.open(emb_dir)
     if text:
         namer = Classifier.load(classifier) if classifier else load_names(table, model)
-        there = table.clip_names()
-        fits = Queries(table).allowed(there, among, labels, where)
-        clips = None if fits is None else set(compress(there, fits))
-        heard = _find_heard(table, namer, text, top, clips, by_clip=not segments)
+        allowed = None
+        if among is not None or where is not None:
+            every = read_spans(table, table.clip_names())
+            allowed = Queries(table).allowed(every, among, labels, where, rule, label_column)
+        heard = _find_heard(table, namer, text, top, allowed, by_clip=not segments)
         _print(heard, Form.JSON if json else form, [*COLUMNS, "score", "name"])
         return
     collection = SearchIndex(
@@ -189,7 +194,6 @@ def search(
             failures.append((query, str(error.kind), str(error)))
             continue
         names.append(query)
-    rule = parse_rule("some", cover, within)
     allowed = sounds.allowed(collection.segments, among, labels, where, rule, label_column)
     hits: list[list[Hit]] = []
     if vectors:
@@ -210,7 +214,7 @@ def _find_heard(
     namer: "Classifier",
     texts: Sequence[str],
     top: int,
-    among: Collection[str] | None,
+    among: "NDArray[np.bool_] | None",
     by_clip: bool,
 ) -> list[dict[str, Any]]:
     """Answers to words, by the labels of a classifier."""

@@ -1,6 +1,6 @@
 """The segments of a collection in which what some words stand for is heard most surely."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +37,7 @@ def find_heard(
     meanings: Sequence[Meaning],
     top: int,
     *,
-    among: Collection[str] | None = None,
+    among: NDArray[np.bool_] | None = None,
     by_clip: bool = True,
     track: Track = untracked,
 ) -> list[list[Heard]]:
@@ -51,7 +51,7 @@ def find_heard(
         classifier: of its vectors.
         meanings: of words in the classifier's labels.
         top: how many at most.
-        among: names of the clips to look at; by default all.
+        among: which rows to look at, in the order of the parts, bool [rows]; by default all.
         by_clip: only the best segment of each clip.
         track: shows the progress.
 
@@ -60,10 +60,12 @@ def find_heard(
     """
     classifier.check(table)
     best: list[list[Heard]] = [[] for _ in meanings]
+    seen = 0
     for batch in track(table.batches(), "Listening", None):
         kept = searched(batch, table)
         if among is not None:
-            kept &= np.array([clip in among for clip in batch.clips], bool)
+            kept &= among[seen : seen + len(kept)]
+        seen += len(kept)
         clips, owner = np.unique(batch.clips[kept].astype(str), return_inverse=True)
         start_s, end_s = batch.start_s[kept], batch.end_s[kept]
         probabilities = classifier.scores(batch.embeddings[kept])

@@ -99,6 +99,20 @@ def test_search_is_among_the_segments_that_have_a_label(work: Path) -> None:
     }
 
 
+def test_search_by_words_is_among_them_too(work: Path, tmp_path: Path) -> None:
+    labels = ("--labels", work / "labels.csv")
+    succeed("classify", "fit", work / "emb", *labels, "--out", tmp_path / "classifier")
+    found = json.loads(
+        succeed(
+            *("search", work / "emb", "--text", "tit", "--classifier", tmp_path / "classifier"),
+            *(*labels, "--where", "wren", "--top", 100, "--segments", "--json"),
+        )
+    )[0]["results"]
+    assert {(hit["clip"], hit["start_s"]) for hit in found} == {
+        (f"{number}.wav", 30.0 + second) for number in range(6) for second in range(10)
+    }
+
+
 def test_the_map_is_of_segments(work: Path, tmp_path: Path) -> None:
     given = ("map", work / "emb", "--labels", work / "labels.csv", "--out", tmp_path / "map.png")
     done = run(*given)
