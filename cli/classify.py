@@ -1,5 +1,7 @@
 """embedkit classify: a classifier on the clips, or the segments, of an embedding folder."""
 
+from collections.abc import Iterable, Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +18,7 @@ from ._outputs import OutFile, OutFolder
 if TYPE_CHECKING:
     from embedkit.classifiers.evaluate import Predictions
     from embedkit.classifiers.method import Method
-    from embedkit.classifiers.tracks import Span, TrackFormat
+    from embedkit.classifiers.tracks import Span
     from embedkit.labels.join import Unit
 
 classify = typer.Typer(
@@ -223,45 +225,57 @@ def predict(
 ) -> None:
     """Score the clips, or the segments, of an embedding folder.
 
-    Label tracks are of segments; neighbours with one label become one span.
+    Label tracks are of segments; neighbours with one label become one span, as in `embedkit
+    detect`, which has more ways to choose and to write them.
 
     Example: embedkit classify predict embeddings --classifier classifier --out labels.csv
     """
     from embedkit.classifiers import evaluate as backend
     from embedkit.classifiers.classifier import Classifier
-    from embedkit.classifiers.tracks import TrackFormat, above, best, write_table
+    from embedkit.classifiers.detect import Criteria, detect
+    from embedkit.classifiers.tracks import TrackFormat, above, best, write_table, write_tracks
     from embedkit.store import EmbeddingTable
 
     places = zip((audacity, raven), TrackFormat, strict=True)
     tracks = [(folder, form) for folder, form in places if folder is not None]
     segments = segments or bool(tracks)
     fitted = Classifier.load(classifier)
+    several = fitted.several_labels
     table = EmbeddingTable.open(emb_dir)
-    batches = backend.predict(table, fitted, _unit(segments))
-    if out is not None:
-        batches = write_table(out, fitted.labels, batches, _unit(segments))
-    rate = table.provenance.sample_rate
     answers: list[dict[str, Any]] = []
     spans: list[Span] = []
     rows = clips = 0
-    for batch in batches:
-        rows += len(batch.clips)
-        several = fitted.several_labels
-        named = above(batch, fitted.labels, least) if several else best(batch, fitted.labels)
-        if tracks:
-            spans += (span for span in named if span.score >= least)
-            # The rows of a clip follow one another: more may come of the last one alone.
-            whole = [span for span in spans if span.clip != batch.clips[-1]]
-            spans = spans[len(whole) :]
-            clips += _write(tracks, whole, rate)
-        elif out is None and not json:
-            spans += named
-        if json:
-            answers += _answers(batch, fitted.labels)
+
+    def looked_at(batches: "Iterable[Predictions]") -> "Iterator[Predictions]":
+        nonlocal rows
+        for batch in batches:
+            rows += len(batch.clips)
+            if json:
+                answers.extend(_answers(batch, fitted.labels))
+            elif out is None and not tracks:
+                named = (
+                    above(batch, fitted.labels, least) if several else best(batch, fitted.labels)
+                )
+                spans.extend(named)
+            yield batch
+
+    batches = backend.predict(table, fitted, _unit(segments))
+    if out is not None:
+        batches = write_table(out, fitted.labels, batches, _unit(segments))
+    batches = looked_at(batches)
+    if tracks:
+        criteria = Criteria(thresholds=dict.fromkeys(fitted.labels, least), best_only=not several)
+        found = detect(batches, fitted.labels, criteria)
+        for _, some in groupby(found, key=lambda span: span.clip):
+            mine = list(some)
+            for folder, form in tracks:
+                write_tracks(folder, form, mine, table.provenance.sample_rate)
+            clips += 1
+    else:
+        for _ in batches:
+            pass
     if out is not None:
         message(f"{out}: {rows} rows")
-    if tracks:
-        clips += _write(tracks, spans, rate)
     for folder, _ in tracks:
         message(f"{folder}: tracks of {clips} clips")
     if json:
@@ -283,13 +297,6 @@ def _answers(batch: "Predictions", labels: tuple[str, ...]) -> list[dict[str, An
         }
         for span, scores in zip(best(batch, labels), batch.scores, strict=True)
     ]
-
-
-def _write(tracks: list[tuple[Path, "TrackFormat"]], spans: list["Span"], rate: int) -> int:
-    """Write the tracks of some clips in every form; how many clips they are of."""
-    from embedkit.classifiers.tracks import write_tracks
-
-    return max(write_tracks(folder, form, spans, rate) for folder, form in tracks)
 
 
 def _print(spans: list["Span"], segments: bool) -> None:

@@ -14,6 +14,7 @@ import typer
 from embedkit.errors import AudioError, UsageError, choices
 
 from ._app import app
+from ._cuts import Padding, SaveClips
 from ._labels import Cover, LabelColumn, Within, parse_rule
 from ._output import Device, Json, message, print_json, print_table, report_failures, track
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from embedkit.classifiers.classifier import Classifier
+    from embedkit.classifiers.cuts import Failure
     from embedkit.search.index import IndexKind
     from embedkit.search.segments import Hit
     from embedkit.store import EmbeddingTable
@@ -133,6 +135,8 @@ def search(
         ),
     ] = None,
     device: Device = "cpu",
+    save_clips: SaveClips = None,
+    padding: Padding = 0.0,
     form: Annotated[Form, typer.Option("--format", help="Of the answers.")] = Form.TABLE,
     json: Json = False,
 ) -> None:
@@ -175,7 +179,9 @@ def search(
             every = read_spans(table, table.clip_names())
             allowed = Queries(table).allowed(every, among, labels, where, rule, label_column)
         heard = _find_heard(table, namer, text, top, allowed, by_clip=not segments)
+        lost = [] if save_clips is None else _cut_out(heard, table, save_clips, padding)
         _print(heard, Form.JSON if json else form, [*COLUMNS, "score", "name"])
+        report_failures(lost, of=len(table.journal))
         return
     collection = SearchIndex(
         table, kind=_kind(kind), metric=_parse(Metric, "metric", metric), track=track
@@ -183,7 +189,7 @@ def search(
     if kind is None and not json:
         message(f"{collection.kind} index, {collection.metric}")
     sounds = Queries(table, model, device)
-    failures: list[tuple[str, str, str]] = []
+    failures: list[Failure] = []
     names, vectors = [], []
     if like:
         names, vectors = [" ".join(like)], [sounds.contrast(like, unlike or ())]
@@ -205,6 +211,8 @@ def search(
             by_clip=not segments,
         )
     answers = [{"query": name, "results": found} for name, found in zip(names, hits, strict=True)]
+    if save_clips is not None:
+        failures += _cut_out(answers, table, save_clips, padding)
     _print(answers, Form.JSON if json else form, [*COLUMNS, "similarity"])
     report_failures(failures, of=len(names) + len(failures))
 
@@ -230,6 +238,25 @@ def _find_heard(
         {"query": text, "sounds": [asdict(match) for match in meaning.matches], "results": found}
         for text, meaning, found in zip(texts, meanings, hits, strict=True)
     ]
+
+
+def _cut_out(
+    answers: Sequence[dict[str, Any]], table: "EmbeddingTable", folder: Path, padding_s: float
+) -> "list[Failure]":
+    """Cut out what was found, in a folder for each query; which files could not be read."""
+    from embedkit.classifiers.cuts import cut_out
+    from embedkit.classifiers.tracks import Span
+
+    spans = [
+        Span(hit.clip, hit.start_s, hit.end_s, answer["query"], 0.0)
+        for answer in answers
+        for hit in answer["results"]
+    ]
+    failures: list[Failure] = []
+    for _ in cut_out(sorted(spans), table, folder, padding_s, failures):
+        pass
+    message(f"{folder}: {len(spans)} sounds")
+    return failures
 
 
 def _print(answers: Sequence[dict[str, Any]], form: Form, columns: Sequence[str]) -> None:

@@ -103,7 +103,7 @@ def decode(
     rate = 0
     damage: AudioError | None = None
     first: Samples | None = None  # set while no sample has come out of the resampler
-    with _open(path) as file:
+    with open_file(path) as file:
         try:
             for block_rate, block in _noted(read(file, path, note, track), note):
                 mono = channel.of(block, seconds)
@@ -163,7 +163,7 @@ def probe(path: Path, track: int | None = None) -> AudioInfo:
     problem = ""
     notes: list[str] = []
     try:
-        with _open(path) as file:
+        with open_file(path) as file:
             for rate, block in _noted(read(file, path, notes.append, track), notes.append):
                 if not first_rate:
                     first_rate, channels = rate, block.shape[1]
@@ -217,7 +217,12 @@ def _noted(blocks: Iterator[Block], note: Note) -> Iterator[Block]:
             note(f"its sample rate or its channels change {times} {first}")
 
 
-def _open(path: Path) -> FileIO:
+def open_file(path: Path) -> FileIO:
+    """Open a sound for `read`.
+
+    Raises:
+        AudioError: it is no regular file, cannot be opened, or has no byte.
+    """
     try:
         status = path.stat()
         # To open a pipe would wait for its writer, and to open a device may set it to work.

@@ -18,6 +18,7 @@ from embedkit.labels.join import Unit
 from embedkit.store import clip_path
 
 SUFFIXES = (".csv", ".parquet")
+ROUNDING_S = 1e-6  # of sums of times
 RAVEN = (
     "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tHigh Freq (Hz)"
     "\tLabel\tScore"
@@ -44,16 +45,17 @@ class Span(NamedTuple):
 def best(predictions: Predictions, labels: tuple[str, ...]) -> Iterator[Span]:
     """The label of the highest score of each row; whole clips go from 0 s to 0 s."""
     for row, index in enumerate(predictions.scores.argmax(axis=1)):
-        yield _span(predictions, row, int(index), labels)
+        yield span_of(predictions, row, int(index), labels)
 
 
 def above(predictions: Predictions, labels: tuple[str, ...], least: float) -> Iterator[Span]:
     """Of each row every label whose score is at least so high: where it may have several."""
     for row, index in np.argwhere(predictions.scores >= least):
-        yield _span(predictions, int(row), int(index), labels)
+        yield span_of(predictions, int(row), int(index), labels)
 
 
-def _span(predictions: Predictions, row: int, index: int, labels: tuple[str, ...]) -> Span:
+def span_of(predictions: Predictions, row: int, index: int, labels: tuple[str, ...]) -> Span:
+    """A label of a row; a whole clip goes from 0 s to 0 s."""
     start_s, end_s = predictions.start_s, predictions.end_s
     return Span(
         clip=predictions.clips[row],
@@ -100,24 +102,39 @@ def _columns(batch: Predictions, labels: tuple[str, ...]) -> list[Any]:
 
 
 def merge(spans: Iterable[Span]) -> list[Span]:
-    """Neighbouring spans of one label as one, with their mean score; sorted by clip and time."""
-    merged: list[list[Span]] = []
-    for span in sorted(spans, key=lambda span: (span.clip, span.label, span.start_s)):
-        if merged and _follows(merged[-1][-1], span):
-            merged[-1].append(span)
+    """Neighbouring spans of one label, in any order, as one (see `join`); by clip and time."""
+    return sorted(join(sorted(spans, key=lambda span: (span.clip, span.start_s))))
+
+
+def join(spans: Iterable[Span], gap_s: float = 0.0) -> Iterator[Span]:
+    """Neighbouring spans of one label as one, from the first one's start to the last one's end.
+
+    Its score is the highest of theirs: it is over a threshold if one of them is.
+
+    Args:
+        spans: those of a clip follow one another by their start.
+        gap_s: spans that are so far apart are neighbours still.
+
+    Yields:
+        of a clip in no order; held in memory is one of each label.
+    """
+    last: dict[str, Span] = {}
+    clip = None
+    for span in spans:
+        if span.clip != clip:
+            yield from last.values()
+            last, clip = {}, span.clip
+        before = last.get(span.label)
+        if before is None:
+            last[span.label] = span
+        elif span.start_s <= before.end_s + gap_s + ROUNDING_S:
+            last[span.label] = before._replace(
+                end_s=max(before.end_s, span.end_s), score=max(before.score, span.score)
+            )
         else:
-            merged.append([span])
-    return sorted(
-        run[0]._replace(
-            end_s=max(span.end_s for span in run), score=sum(span.score for span in run) / len(run)
-        )
-        for run in merged
-    )
-
-
-def _follows(last: Span, span: Span) -> bool:
-    touching = span.start_s <= last.end_s + 1e-6
-    return touching and (last.clip, last.label) == (span.clip, span.label)
+            yield before
+            last[span.label] = span
+    yield from last.values()
 
 
 def write_tracks(folder: Path, form: TrackFormat, spans: Iterable[Span], sample_rate: int) -> int:
@@ -148,20 +165,26 @@ def track_text(spans: list[Span], form: TrackFormat, sample_rate: int) -> str:
 
 def _audacity(spans: list[Span], sample_rate: int) -> str:
     del sample_rate
-    return "".join(f"{span.start_s:.6f}\t{span.end_s:.6f}\t{_line(span.label)}\n" for span in spans)
+    return "".join(
+        f"{span.start_s:.6f}\t{span.end_s:.6f}\t{one_line(span.label)}\n" for span in spans
+    )
 
 
 def _raven(spans: list[Span], sample_rate: int) -> str:
-    rows = [
-        f"{number}\tSpectrogram 1\t1\t{span.start_s:.6f}\t{span.end_s:.6f}\t0.0"
-        f"\t{sample_rate / 2:.1f}\t{_line(span.label)}\t{span.score:.4f}"
-        for number, span in enumerate(spans, start=1)
-    ]
+    rows = (raven_row(number, span, sample_rate) for number, span in enumerate(spans, start=1))
     return "\n".join([RAVEN, *rows]) + "\n"
 
 
-def _line(text: str) -> str:
-    """A label as one field of one line."""
+def raven_row(number: int, span: Span, sample_rate: int) -> str:
+    """A row under the columns of RAVEN, without the line's end."""
+    return (
+        f"{number}\tSpectrogram 1\t1\t{span.start_s:.6f}\t{span.end_s:.6f}\t0.0"
+        f"\t{sample_rate / 2:.1f}\t{one_line(span.label)}\t{span.score:.4f}"
+    )
+
+
+def one_line(text: str) -> str:
+    """A text as one field of one line."""
     return " ".join(text.split())
 
 

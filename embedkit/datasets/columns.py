@@ -63,6 +63,7 @@ NAMES = {
     "first": Names(("first",)),
     "second": Names(("second",)),
     "same": Names(("same",)),
+    "threshold": Names(("threshold",)),
 }  # fmt: skip
 KNOWN = frozenset(name for names in NAMES.values() for name in (*names.ours, *names.others))
 SEVERAL = frozenset({"labels", "categories", "classes", "tags"})  # several labels in a cell

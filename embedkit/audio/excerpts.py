@@ -1,0 +1,124 @@
+"""Stretches of a file as they stand in it, at its own rate and with all its channels."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from embedkit.audio.decode import open_file
+from embedkit.audio.read import read
+from embedkit.errors import AudioError, Kind
+
+# Formats in which libsndfile goes to a sample without reading what is before it, and stops where
+# the file ends.
+SEEKABLE = {"AIFF", "FLAC", "RF64", "W64", "WAV", "WAVEX"}
+
+
+class Excerpt(NamedTuple):
+    """The samples of a stretch.
+
+    Attributes:
+        number: of the stretch among those that were asked for.
+        rate: Hz.
+        samples: float32 [samples, channels].
+    """
+
+    number: int
+    rate: int
+    samples: NDArray[np.float32]
+
+
+def excerpts(
+    path: Path, spans: Sequence[tuple[float, float]], track: int | None = None
+) -> Iterator[Excerpt]:
+    """Read stretches of a file; what is before its beginning or behind its end is left out.
+
+    Where the format allows it, only these are decoded; else the file up to the last one's end.
+
+    Args:
+        path: of the file.
+        spans: (start_s, end_s) of each.
+        track: which of several sound tracks, from 1 on.
+
+    Yields:
+        those that have samples, in no order.
+
+    Raises:
+        AudioError: the file cannot be read, or is damaged before the last one's end; what is good
+            has been yielded.
+    """
+    with open_file(path):  # says what is wrong in our words
+        pass
+    done: set[int] = set()
+    if track in {None, 1}:
+        for excerpt in _sought(path, spans):
+            done.add(excerpt.number)
+            yield excerpt
+    left = [number for number in range(len(spans)) if number not in done]
+    if left:
+        yield from _passed(path, spans, left, track)
+
+
+def _sought(path: Path, spans: Sequence[tuple[float, float]]) -> Iterator[Excerpt]:
+    """Those that libsndfile finds whole."""
+    try:
+        sound = soundfile.SoundFile(path)
+    except soundfile.LibsndfileError:
+        return
+    with sound:
+        if sound.format not in SEEKABLE or not sound.seekable():
+            return
+        for number, span in enumerate(spans):
+            first, last = (max(0, round(time * sound.samplerate)) for time in span)
+            if not first < last <= sound.frames:  # a header may be wrong: reading on tells
+                continue
+            try:
+                sound.seek(first)
+                samples = sound.read(last - first, dtype="float32", always_2d=True)
+            except soundfile.LibsndfileError:
+                continue
+            if len(samples) == last - first:
+                yield Excerpt(number, sound.samplerate, samples)
+
+
+def _passed(
+    path: Path, spans: Sequence[tuple[float, float]], left: Sequence[int], track: int | None
+) -> Iterator[Excerpt]:
+    """Those that one pass through the file comes by."""
+    waiting = sorted(left, key=lambda number: spans[number])
+    begun: dict[int, list[NDArray[np.float32]]] = {}
+    seconds, rate = 0.0, 0
+    damage: AudioError | None = None
+
+    def take(until: float) -> Iterator[Excerpt]:
+        for number in [number for number in begun if spans[number][1] <= until]:
+            if parts := begun.pop(number):
+                yield Excerpt(number, rate, np.concatenate(parts))
+
+    with open_file(path) as file:
+        try:
+            for block_rate, block in read(file, path, lambda note: None, track):
+                if block_rate != rate:  # in a chain of files; an excerpt has one rate
+                    yield from take(np.inf)
+                    rate = block_rate
+                end = seconds + len(block) / rate
+                while waiting and spans[waiting[0]][0] < end:
+                    begun[waiting.pop(0)] = []
+                for number, parts in begun.items():
+                    first, last = (round((time - seconds) * rate) for time in spans[number])
+                    if len(part := block[max(0, first) : max(0, last)]):
+                        parts.append(part)
+                seconds = end
+                yield from take(seconds)
+                if not waiting and not begun:
+                    return
+        except AudioError as error:
+            damage = error
+        except Exception as error:  # a decoder's own fault
+            damage = AudioError(Kind.UNREADABLE, f"{type(error).__name__}: {error}")
+    yield from take(np.inf)
+    if damage is not None:
+        raise damage

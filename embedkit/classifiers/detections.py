@@ -1,0 +1,156 @@
+"""Detections as files: a table, or in the formats of Raven, Audacity and BirdNET."""
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Iterator
+from enum import StrEnum
+from itertools import groupby, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from embedkit.atomic import atomic_write
+from embedkit.classifiers.tracks import RAVEN, Span, TrackFormat, one_line, raven_row, write_tracks
+from embedkit.errors import UsageError
+from embedkit.store import EmbeddingTable
+
+SCHEMA = pa.schema(
+    [
+        ("path", pa.string()),
+        ("start_s", pa.float64()),
+        ("end_s", pa.float64()),
+        ("label", pa.string()),
+        ("score", pa.float64()),
+    ]
+)
+BIRDNET = ("Start (s)", "End (s)", "Scientific name", "Common name", "Confidence", "File")
+AT_ONCE = 10_000  # rows of a table
+
+
+class DetectionFormat(StrEnum):
+    """Formats of detections."""
+
+    CSV = "csv"
+    PARQUET = "parquet"
+    RAVEN = "raven"
+    AUDACITY = "audacity"
+    BIRDNET = "birdnet"
+
+    @classmethod
+    def of(cls, path: Path) -> "DetectionFormat":
+        """The format that a file's name states.
+
+        Raises:
+            UsageError: it states none.
+        """
+        for suffix, form in SUFFIXES.items():
+            if path.name.lower().endswith(suffix):
+                return form
+        raise UsageError(
+            f"{path}: name a file that ends in {', '.join(SUFFIXES)}, or say --format"
+            f" {', '.join(cls)}"
+        )
+
+
+SUFFIXES = {
+    ".csv": DetectionFormat.CSV,
+    ".parquet": DetectionFormat.PARQUET,
+    ".selections.txt": DetectionFormat.RAVEN,
+}
+
+
+def write_detections(
+    path: Path, form: DetectionFormat, spans: Iterable[Span], table: EmbeddingTable
+) -> int:
+    """Write detections as they come; how many they are.
+
+    Raven's is one selection table over all files of the folder, sorted by name, as Raven opens them
+    one behind the other; Begin Path and File Offset place each in its own. Audacity's is a folder
+    of one label track a file. BirdNET's columns of names both hold the label.
+
+    Args:
+        path: a file; of Audacity a folder.
+        form: which.
+        spans: those of a clip follow one another.
+        table: the collection that they are of.
+
+    Raises:
+        EmbeddingFolderError: the name of a clip leads out of the folder.
+    """
+    count = 0
+
+    def counted() -> Iterator[Span]:
+        nonlocal count
+        for span in spans:
+            count += 1
+            yield span
+
+    _FORMS[form](path, counted(), table)
+    return count
+
+
+def _csv(path: Path, spans: Iterator[Span], _: EmbeddingTable) -> None:
+    _table(path, spans, pa.csv.CSVWriter)
+
+
+def _parquet(path: Path, spans: Iterator[Span], _: EmbeddingTable) -> None:
+    _table(path, spans, pa.parquet.ParquetWriter)
+
+
+def _table(path: Path, spans: Iterator[Span], kind: Callable[..., Any]) -> None:
+    with atomic_write(path) as file, kind(file, SCHEMA) as writer:
+        while rows := list(islice(spans, AT_ONCE)):
+            columns = list(map(list, zip(*rows, strict=True)))
+            writer.write_table(pa.table(columns, schema=SCHEMA))
+
+
+def _raven(path: Path, spans: Iterator[Span], table: EmbeddingTable) -> None:
+    begins = _begins(table)
+    root, rate = Path(table.provenance.audio_root), table.provenance.sample_rate
+    with atomic_write(path) as file:
+        file.write(f"{RAVEN}\tBegin Path\tFile Offset (s)\n".encode())
+        for number, span in enumerate(spans, start=1):
+            begin = begins[span.clip]
+            shifted = span._replace(start_s=begin + span.start_s, end_s=begin + span.end_s)
+            place = one_line(str(root / span.clip))
+            row = f"{raven_row(number, shifted, rate)}\t{place}\t{span.start_s:.6f}\n"
+            file.write(row.encode("utf-8", "replace"))
+
+
+def _begins(table: EmbeddingTable) -> dict[str, float]:
+    """Where each clip begins when all are played one behind the other, sorted by name."""
+    journal = table.journal_table().select(["clip", "duration_s"]).sort_by("clip")
+    seconds = journal["duration_s"].to_numpy()
+    begins = np.concatenate([[0.0], np.cumsum(seconds)[:-1]]) if len(seconds) else seconds
+    return dict(zip(journal["clip"].to_pylist(), begins.tolist(), strict=True))
+
+
+def _audacity(path: Path, spans: Iterator[Span], table: EmbeddingTable) -> None:
+    for _, mine in groupby(spans, key=lambda span: span.clip):
+        write_tracks(path, TrackFormat.AUDACITY, mine, table.provenance.sample_rate)
+
+
+def _birdnet(path: Path, spans: Iterator[Span], table: EmbeddingTable) -> None:
+    root = Path(table.provenance.audio_root)
+    with atomic_write(path) as file:
+        text = io.TextIOWrapper(file, "utf-8", "replace", newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(BIRDNET)
+        for span in spans:
+            times = f"{span.start_s:.6f}", f"{span.end_s:.6f}"
+            place = str(root / span.clip)
+            writer.writerow([*times, span.label, span.label, f"{span.score:.4f}", place])
+        text.detach()
+
+
+_FORMS: dict[DetectionFormat, Callable[[Path, Iterator[Span], EmbeddingTable], None]] = {
+    DetectionFormat.CSV: _csv,
+    DetectionFormat.PARQUET: _parquet,
+    DetectionFormat.RAVEN: _raven,
+    DetectionFormat.AUDACITY: _audacity,
+    DetectionFormat.BIRDNET: _birdnet,
+}
