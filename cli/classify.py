@@ -11,12 +11,13 @@ import typer
 from embedkit.errors import UsageError
 
 from ._app import app
-from ._labels import Cover, LabelColumn, MarkedName, Within, parse_rule
+from ._events import event_figures, make_listener, print_events
+from ._labels import Cover, LabelColumn, MarkedName, Within, parse_rule, timed
 from ._output import Json, message, print_figures, print_json, print_table, track
 from ._outputs import OutFile, OutFolder
 
 if TYPE_CHECKING:
-    from embedkit.classifiers.evaluate import Predictions
+    from embedkit.classifiers.evaluate import Evaluation, Predictions
     from embedkit.classifiers.method import Method
     from embedkit.classifiers.tracks import Span
     from embedkit.labels.join import Unit
@@ -137,8 +138,15 @@ def evaluate(
     marked: MarkedName = "some",
     cover: Cover = 0.5,
     within: Within = 0.5,
+    threshold: Annotated[
+        float, timed(help="The score that is enough for a detection.", min=0, max=1)
+    ] = 0.5,
     picture: Annotated[
-        Path | None, OutFile(help="A .png file to draw the confusion matrix in.")
+        Path | None,
+        OutFile(
+            help="A .png file to draw the confusion matrix in; where labels have times, precision,"
+            " recall and F1 over thresholds."
+        ),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -148,32 +156,31 @@ def evaluate(
     but `train` and `validation` scored; else each fold of a fold column is held out in turn; else
     a quarter of the groups. No group (or clip) stands on both sides. Where labels have times,
     segments are scored: a stretch that a segment touches and that does not reach it counts neither
-    for nor against.
+    for nor against. Then the held-out recordings are heard from end to end, as `embedkit detect`
+    does: how many marked events are overlapped by a detection, and how many detections an hour are
+    false; the intervals are of a bootstrap over recordings.
 
     Example: embedkit classify evaluate embeddings --labels sounds.csv --hold-out-fold 1
     """
     from embedkit.classifiers import evaluate as backend
     from embedkit.classifiers import splits
-    from embedkit.labels.join import join_labels
-    from embedkit.pages.plots import confusion_matrix, save_png
+    from embedkit.labels.join import clip_names, find_labels, join_known
     from embedkit.store import EmbeddingTable
 
     chosen = _method(method, c, neighbours, lda)
-    data = join_labels(
-        EmbeddingTable.open(emb_dir),
-        labels,
-        _unit(segments),
-        rule=parse_rule(marked, cover, within),
-        label_column=label_column,
-    )
-    if picture is not None and data.several_labels:
+    rule = parse_rule(marked, cover, within)
+    table = EmbeddingTable.open(emb_dir)
+    known, manifest = find_labels(clip_names(table), table, labels, label_column)
+    data = join_known(table, known, manifest, _unit(segments), rule)
+    if picture is not None and data.several_labels and not manifest.has_times:
         raise UsageError("--picture: clips with several labels have no confusion matrix")
     how, held = splits.choose(data, fold=hold_out_fold, folds=k_folds, share=test_share, seed=seed)
-    done = backend.evaluate(data, held, chosen, track)
+    listener = make_listener(table, data, known, threshold)
+    hear = {"show": listener} if manifest.has_times else {}
+    done = backend.evaluate(data, held, chosen, track, **hear)
     per_class = done.per_class()
     if picture is not None:
-        save_png(confusion_matrix(done.confusion(), done.labels), picture)
-        message(f"{picture}: the confusion matrix")
+        _draw(done, manifest.has_times, picture)
     if json:
         print_json(
             {
@@ -183,6 +190,7 @@ def evaluate(
                 "labels": list(done.labels),
                 "per_class": per_class,
                 "confusion": None if done.several_labels else done.confusion().tolist(),
+                **(event_figures(listener) if manifest.has_times else {}),
             }
         )
         return
@@ -199,6 +207,8 @@ def evaluate(
             for label, row in per_class.items()
         ],
     )
+    if manifest.has_times:
+        print_events(listener, rule)
 
 
 @classify.command()
@@ -282,6 +292,18 @@ def predict(
         print_json(sorted(answers, key=lambda answer: (answer["clip"], answer.get("start_s", 0))))
     elif out is None and not tracks:
         _print(sorted(spans), segments)
+
+
+def _draw(done: "Evaluation", has_times: bool, picture: Path) -> None:
+    from embedkit.pages.plots import confusion_matrix, save_png, threshold_curves
+
+    if has_times:
+        curves = vars(done.over_thresholds())
+        save_png(threshold_curves(curves.pop("thresholds"), curves), picture)
+        message(f"{picture}: precision, recall and F1 of segments over thresholds")
+    else:
+        save_png(confusion_matrix(done.confusion(), done.labels), picture)
+        message(f"{picture}: the confusion matrix")
 
 
 def _answers(batch: "Predictions", labels: tuple[str, ...]) -> list[dict[str, Any]]:

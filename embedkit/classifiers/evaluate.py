@@ -1,6 +1,6 @@
 """Evaluate and apply a classifier to the clips, or the segments, of an embedding folder."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,23 @@ from embedkit.classifiers.splits import Indices
 from embedkit.labels.join import Labelled, Unit
 from embedkit.progress import Track, untracked
 from embedkit.store import EmbeddingTable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curves:
+    """What is right of what a threshold lets through, all float64 [n]; NaN where it lets nothing.
+
+    Attributes:
+        thresholds: a score that is as high is let through.
+        precision: share that is right of what is let through.
+        recall: share that is let through of what is there.
+        f1: their harmonic mean.
+    """
+
+    thresholds: NDArray[np.float64]
+    precision: NDArray[np.float64]
+    recall: NDArray[np.float64]
+    f1: NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +90,21 @@ class Evaluation:
             rows[label] = row
         return rows
 
+    def over_thresholds(self) -> Curves:
+        """Precision, recall and F1 of all labels together, over a hundred thresholds."""
+        known = ~np.isnan(self.targets)
+        truth, scores = self.targets[known] > 0, self.scores[known]
+        thresholds = np.linspace(0, 1, 101)[1:]
+        said = len(scores) - np.searchsorted(np.sort(scores), thresholds)
+        right = truth.sum() - np.searchsorted(np.sort(scores[truth]), thresholds)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return Curves(
+                thresholds=thresholds,
+                precision=right / said,
+                recall=right / truth.sum(),
+                f1=2 * right / (said + truth.sum()),
+            )
+
     def confusion(self) -> NDArray[np.int64]:
         """Vectors by true (rows) and predicted (columns) class [classes, classes]."""
         counts: NDArray[np.int64] = confusion_matrix(
@@ -88,13 +120,23 @@ def evaluate(
     splits: Iterable[tuple[Indices, Indices]],
     method: Method,
     track: Track = untracked,
+    show: Callable[[Classifier, Indices], object] = lambda classifier, held: None,
 ) -> Evaluation:
-    """Fit on one side of each split and score the other; what all splits hold out together."""
+    """Fit on one side of each split and score the other; what all splits hold out together.
+
+    Args:
+        data: the labelled vectors.
+        splits: of each what is fitted on, and what is held out.
+        method: that is fitted.
+        track: shows the progress.
+        show: is shown each classifier with what was held out.
+    """
     held, scores = [], []
     for rows, others in splits:
         held.append(others)
         fitted = Classifier.fit(data, rows, method, fingerprint="", track=track)
         scores.append(fitted.scores(data.vectors[others]))
+        show(fitted, others)
     order = np.concatenate(held)
     return Evaluation(
         clips=[data.clips[index] for index in order],

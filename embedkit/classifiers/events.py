@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from embedkit.classifiers.classifier import Classifier
 from embedkit.classifiers.detect import Criteria, detect
 from embedkit.classifiers.evaluate import Predictions
+from embedkit.classifiers.splits import Indices
 from embedkit.classifiers.tracks import Span
 from embedkit.datasets.stretches import TOLERANCE_S, Sign, Stretch
 from embedkit.labels.stretches import unite
@@ -170,6 +171,34 @@ def summarise(some: Sequence[Outcome], seed: int = 0) -> EventFigures:
         precision=figure(lambda sums: 1 - sums[false] / sums[detections]),
         false_an_hour=figure(lambda sums: sums[false] / sums[hours]),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listener:
+    """Hears the whole recordings that a classifier was fitted without (`evaluate`, `show`).
+
+    Attributes:
+        table: the collection.
+        clips: of each labelled vector, its recording.
+        stretches: what is marked.
+        criteria: what is detected.
+        outcomes: what was found so far.
+    """
+
+    table: EmbeddingTable
+    clips: Sequence[str]
+    stretches: Sequence[Stretch]
+    criteria: Criteria
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    def __call__(self, classifier: Classifier, held: Indices) -> None:
+        """Hear the recordings of the vectors that are held out."""
+        clips = {self.clips[row] for row in held}
+        journal = self.table.journal_table()
+        lengths = zip(journal["clip"].to_pylist(), journal["duration_s"].to_pylist(), strict=True)
+        seconds = {clip: length for clip, length in lengths if clip in clips}
+        spans = detect_in(self.table, classifier, clips, self.criteria)
+        self.outcomes.extend(outcomes(self.stretches, spans, seconds, classifier.labels))
 
 
 def detect_in(

@@ -295,6 +295,24 @@ def size_curves(curves: Mapping[str, Sequence[tuple[float, float]]], quality: st
     return figure
 
 
+def threshold_curves(
+    thresholds: NDArray[np.floating[Any]], curves: Mapping[str, NDArray[np.floating[Any]]]
+) -> Figure:
+    """Shares between 0 and 1 over the thresholds [n], by name; NaN is left out."""
+    figure = Figure(figsize=(6.4, 4), layout="constrained", facecolor="white")
+    axes = figure.subplots()
+    for (name, values), colour, style in zip(
+        curves.items(), COLOURS, ("-", "--", "-."), strict=False
+    ):
+        axes.plot(thresholds, values, label=name, color=colour, ls=style)
+    axes.set(xlabel="threshold", xlim=(0, 1), ylim=(0, 1.02))
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#e4e4e4", linewidth=0.7)
+    axes.legend(frameon=False)
+    figure.set_label(f"{', '.join(curves)} over the threshold.")
+    return figure
+
+
 def save_png(figure: Figure, path: Path) -> None:
     """Write a figure as a PNG, whole or not at all."""
     with page_settings(), atomic_write(path) as file:

@@ -1,14 +1,17 @@
 """Events found and false detections: closed forms, and what another library counts."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from command import run, succeed
 from made import fit, labelled, write_table_of
+from sklearn.metrics import precision_recall_fscore_support
 
 from embedkit.classifiers.detect import Criteria, detect
-from embedkit.classifiers.evaluate import Predictions, predict
+from embedkit.classifiers.evaluate import Evaluation, Predictions, predict
 from embedkit.classifiers.events import Outcome, detect_in, outcomes, summarise
 from embedkit.classifiers.tracks import Span
 from embedkit.datasets.stretches import Sign, Stretch
@@ -158,3 +161,72 @@ def test_sed_scores_eval_counts_the_same(hop: float, monkeypatch: pytest.MonkeyP
         assert done.false == counts["fps"][order][at]
         looked_at += 1
     assert looked_at > 30
+
+
+def made_collection(tmp_path: Path) -> Path:
+    """Recordings of 30 s of which some seconds hold a sound; in each one such is not marked."""
+    rng = np.random.default_rng(0)
+    rows = ["path,start_s,end_s,label,split"]
+    clips = {}
+    for number in range(6):
+        vectors = rng.normal(0, 0.1, (30, 4))
+        for start, end in ((3, 5), (9, 10), (20, 24)):
+            vectors[start:end, 0] += 3
+            rows.append(f"{number}.wav,{start},{end},x,{'train' if number < 3 else 'test'}")
+        if number >= 3:
+            vectors[14 : 11 + number, 0] += 3
+        clips[f"{number}.wav"] = vectors.astype(np.float32)
+    write_table_of(tmp_path / "emb", clips, root=tmp_path, last_s=1.0)
+    (tmp_path / "marks.csv").write_text("\n".join(rows))
+    return tmp_path / "emb"
+
+
+def test_evaluate_hears_held_out_recordings_from_end_to_end(tmp_path: Path) -> None:
+    emb = made_collection(tmp_path)
+    evaluate = ("classify", "evaluate", emb, "--labels", tmp_path / "marks.csv", "-C", 0.1)
+    found = json.loads(
+        succeed(*evaluate, "--marked", "all", "--json", "--picture", tmp_path / "curves.png")
+    )
+    events = found["events"]
+    # In 4.wav a second is heard that is not marked, and in 5.wav two; together 90 s.
+    assert [events[name] for name in ("events", "found", "detections", "false")] == [9, 9, 11, 2]
+    assert events["recall"] == 1
+    assert events["recall_interval"] == [1, 1]
+    assert events["false_an_hour"] == pytest.approx(80)
+    assert events["false_an_hour_interval"] == [0, pytest.approx(120)]
+    assert found["events_per_label"] == {"x": events}
+    false = {name: row["false"] for name, row in found["events_per_recording"].items()}
+    assert false == {"3.wav": 0, "4.wav": 1, "5.wav": 1}
+    done = run(*evaluate)
+    assert done.returncode == 0
+    assert ["x", "9", "9", "11", "2", "1.000", "1.000", "to", "1.000"] in [
+        line.split()[:9] for line in done.stdout.splitlines()
+    ]
+    assert "say --marked all if it is" in done.stderr
+    assert (tmp_path / "curves.png").read_bytes()[1:4] == b"PNG"
+    # Nothing is heard above every score.
+    found = json.loads(succeed(*evaluate, "--threshold", 1, "--json"))
+    assert [found["events"][name] for name in ("found", "detections")] == [0, 0]
+
+
+def test_curves_over_thresholds_are_scikit_learns() -> None:
+    rng = np.random.default_rng(0)
+    targets = (rng.random((300, 2)) < 0.3).astype(np.float32)
+    targets[rng.random((300, 2)) < 0.2] = np.nan
+    scores = np.round(
+        np.clip(0.5 * np.nan_to_num(targets) + rng.normal(0.3, 0.2, (300, 2)), 0, 1), 2
+    )
+    done = Evaluation(
+        clips=[""] * 300, labels=("a", "b"), several_labels=True, targets=targets, scores=scores
+    )
+    curves = done.over_thresholds()
+    known = ~np.isnan(targets)
+    for number, least in enumerate(curves.thresholds):
+        said = scores[known] >= least
+        precision, recall, f1, _ = precision_recall_fscore_support(
+            targets[known], said, average="binary", zero_division=np.nan
+        )
+        found = [curves.precision[number], curves.recall[number]]
+        np.testing.assert_allclose(found, [precision, recall])
+        if said.any():
+            assert curves.f1[number] == pytest.approx(f1)
