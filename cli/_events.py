@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 from ._output import message, print_table
 
 if TYPE_CHECKING:
-    from embedkit.classifiers.events import EventFigures, Figure, Listener, Outcome
+    from embedkit.classifiers.events import EventFigures, Listener, Outcome
     from embedkit.datasets import Clip
     from embedkit.labels.join import Labelled
     from embedkit.labels.stretches import Rule
+    from embedkit.metrics import Measured
     from embedkit.store import EmbeddingTable
 
 SHOWN = 20  # recordings
@@ -47,13 +48,13 @@ def print_events(listener: "Listener", rule: "Rule") -> None:
     from embedkit.labels.stretches import Marked
 
     done = summarise(listener.outcomes)
+    labels = _by("label", listener)
+    if len(labels) > 1:
+        labels["all together"] = listener.outcomes
     print()
     print_table(
         ["label", *COUNTS, "recall", "95 %", "precision", "95 %", "false/h", "95 %"],
-        [
-            _row(name, summarise(some))
-            for name, some in [*_by("label", listener).items(), ("all", listener.outcomes)]
-        ],
+        [_row(name, summarise(some)) for name, some in labels.items()],
     )
     print()
     recordings = {name: summarise(some) for name, some in _by("clip", listener).items()}
@@ -87,7 +88,7 @@ def _row(name: str, done: "EventFigures") -> list[object]:
     return [name, *(getattr(done, count) for count in COUNTS), *cells]
 
 
-def _cells(figure: "Figure") -> Iterable[str]:
+def _cells(figure: "Measured") -> Iterable[str]:
     nothing = figure.value != figure.value, figure.low != figure.low
     yield "-" if nothing[0] else f"{figure.value:.3f}"
     yield "-" if nothing[1] else f"{figure.low:.3f} to {figure.high:.3f}"

@@ -1,5 +1,6 @@
 """embedkit detect: where in long recordings a classifier hears its labels."""
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -49,6 +50,13 @@ def detect(
     thresholds: Annotated[
         Path | None, typer.Option(help="A CSV of label and threshold, instead.")
     ] = None,
+    precision: Annotated[
+        float | None,
+        typer.Option(
+            help="Take the thresholds that `embedkit review` found for a precision of 0.9, 0.95 or"
+            " 0.99."
+        ),
+    ] = None,
     gap: Annotated[
         float, typer.Option(help="Detections so many seconds apart become one.", min=0)
     ] = 0.0,
@@ -85,7 +93,9 @@ def detect(
         written = DetectionFormat.of(out) if form is None else DetectionFormat(form)
     fitted = Classifier.load(classifier)
     criteria = backend.Criteria(
-        thresholds=_thresholds(fitted.labels, labels, threshold, thresholds),
+        thresholds=_thresholds(
+            fitted.labels, labels, one=threshold, path=thresholds, reviewed=(classifier, precision)
+        ),
         gap_s=gap,
         least_s=least,
         top_per_file=top_per_file,
@@ -108,22 +118,34 @@ def detect(
 
 
 def _thresholds(
-    labels: Sequence[str], asked: str | None, one: float | None, path: Path | None
+    labels: Sequence[str],
+    asked: str | None,
+    *,
+    one: float | None,
+    path: Path | None,
+    reviewed: tuple[Path, float | None],
 ) -> dict[str, float]:
     """Of each label that is looked for."""
-    from embedkit.classifiers.thresholds import chosen, read_thresholds
+    from embedkit.classifiers.thresholds import chosen, read_thresholds, stored
 
-    if one is not None and path is not None:
-        raise UsageError("choose one of --threshold and --thresholds")
+    folder, precision = reviewed
+    if sum(wish is not None for wish in (one, path, precision)) > 1:
+        raise UsageError("choose one of --threshold, --thresholds and --precision")
     wanted = chosen(labels, None if asked is None else [name.strip() for name in asked.split(",")])
-    if path is None:
+    if path is not None:
+        source, found = path, read_thresholds(path, labels)
+    elif precision is not None:
+        source, found = folder, stored(folder, precision)
+    else:
         return dict.fromkeys(wanted, 0.5 if one is None else one)
-    found = read_thresholds(path, labels)
     missing = [label for label in wanted if label not in found]
     if missing and asked is not None:
-        raise UsageError(f"{path}: has no threshold of {', '.join(missing)}")
+        raise UsageError(f"{source}: has no threshold of {', '.join(missing)}")
     if missing:
-        message(f"{path}: has no threshold of {', '.join(missing)}: not looked for")
+        message(f"{source}: has no threshold of {', '.join(missing)}: not looked for")
+    never = [label for label in wanted if found.get(label) == math.inf]
+    if never:
+        message(f"no score is enough for that precision: {', '.join(never)}")
     return {label: found[label] for label in wanted if label in found}
 
 

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,14 @@ Floats = NDArray[np.floating]
 Integers = NDArray[np.integer]
 
 QUERIES = 1000  # of retrieval: each costs a look at all clips
+
+
+class Measured(NamedTuple):
+    """A figure and its 95 % interval; NaN where it is not defined."""
+
+    value: float
+    low: float
+    high: float
 
 
 def accuracy(truth: Integers, predicted: Integers) -> float:

@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +14,7 @@ from embedkit.classifiers.splits import Indices
 from embedkit.classifiers.tracks import Span
 from embedkit.datasets.stretches import TOLERANCE_S, Sign, Stretch
 from embedkit.labels.stretches import unite
+from embedkit.metrics import Measured
 from embedkit.store import EmbeddingTable
 
 RESAMPLES = 1000  # of the recordings
@@ -100,14 +100,6 @@ def _overlap(some: Seconds, others: Seconds) -> NDArray[np.bool_]:
     return found
 
 
-class Figure(NamedTuple):
-    """A figure and its 95 % interval; NaN where it is not defined."""
-
-    value: float
-    low: float
-    high: float
-
-
 @dataclass(frozen=True, kw_only=True)
 class EventFigures:
     """What some outcomes come to; the intervals are of a bootstrap over recordings.
@@ -130,9 +122,9 @@ class EventFigures:
     found: int
     detections: int
     false: int
-    recall: Figure
-    precision: Figure
-    false_an_hour: Figure
+    recall: Measured
+    precision: Measured
+    false_an_hour: Measured
 
 
 def summarise(some: Sequence[Outcome], seed: int = 0) -> EventFigures:
@@ -153,14 +145,14 @@ def summarise(some: Sequence[Outcome], seed: int = 0) -> EventFigures:
     weights = rng.multinomial(len(clips), np.full(len(clips), 1 / len(clips)), RESAMPLES)
     total, drawn = counts.sum(axis=0), weights @ counts
 
-    def figure(of: Callable[[Seconds], Seconds]) -> Figure:
+    def figure(of: Callable[[Seconds], Seconds]) -> Measured:
         with np.errstate(invalid="ignore", divide="ignore"):
             value, values = float(of(total)), of(drawn.T)
         values = values[np.isfinite(values)]
         if len(clips) < 2 or not len(values) or not np.isfinite(value):
-            return Figure(value if np.isfinite(value) else np.nan, np.nan, np.nan)
+            return Measured(value if np.isfinite(value) else np.nan, np.nan, np.nan)
         low, high = np.percentile(values, [2.5, 97.5])
-        return Figure(value, float(low), float(high))
+        return Measured(value, float(low), float(high))
 
     events, found, detections, false, hours = range(5)
     return EventFigures(

@@ -1,11 +1,20 @@
-"""The score that is enough, label by label."""
+"""The score that is enough, label by label: asked for, from a file, or found by a review."""
 
-from collections.abc import Collection
+import hashlib
+import json
+import math
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
+from embedkit.atomic import atomic_write
+from embedkit.classifiers.classifier import ARRAYS, SETTINGS
 from embedkit.datasets.columns import LABEL, require
 from embedkit.datasets.table import read_table
-from embedkit.errors import DatasetError, UsageError, choices
+from embedkit.errors import DatasetError, EmbedkitError, UsageError, choices
+from embedkit.metrics import Measured
+
+REVIEWED = "thresholds.json"  # in a classifier's folder
 
 
 def chosen(labels: Collection[str], asked: Collection[str] | None) -> list[str]:
@@ -44,3 +53,71 @@ def read_thresholds(path: Path, labels: Collection[str]) -> dict[str, float]:
             raise DatasetError(f"{path}, row {row}: a second threshold of {label!r}; keep one")
         found[label] = value
     return found
+
+
+def store(folder: Path, label: str, thresholds: Mapping[float, Measured]) -> None:
+    """Keep a label's thresholds by precision beside the classifier that they are of.
+
+    Args:
+        folder: the classifier's; what is kept of its other labels stays.
+        label: one of its labels.
+        thresholds: by precision.
+    """
+    try:
+        labels = _read(folder)
+    except EmbedkitError:  # of another fit, or damaged: of no use any more
+        labels = {}
+    labels[label] = {
+        f"{precision:g}": [value if math.isfinite(value) else None for value in measured]
+        for precision, measured in thresholds.items()
+    }
+    content = {"classifier": _digest(folder), "labels": labels}
+    with atomic_write(folder / REVIEWED) as file:
+        file.write(json.dumps(content, indent=2, ensure_ascii=False).encode())
+
+
+def stored(folder: Path, precision: float) -> dict[str, float]:
+    """The thresholds of the labels that were reviewed; infinite where no score is enough.
+
+    Raises:
+        UsageError: it has none, or none of that precision.
+        EmbedkitError: it is not readable, or of another fit of the classifier.
+    """
+    labels = _read(folder)
+    if not labels:
+        raise UsageError(f"{folder}: has no thresholds; `embedkit review` finds them")
+    name = f"{precision:g}"
+    there = {each for values in labels.values() for each in values}
+    if name not in there:
+        raise UsageError(
+            f"{folder}: no threshold of precision {name}; there are: {', '.join(sorted(there))}"
+        )
+    return {
+        label: math.inf if values[name][0] is None else float(values[name][0])
+        for label, values in labels.items()
+        if name in values
+    }
+
+
+def _read(folder: Path) -> dict[str, dict[str, Any]]:
+    path = folder / REVIEWED
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["classifier"] != _digest(folder):
+            raise EmbedkitError(
+                f"{path}: is of another fit of this classifier; review it again, or remove the file"
+            )
+        return {
+            str(label): {str(name): list(values) for name, values in found.items()}
+            for label, found in content["labels"].items()
+        }
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise EmbedkitError(f"{path}: not readable thresholds: {error}; remove the file") from error
+
+
+def _digest(folder: Path) -> str:
+    """By which a fit is known."""
+    content = b"".join((folder / name).read_bytes() for name in (SETTINGS, ARRAYS))
+    return hashlib.sha256(content).hexdigest()

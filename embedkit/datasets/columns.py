@@ -64,6 +64,7 @@ NAMES = {
     "second": Names(("second",)),
     "same": Names(("same",)),
     "threshold": Names(("threshold",)),
+    "score": Names(("score",)),
 }  # fmt: skip
 KNOWN = frozenset(name for names in NAMES.values() for name in (*names.ours, *names.others))
 SEVERAL = frozenset({"labels", "categories", "classes", "tags"})  # several labels in a cell

@@ -36,9 +36,9 @@ from embedkit.datasets.times import seconds
 from embedkit.errors import DatasetError
 
 SIGNS = {
-    **dict.fromkeys(("+", "positive"), Sign.POSITIVE),
-    **dict.fromkeys(("-", "−", "–", "negative"), Sign.NEGATIVE),
-    **dict.fromkeys(("?", "uncertain", "possible"), Sign.UNCERTAIN),
+    **dict.fromkeys(("+", "positive", "right"), Sign.POSITIVE),
+    **dict.fromkeys(("-", "−", "–", "negative", "wrong"), Sign.NEGATIVE),
+    **dict.fromkeys(("?", "uncertain", "possible", "unsure"), Sign.UNCERTAIN),
 }
 NO_CALL = "nocall"  # BirdNET's, of a file in which it found nothing
 
@@ -68,7 +68,7 @@ class Layout:
             for meaning in (FROM, TO, LASTS, FILE_OFFSET, SIGN)
         )
         until = end or lasts
-        if sign is not None and not any(_sign(text) for text in table.texts(sign)):
+        if sign is not None and not any(parse_sign(text) for text in table.texts(sign)):
             sign = None  # it says something else
         if start and until and all(_tells(table, heading) for heading in (start, until)):
             return cls(
@@ -83,7 +83,7 @@ def _tells(table: Table, heading: str) -> bool:
     return not table.rows or any(is_time(text) for text in table.texts(heading) if text)
 
 
-def _sign(text: str | None) -> Sign | None:
+def parse_sign(text: str | None) -> Sign | None:
     """A sign that is written, None of a blank cell or another word."""
     return SIGNS.get((text or "").strip().casefold())
 
@@ -214,7 +214,7 @@ def _seconds(table: Table, row: int, heading: str | None, text: str | None) -> f
 def _signs(table: Table, layout: Layout) -> Iterator[Sign]:
     texts = [None] * len(table.rows) if layout.sign is None else table.texts(layout.sign)
     for row, text in zip(table.rows, texts, strict=True):
-        sign = _sign(text)
+        sign = parse_sign(text)
         if sign is None and text and text.strip():
             raise DatasetError(
                 f"{table.path}, row {row}: expected +, - or ? (positive, negative, uncertain) for"

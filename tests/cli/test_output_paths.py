@@ -33,6 +33,7 @@ READ = {
     ("map", "audio"), ("map", "emb_dir"),
     ("mix", "audio_dir"),
     ("predict", "audio"), ("predict", "model_dir"),
+    ("review", "classifier"), ("review", "emb_dir"),
     ("scene", "data"), ("scene", "root"), ("scene", "source"),
     ("search", "classifier"), ("search", "emb_dir"), ("search", "labels"), ("search", "model"),
     ("tag", "classifier"), ("tag", "emb_dir"), ("tag", "model"),
