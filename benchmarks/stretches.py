@@ -170,6 +170,16 @@ def similar(field: Field, vector: NDArray[np.float32]) -> list[Predictions]:
     ]
 
 
+def examples(learn: Field, mark: Stretch) -> dict[str, NDArray[np.float32]]:
+    """A marked call as it is searched by: its span, or the segment with the most of it."""
+    rows = learn.table.clip_rows(mark.clip)
+    shared = np.minimum(rows.end_s, mark.end_s) - np.maximum(rows.start_s, mark.start_s)
+    return {
+        "search by one span": learn.table.clip_vector(mark.clip, mark.start_s, mark.end_s),
+        "search by one segment": rows.embeddings[shared.argmax()],
+    }
+
+
 def first_hits(field: Field, call: str, batches: Sequence[Predictions]) -> list[Span]:
     """The most similar segments, 1 s apart, as many as there are events."""
     wanted = sum(event.stretch.label == call for event in field.events)
@@ -294,10 +304,10 @@ def main() -> None:
         rng = np.random.default_rng(0)
         marks = [event for event in learn.events if event.stretch.label == call]
         drawn = [marks[index].stretch for index in rng.permutation(len(marks))]
-        for mark in drawn[:5]:
-            vector = learn.table.clip_vector(mark.clip, mark.start_s, mark.end_s)
-            batches = similar(field, vector)
-            tell("search by one example", call, batches, first_hits(field, call, batches))
+        for mark in drawn[:8]:
+            for name, vector in examples(learn, mark).items():
+                batches = similar(field, vector)
+                tell(name, call, batches, first_hits(field, call, batches))
         for first in (0, 5, 10):
             batches = scored(field, fit(learn, drawn[first : first + 5], arguments.out))
             tell("5 marked calls", call, batches, found(call, batches, 0.5))

@@ -204,7 +204,7 @@ class EmbeddingTable:
     def clip_vector(
         self, clip: str, start_s: float = 0.0, end_s: float = np.inf
     ) -> NDArray[np.float32]:
-        """The vector [D] of a clip, or of its segments that overlap a span.
+        """The vector [D] of a clip, or of a span: each segment counts by the seconds in the span.
 
         Raises:
             EmbeddingFolderError: there is no such clip, or nothing of it in the span.
@@ -215,7 +215,7 @@ class EmbeddingTable:
             raise EmbeddingFolderError(
                 f"{self.folder}: {clip} has no segment from {start_s:g} to {end_s:g} s"
             )
-        seconds = (rows.end_s - rows.start_s)[inside]
+        seconds = (rows.end_s.clip(max=end_s) - rows.start_s.clip(min=start_s))[inside]
         return scoring.clip_mean(rows.embeddings[inside], seconds).astype(np.float32)
 
     def batches(self, parts: Sequence[str] | None = None) -> Iterator[Rows]:

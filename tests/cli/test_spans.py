@@ -52,6 +52,12 @@ def test_a_name_like_a_span_is_a_name(
     np.testing.assert_allclose(
         queries.vector(f"{clip}@0.50-1.5"), vectors[clip][:2].mean(axis=0), atol=1e-6
     )
+    # A segment counts by as much of it as is in the span.
+    np.testing.assert_allclose(
+        queries.vector(f"{clip}@0.75-2.5"),
+        np.average(vectors[clip], axis=0, weights=[0.25, 1, 0.5]),
+        atol=1e-6,
+    )
 
 
 @pytest.mark.parametrize("clip", ["clip.wav", "@1-2", "clip@0.5-1"])
