@@ -1,4 +1,4 @@
-"""Fit and predict on many segments: time and peak memory, which are not to grow with their number.
+"""Fit, predict and detect on many segments: time and peak memory, which are not to grow with them.
 
     python benchmarks/classify.py [--rows 100000 1000000] [--size 256] [--methods logistic knn plda]
 
@@ -34,8 +34,9 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--methods", nargs="+", default=["logistic", "knn", "plda"])
     options = parser.parse_args()
-    print("| segments | method | fit, s | peak MB | predict, s | peak MB |")
-    print("|---|---|---|---|---|---|", flush=True)
+    commands = ("fit", "predict", "detect")
+    print("| segments | method |" + "".join(f" {name}, s | peak MB |" for name in commands))
+    print("|---|---|" + "---|---|" * len(commands), flush=True)
     for rows in options.rows:
         with tempfile.TemporaryDirectory() as name:
             work = Path(name)
@@ -54,11 +55,14 @@ def main() -> None:
                     *("classify", "predict", work / "emb", "--classifier", model),
                     *("--segments", "--out", work / f"{method}.parquet"),
                 )
-                print(
-                    f"| {rows:,} | {method} | {fit[0]:.0f} | {fit[1]:,.0f} |"
-                    f" {predict[0]:.0f} | {predict[1]:,.0f} |",
-                    flush=True,
+                detect = measure(
+                    *("detect", work / "emb", "--classifier", model),
+                    *("--threshold", 0.1, "--out", work / f"{method}.csv"),
                 )
+                cells = "".join(
+                    f" {seconds:.0f} | {peak:,.0f} |" for seconds, peak in (fit, predict, detect)
+                )
+                print(f"| {rows:,} | {method} |{cells}", flush=True)
 
 
 if __name__ == "__main__":
