@@ -179,9 +179,8 @@ def search(
             every = read_spans(table, table.clip_names())
             allowed = Queries(table).allowed(every, among, labels, where, rule, label_column)
         heard = _find_heard(table, namer, text, top, allowed, by_clip=not segments)
-        lost = [] if save_clips is None else _cut_out(heard, table, save_clips, padding)
         _print(heard, Form.JSON if json else form, [*COLUMNS, "score", "name"])
-        report_failures(lost, of=len(table.journal))
+        report_failures(_cut_out(heard, table, save_clips, padding), of=len(table.journal))
         return
     collection = SearchIndex(
         table, kind=_kind(kind), metric=_parse(Metric, "metric", metric), track=track
@@ -211,8 +210,7 @@ def search(
             by_clip=not segments,
         )
     answers = [{"query": name, "results": found} for name, found in zip(names, hits, strict=True)]
-    if save_clips is not None:
-        failures += _cut_out(answers, table, save_clips, padding)
+    failures += _cut_out(answers, table, save_clips, padding)
     _print(answers, Form.JSON if json else form, [*COLUMNS, "similarity"])
     report_failures(failures, of=len(names) + len(failures))
 
@@ -241,12 +239,17 @@ def _find_heard(
 
 
 def _cut_out(
-    answers: Sequence[dict[str, Any]], table: "EmbeddingTable", folder: Path, padding_s: float
+    answers: Sequence[dict[str, Any]],
+    table: "EmbeddingTable",
+    folder: Path | None,
+    padding_s: float,
 ) -> "list[Failure]":
-    """Cut out what was found, in a folder for each query; which files could not be read."""
+    """Cut out what was found, where it is asked for; which files could not be read."""
     from embedkit.classifiers.cuts import cut_out
     from embedkit.classifiers.tracks import Span
 
+    if folder is None:
+        return []
     spans = [
         Span(hit.clip, hit.start_s, hit.end_s, answer["query"], 0.0)
         for answer in answers
