@@ -18,7 +18,7 @@ from embedkit.classifiers.evaluate import Predictions, predict
 from embedkit.classifiers.thresholds import read_thresholds
 from embedkit.classifiers.tracks import Span
 from embedkit.errors import DatasetError, UsageError
-from embedkit.labels.join import Unit
+from embedkit.labels.join import Unit, find_labels
 from embedkit.store import EmbeddingTable
 
 
@@ -326,3 +326,32 @@ def test_what_cannot_be_is_refused_in_words(
     assert done.returncode == 2
     assert words in done.stderr
     assert not list(tmp_path.glob("x.*"))
+
+
+@pytest.mark.parametrize(
+    ("form", "name"),
+    [
+        (DetectionFormat.CSV, "detections.csv"),
+        (DetectionFormat.PARQUET, "detections.parquet"),
+        (DetectionFormat.RAVEN, "detections.selections.txt"),
+        (DetectionFormat.AUDACITY, "tracks"),
+        (DetectionFormat.BIRDNET, "birdnet.csv"),
+    ],
+)
+def test_what_is_detected_are_labels(
+    tmp_path: Path, collection: EmbeddingTable, form: DetectionFormat, name: str
+) -> None:
+    spans = spans_of(collection)
+    write_detections(tmp_path / name, form, spans, collection)
+    known, manifest = find_labels(collection.clip_names(), collection, str(tmp_path / name))
+    assert manifest.has_times
+    found = sorted(
+        (clip, each.label, each.start_s, each.end_s)
+        for clip in known
+        for each in known[clip].stretches
+    )
+    expected = sorted((span.clip, span.label, span.start_s, span.end_s) for span in spans)
+    assert [each[:2] for each in found] == [each[:2] for each in expected]
+    np.testing.assert_allclose(
+        [each[2:] for each in found], [each[2:] for each in expected], atol=1e-5
+    )
