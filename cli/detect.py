@@ -114,7 +114,7 @@ def detect(
         print_json([dict(zip(SCHEMA.names, span, strict=True)) for span in sorted(found)])
     else:
         _print(sorted(found))
-    report_failures(failures, of=len(table.journal))
+    report_failures(failures, of=len(table.clip_names()) if failures else 0)
 
 
 def _thresholds(

@@ -180,7 +180,10 @@ def search(
             allowed = Queries(table).allowed(every, among, labels, where, rule, label_column)
         heard = _find_heard(table, namer, text, top, allowed, by_clip=not segments)
         _print(heard, Form.JSON if json else form, [*COLUMNS, "score", "name"])
-        report_failures(_cut_out(heard, table, save_clips, padding), of=len(table.journal))
+        report_failures(
+            _cut_out(heard, table, save_clips, padding),
+            of=len({hit.clip for answer in heard for hit in answer["results"]}),
+        )
         return
     collection = SearchIndex(
         table, kind=_kind(kind), metric=_parse(Metric, "metric", metric), track=track

@@ -53,9 +53,7 @@ def cut_out(
                 found.add(excerpt.number)
                 _write(folder, mine[excerpt.number], excerpt)
             if len(found) < len(mine):
-                raise AudioError(
-                    Kind.TRUNCATED, f"{len(mine) - len(found)} stretches have no sound"
-                )
+                raise AudioError(Kind.EMPTY, f"{len(mine) - len(found)} stretches have no sound")
         except AudioError as error:
             failures.append((clip, str(error.kind), str(error)))
         yield from mine
