@@ -1,5 +1,6 @@
 """How `classify evaluate` tells what was found of marked events."""
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
@@ -89,9 +90,8 @@ def _row(name: str, done: "EventFigures") -> list[object]:
 
 
 def _cells(figure: "Measured") -> Iterable[str]:
-    nothing = figure.value != figure.value, figure.low != figure.low
-    yield "-" if nothing[0] else f"{figure.value:.3f}"
-    yield "-" if nothing[1] else f"{figure.low:.3f} to {figure.high:.3f}"
+    yield "-" if math.isnan(figure.value) else f"{figure.value:.3f}"
+    yield "-" if math.isnan(figure.low) else f"{figure.low:.3f} to {figure.high:.3f}"
 
 
 def _plain(some: "list[Outcome]") -> dict[str, Any]:
