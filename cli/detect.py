@@ -40,8 +40,12 @@ def detect(
         ),
     ] = None,
     labels: Annotated[
-        str | None,
-        typer.Option(help="Look for these alone, as in dog,cat.", show_default="all"),
+        list[str] | None,
+        typer.Option(
+            help="Look for these alone, as in dog,cat; one with a comma in its name alone."
+            " Repeatable.",
+            show_default="all",
+        ),
     ] = None,
     threshold: Annotated[
         float | None,
@@ -119,7 +123,7 @@ def detect(
 
 def _thresholds(
     labels: Sequence[str],
-    asked: str | None,
+    asked: Sequence[str] | None,
     *,
     one: float | None,
     path: Path | None,
@@ -131,7 +135,7 @@ def _thresholds(
     folder, precision = reviewed
     if sum(wish is not None for wish in (one, path, precision)) > 1:
         raise UsageError("choose one of --threshold, --thresholds and --precision")
-    wanted = chosen(labels, None if asked is None else [name.strip() for name in asked.split(",")])
+    wanted = chosen(labels, asked)
     if path is not None:
         source, found = path, read_thresholds(path, labels)
     elif precision is not None:
@@ -139,7 +143,7 @@ def _thresholds(
     else:
         return dict.fromkeys(wanted, 0.5 if one is None else one)
     missing = [label for label in wanted if label not in found]
-    if missing and asked is not None:
+    if missing and asked:
         raise UsageError(f"{source}: has no threshold of {', '.join(missing)}")
     if missing:
         message(f"{source}: has no threshold of {', '.join(missing)}: not looked for")

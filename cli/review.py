@@ -54,9 +54,9 @@ def review(
     from embedkit.store import EmbeddingTable
 
     fitted = Classifier.load(classifier)
-    if label is None and len(fitted.labels) > 1:
-        raise UsageError(f"name a --label of {', '.join(fitted.labels)}")
-    (name,) = chosen(fitted.labels, None if label is None else [label])
+    name, *others = chosen(fitted.labels, None if label is None else [label])
+    if others:
+        raise UsageError(f"name one --label of {', '.join(fitted.labels)}")
     table = EmbeddingTable.open(emb_dir)
     if answers.exists():
         if save_clips is not None:

@@ -18,17 +18,19 @@ REVIEWED = "thresholds.json"  # in a classifier's folder
 
 
 def chosen(labels: Collection[str], asked: Collection[str] | None) -> list[str]:
-    """The labels that are asked for, or all.
+    """The labels that are asked for, one by one or several separated by commas, or all.
 
     Raises:
         UsageError: one is none of the labels.
     """
-    if asked is None:
-        return list(labels)
-    for name in asked:
-        if name not in labels:
-            raise UsageError(f"the classifier has no label {name!r}{choices(name, labels)}")
-    return list(asked)
+    found = []
+    for text in asked or labels:
+        names = [text] if text in labels else [name.strip() for name in text.split(",")]
+        for name in names:
+            if name not in labels:
+                raise UsageError(f"the classifier has no label {name!r}{choices(name, labels)}")
+        found += names
+    return found
 
 
 def read_thresholds(path: Path, labels: Collection[str]) -> dict[str, float]:

@@ -15,7 +15,7 @@ from made import fit, labelled, write_table_of
 from embedkit.classifiers.detect import Criteria, detect, own_parts, strongest
 from embedkit.classifiers.detections import SCHEMA, DetectionFormat, write_detections
 from embedkit.classifiers.evaluate import Predictions, predict
-from embedkit.classifiers.thresholds import read_thresholds
+from embedkit.classifiers.thresholds import chosen, read_thresholds
 from embedkit.classifiers.tracks import Span
 from embedkit.errors import DatasetError, UsageError
 from embedkit.labels.join import Unit, find_labels
@@ -246,6 +246,15 @@ def test_a_format_is_known_by_the_name(tmp_path: Path) -> None:
         assert DetectionFormat.of(tmp_path / name).value in {"csv", "parquet", "raven"}
     with pytest.raises(UsageError, match=r"name a file that ends in \.csv, \.parquet"):
         DetectionFormat.of(tmp_path / "tracks")
+
+
+def test_labels_are_asked_for_one_by_one_or_several_at_once() -> None:
+    labels = ("Dog", "Speech, male", "Cat")
+    assert chosen(labels, None) == list(labels)
+    assert chosen(labels, ["Cat, Dog"]) == ["Cat", "Dog"]
+    assert chosen(labels, ["Speech, male", "Cat"]) == ["Speech, male", "Cat"]
+    with pytest.raises(UsageError, match="no label 'dog'; did you mean Dog"):
+        chosen(labels, ["Cat,dog"])
 
 
 def test_thresholds_of_a_table(tmp_path: Path) -> None:

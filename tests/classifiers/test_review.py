@@ -158,6 +158,15 @@ def test_a_sheet_is_a_table_of_labels(place: Path, tmp_path: Path) -> None:
     assert found["segments"] > 98
 
 
+@pytest.mark.parametrize("options", [[], ["--label", "a,b"], ["--label", "d"]])
+def test_one_label_is_reviewed(place: Path, tmp_path: Path, options: list[str]) -> None:
+    asked = ("review", place / "emb", "--classifier", place / "classifier", *options)
+    done = run(*asked, "--answers", tmp_path / "x.csv")
+    assert done.returncode == 2
+    assert ("no label 'd'" if "d" in options else "name one --label of a, b, c") in done.stderr
+    assert not (tmp_path / "x.csv").exists()
+
+
 def test_what_is_drawn_can_be_cut_out(tmp_path: Path) -> None:
     rate = 8000
     soundfile.write(tmp_path / "a.wav", np.zeros(20 * rate), rate)
