@@ -9,10 +9,10 @@ import typer
 
 from ._app import app
 from ._output import Device, Json, print_json, print_table, report_failures, track
-from ._outputs import OutFolder
+from ._outputs import OutFolder, folder
 
 
-@app.command()
+@app.command("learn-names")
 def learn_names(
     model: Annotated[Path, typer.Argument(help="The model folder; its names/ is written anew.")],
     audio_dir: Annotated[Path, typer.Argument(help="Folder of audio, searched recursively.")],
@@ -36,9 +36,11 @@ def learn_names(
 
     Example: embedkit learn-names model sounds/ --teacher teacher/extractor.toml
     """
+    from embedkit.names.bundled import NAMES
     from embedkit.scratch import scratch_folder
     from embedkit.training.names import fit_names
 
+    folder(model / NAMES)  # looked at before the work begins
     with ExitStack() as stack:
         fitted, failures, clips = fit_names(
             model,

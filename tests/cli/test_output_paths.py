@@ -30,6 +30,7 @@ READ = {
     ("export", "calibration"), ("export", "model"),
     ("extract", "audio_dir"), ("extract", "audio_root"), ("extract", "model"),
     ("index", "emb_dir"), ("info", "path"), ("label", "emb_dir"),
+    ("learn-names", "audio_dir"), ("learn-names", "model"), ("learn-names", "teacher"),
     ("map", "audio"), ("map", "emb_dir"),
     ("mix", "audio_dir"),
     ("predict", "audio"), ("predict", "model_dir"),
