@@ -7,7 +7,8 @@ recordings of 30 minutes are made of coloured noise whose colour and level drift
 up to 2 s of all ten kinds of sound, at 4 to 22 dB over the noise around them: those to learn from
 of folds 1 to 3, those to search of folds 4 and 5, so that no clip is in both. The four calls of
 ESC-10 are looked for, the other six kinds are in the way. The truth is used to answer for a person
-who marks, and to count; no method sees more of it than it says.
+who marks, and to count; no method sees more of it than it says. OUT gets it as learn.csv and
+field.csv.
 
 Every line is a mean over the four calls. `found` is the share of the events in the field that a
 detection overlaps, where 5 detections an hour are false (the threshold is the lowest that has no
@@ -113,6 +114,13 @@ def make(data: Path, out: Path, folds: Sequence[str], seed: int) -> list[Event]:
             )
             events.append(Event(stretch, snr_db))
         soundfile.write(out / f"{number}.flac", np.clip(sound, -1, 1), RATE)
+    with out.with_suffix(".csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "start_s", "end_s", "label", "snr_db"])
+        for event in events:
+            mark = event.stretch
+            path = f"{out.name}/{mark.clip}"
+            writer.writerow([path, mark.start_s, mark.end_s, mark.label, event.snr_db])
     return events
 
 

@@ -29,6 +29,8 @@ class Vocabulary:
         self._whole = {plain(label): label for label in reversed(self.labels)}
         self._keys = {label: key(words(label)) for label in self.labels}
         self._label_of = self._ontology_to_labels()
+        # By their words as they are written, and by their stems: `crowing` is not what crows do.
+        self._written: dict[Key, tuple[How, list[str]]] = {}
         self._index: dict[Key, tuple[How, list[str]]] = {}
         self._phrases: dict[str, None] = {}  # in order, once
         # What is added first stands; what is added in one way stands together.
@@ -110,6 +112,9 @@ class Vocabulary:
         if not phrase:
             return None
         text = " ".join(phrase)
+        written = frozenset(phrase)
+        if written in self._written:
+            return self._match(text, *self._written[written])
         for form in keys(phrase):
             if form in self._index:
                 return self._match(text, *self._index[form])
@@ -137,8 +142,10 @@ class Vocabulary:
         if not there:
             return
         self._phrases[plain(phrase)] = None
-        for form in keys(words(phrase)):
-            first, known = self._index.setdefault(form, (how, []))
+        own = words(phrase)
+        forms = [(self._written, frozenset(own)), *((self._index, form) for form in keys(own))]
+        for index, form in forms:
+            first, known = index.setdefault(form, (how, []))
             if first is how:
                 known += [name for name in there if name not in known]
 

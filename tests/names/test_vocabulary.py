@@ -174,3 +174,11 @@ def test_scores_are_the_surest_names_and_the_geometric_mean_of_sounds() -> None:
     np.testing.assert_allclose(scores[[0, 2]], [np.sqrt(0.4 * 0.5), 0.3], rtol=1e-6)
     assert scores[1] < 1e-5  # what is surely not there is not made up for
     assert both.names(probabilities) == ["c + b", "a + b", "a + b"]
+
+
+def test_a_word_as_it_is_written_comes_before_what_it_is_a_form_of() -> None:
+    labels = ("Crow", "Caw", "Chicken, rooster", "Crowing, cock-a-doodle-doo")
+    vocabulary = Vocabulary(labels)
+    assert vocabulary.find("crowing").matches[0].names == ("Crowing, cock-a-doodle-doo",)
+    assert vocabulary.find("rooster crowing").matches[0].names == ("Crowing, cock-a-doodle-doo",)
+    assert vocabulary.find("crows").matches[0].names == ("Crow", "Caw")
