@@ -74,11 +74,12 @@ class Evaluation:
 
     def per_class(self) -> dict[str, dict[str, float | int]]:
         """For each label its vectors, AUC, average precision and, with one label each, recall."""
+        counted = "segments" if len(set(self.clips)) < len(self.clips) else "clips"
         rows: dict[str, dict[str, float | int]] = {}
         for index, label in enumerate(self.labels):
             known = ~np.isnan(self.targets[:, index])
             truth, scores = self.targets[known][:, [index]], self.scores[known][:, [index]]
-            row: dict[str, float | int] = {"clips": int(truth.sum())}
+            row: dict[str, float | int] = {counted: int(truth.sum())}
             if 0 < truth.sum() < len(truth):
                 row["auc"] = metrics.macro_auc(truth, scores)
                 row["ap"] = metrics.mean_average_precision(truth, scores)

@@ -77,7 +77,7 @@ def test_evaluation_is_on_segments_of_recordings_held_out(work: Path) -> None:
     given = ("classify", "evaluate", work / "emb", "--labels", work / "labels.csv", "--json")
     done = json.loads(succeed(*given, "--marked", "all", "--test-share", 0.5))
     assert (done["clips"], done["segments"]) == (3, 180)
-    assert done["per_class"]["tit"]["clips"] == 30
+    assert done["per_class"]["tit"]["segments"] == 30
     assert done["map"] > 0.99
     one_each = json.loads(succeed(*given, "--test-share", 0.5))  # marked segments alone
     assert (one_each["segments"], one_each["correct"]) == (60, 60)
