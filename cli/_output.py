@@ -59,7 +59,7 @@ def track(items: Iterable[T], description: str, total: int | None = None) -> Ite
 
 def message(text: str) -> None:
     """Say something that is not the result; --quiet leaves it out."""
-    log.info(_safe(text))
+    log.info("\n".join(map(_safe, text.split("\n"))))  # its own lines are meant
 
 
 def print_json(value: Any) -> None:

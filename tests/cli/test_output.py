@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from command import run, succeed
 from embedkit_cli import main
+from embedkit_cli._output import message
 
 from embedkit.classifiers import logistic
 from embedkit.errors import EmbedkitWarning
@@ -213,3 +214,11 @@ def test_a_regression_that_has_not_converged_is_said_in_our_words(
     told = [line for line in done.stderr.splitlines() if "converge" in line.lower()]
     words = "warning: logistic regression had not converged after 1 steps (C = 1): its scores may"
     assert [line.startswith(words) for line in told] == [True] * (steps == 1)  # once for all folds
+
+
+def test_a_message_keeps_its_lines_and_nothing_else_that_steers(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level("INFO", "embedkit"):
+        message("one\n\x1b[2Jtwo\n\nfour")
+    assert caplog.messages == ["one\n\\x1b[2Jtwo\n\nfour"]
