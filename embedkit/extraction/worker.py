@@ -156,7 +156,8 @@ def run_worker(
         threadpool_limits(threads)  # of numpy: the others' cores are theirs
         embedder = job.program.start(threads)
         with EmbeddingWriter(job.folder, job.provenance, shard) as writer:
-            sink = _Sink(embedder, writer)
+            overlap_s = job.segments.duration_s - job.segments.hop_s
+            sink = _Sink(embedder, writer, overlap_s)
             told = time.monotonic()
             batches = _batches(_items(job, tasks, decoding), job.batch_size)
             for batch in _made_ahead(batches) if ahead else batches:
@@ -265,17 +266,21 @@ class _Sink:
         advance: what it has done since `take_advance`.
     """
 
-    def __init__(self, embedder: Embedder, writer: EmbeddingWriter) -> None:
+    def __init__(self, embedder: Embedder, writer: EmbeddingWriter, overlap_s: float) -> None:
         self.advance = Advance()
         self._embedder = embedder
         self._writer = writer
+        self._overlap_s = overlap_s  # of two segments: audio counts once
         self._not_finite: list[float] = []  # starts of such segments of the clip at hand
 
     def write(self, batch: list[Item]) -> None:
         """Embed and write a batch."""
         segments = [segment for _, segment in _segments(batch)]
         vectors = iter(self._embedder.embed_segments(stack(segments)) if segments else ())
-        self.advance.seconds += sum(segment.end_s - segment.start_s for segment in segments)
+        self.advance.seconds += sum(
+            segment.end_s - segment.start_s - (self._overlap_s if segment.index else 0)
+            for segment in segments
+        )
         for clip, run in groupby(batch, key=_clip):
             if clip is None:
                 for item in run:

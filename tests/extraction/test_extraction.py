@@ -345,8 +345,9 @@ def test_overlapping_segments_equal_windows_cut_by_hand(
     small, model_dir, extractor, tmp_path, hop_s
 ):
     path = small / "5.wav"
-    extract(path, model_dir, tmp_path / "emb", Settings(hop_s=hop_s))
+    done = extract(path, model_dir, tmp_path / "emb", Settings(hop_s=hop_s))
     sound, hop = waveform(path), round(hop_s * RATE)
+    assert done.audio_s == pytest.approx(len(sound) / RATE)  # what overlaps counts once
     number = 1 + math.ceil((len(sound) - RATE) / hop)
     starts = np.arange(number) * hop
     windows = [sound[start : start + RATE] for start in starts]
