@@ -15,6 +15,7 @@ from ._events import event_figures, make_listener, print_events
 from ._labels import Cover, LabelColumn, MarkedName, Within, parse_rule, timed
 from ._output import Json, message, print_figures, print_json, print_table, track
 from ._outputs import OutFile, OutFolder
+from ._tracks import Audacity, Raven, tracks_of
 
 if TYPE_CHECKING:
     from embedkit.classifiers.evaluate import Evaluation, Predictions
@@ -219,12 +220,8 @@ def predict(
     out: Annotated[
         Path | None, OutFile(help="A .csv or .parquet file to write all scores to.")
     ] = None,
-    audacity: Annotated[
-        Path | None, OutFolder(help="Folder to write a label track for each clip to.")
-    ] = None,
-    raven: Annotated[
-        Path | None, OutFolder(help="Folder to write a selection table for each clip to.")
-    ] = None,
+    audacity: Audacity = None,
+    raven: Raven = None,
     least: Annotated[
         float,
         typer.Option(
@@ -243,11 +240,10 @@ def predict(
     from embedkit.classifiers import evaluate as backend
     from embedkit.classifiers.classifier import Classifier
     from embedkit.classifiers.detect import Criteria, detect
-    from embedkit.classifiers.tracks import TrackFormat, above, best, write_table, write_tracks
+    from embedkit.classifiers.tracks import above, best, write_table, write_tracks
     from embedkit.store import EmbeddingTable
 
-    places = zip((audacity, raven), TrackFormat, strict=True)
-    tracks = [(folder, form) for folder, form in places if folder is not None]
+    tracks = tracks_of(audacity, raven)
     segments = segments or bool(tracks)
     fitted = Classifier.load(classifier)
     several = fitted.several_labels

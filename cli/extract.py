@@ -116,11 +116,11 @@ def extract(
     Example: embedkit extract sounds/ --out embeddings
     """
     from embedkit.audio.decode import Channel
+    from embedkit.classifiers.tracks import check_table
     from embedkit.extraction import Settings, Shard, estimate
     from embedkit.extraction import extract as extract_here
     from embedkit.extraction.cluster import extract_on_ray
     from embedkit.names.bundled import check_named
-    from embedkit.names.tagging import check_tags
     from embedkit.runtime import Runtime
 
     if address is not None and engine is not Engine.RAY:
@@ -144,7 +144,7 @@ def extract(
         audio_root=audio_root,
     )
     if tag is not None:
-        check_tags(tag)
+        check_table(tag)
         check_named(model, dim)
     if dry_run:
         _show_estimate(estimate(audio_dir, model, out, settings), json)

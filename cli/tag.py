@@ -10,7 +10,8 @@ from embedkit.errors import UsageError
 
 from ._app import app
 from ._output import Json, message, print_json, print_table
-from ._outputs import OutFile, OutFolder
+from ._outputs import OutFile
+from ._tracks import Audacity, Raven, tracks_of
 
 if TYPE_CHECKING:
     from embedkit.classifiers.classifier import Classifier
@@ -36,12 +37,8 @@ def tag(
     out: Annotated[
         Path | None, OutFile(help="A .csv or .parquet file to write a row for each name to.")
     ] = None,
-    audacity: Annotated[
-        Path | None, OutFolder(help="Folder to write a label track for each clip to.")
-    ] = None,
-    raven: Annotated[
-        Path | None, OutFolder(help="Folder to write a selection table for each clip to.")
-    ] = None,
+    audacity: Audacity = None,
+    raven: Raven = None,
     classifier: Annotated[
         Path | None,
         typer.Option(
@@ -62,12 +59,10 @@ def tag(
 
     Example: embedkit tag embeddings --out tags.csv
     """
-    from embedkit.classifiers.tracks import TrackFormat
     from embedkit.names.tagging import tag_clips, tag_stretches, write_tags, write_track
     from embedkit.store import EmbeddingTable
 
-    places = zip((audacity, raven), TrackFormat, strict=True)
-    tracks = [(folder, form) for folder, form in places if folder is not None]
+    tracks = tracks_of(audacity, raven)
     stretches = stretches or bool(tracks)
     table = EmbeddingTable.open(emb_dir)
     names = _names(table, classifier, model)

@@ -43,7 +43,7 @@ def draw(path: Path) -> None:
             axes.barh(row, box[0], box[1], start, color=colour, hatch=hatch, edgecolor="#888")
         axes.barh(row, 0.6, 0.5, 3.4, color="none", edgecolor="#bbb", linestyle=":")
         for first, last in spans:
-            axes.plot([first, last], [row - 0.36] * 2, color="#c0392b", linewidth=3)
+            axes.plot([first, last], [row - 0.36] * 2, "|-", color="#c0392b", linewidth=3)
             if first == last:
                 axes.plot(first, row - 0.36, "o", color="#c0392b", markersize=5)
         axes.text(4.15, row, what, va="center")

@@ -17,7 +17,7 @@ from embedkit.errors import UsageError
 from embedkit.labels.join import Unit
 from embedkit.store import clip_path
 
-SUFFIXES = (".csv", ".parquet")
+WRITERS = {".csv": pa.csv.CSVWriter, ".parquet": pa.parquet.ParquetWriter}
 ROUNDING_S = 1e-6  # of sums of times
 RAVEN = (
     "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tHigh Freq (Hz)"
@@ -66,6 +66,16 @@ def span_of(predictions: Predictions, row: int, index: int, labels: tuple[str, .
     )
 
 
+def check_table(path: Path) -> None:
+    """Refuse a file of another kind than those that tables are written to.
+
+    Raises:
+        UsageError: it ends neither in .csv nor in .parquet.
+    """
+    if path.suffix not in WRITERS:
+        raise UsageError(f"{path}: name a file that ends in {' or '.join(WRITERS)}")
+
+
 def write_table(
     path: Path, labels: tuple[str, ...], batches: Iterable[Predictions], unit: Unit
 ) -> Iterator[Predictions]:
@@ -82,14 +92,12 @@ def write_table(
     Raises:
         UsageError: another suffix.
     """
-    kinds = {".csv": pa.csv.CSVWriter, ".parquet": pa.parquet.ParquetWriter}
-    if path.suffix not in kinds:
-        raise UsageError(f"{path}: name a file that ends in {' or '.join(kinds)}")
+    check_table(path)
     text, number = pa.string(), pa.float64()
     spans = [] if unit is Unit.CLIP else [("start_s", number), ("end_s", number)]
     scores = [("score", number), *((f"score:{label}", number) for label in labels)]
     schema = pa.schema([("clip", text), *spans, ("label", text), *scores])
-    with atomic_write(path) as file, kinds[path.suffix](file, schema) as writer:
+    with atomic_write(path) as file, WRITERS[path.suffix](file, schema) as writer:
         for batch in batches:
             writer.write_table(pa.table(_columns(batch, labels), schema=schema))
             yield batch

@@ -14,8 +14,14 @@ import pyarrow.parquet
 from embedkit.atomic import atomic_write
 from embedkit.classifiers.classifier import Classifier
 from embedkit.classifiers.method import Floats
-from embedkit.classifiers.tracks import Span, TrackFormat, merge, track_text
-from embedkit.errors import UsageError
+from embedkit.classifiers.tracks import (
+    WRITERS,
+    Span,
+    TrackFormat,
+    check_table,
+    merge,
+    track_text,
+)
 from embedkit.names.surroundings import AROUND_S, surrounded
 from embedkit.store import EmbeddingTable, clip_path
 
@@ -23,7 +29,6 @@ TOP = 3
 LEAST = 0.2
 AT_ONCE = 1000  # clips that are written at a time
 
-WRITERS = {".csv": pa.csv.CSVWriter, ".parquet": pa.parquet.ParquetWriter}
 COLUMNS = pa.schema(
     [
         ("clip", pa.string()),
@@ -135,16 +140,6 @@ def _likely(scores: Floats, top: int, least: float) -> list[list[tuple[int, floa
     return [sorted(mine, key=lambda one: (-one[1], one[0]))[:top] for mine in found]
 
 
-def check_tags(path: Path) -> None:
-    """Refuse to write tags to a file of another kind.
-
-    Raises:
-        UsageError: it ends neither in .csv nor in .parquet.
-    """
-    if path.suffix not in WRITERS:
-        raise UsageError(f"{path}: name a file that ends in {' or '.join(WRITERS)}")
-
-
 def write_tags(path: Path, tagged: Iterable[Tagged]) -> Iterator[Tagged]:
     """Write a row for each name: clip, start_s, end_s, name, score; and pass the clips on.
 
@@ -158,7 +153,7 @@ def write_tags(path: Path, tagged: Iterable[Tagged]) -> Iterator[Tagged]:
     Raises:
         UsageError: another suffix.
     """
-    check_tags(path)
+    check_table(path)
     clips = iter(tagged)
     with atomic_write(path) as file, WRITERS[path.suffix](file, COLUMNS) as writer:
         while some := list(islice(clips, AT_ONCE)):

@@ -152,6 +152,11 @@ def read_description(path: Path) -> Description:
     path = path / EXTRACTOR if path.is_dir() else path
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ModelFolderError(
+            f"{path}: there is no such file; an extractor is named by its {EXTRACTOR}, or by the"
+            " folder that holds one"
+        ) from error
     except (OSError, ValueError, RecursionError) as error:
         raise ModelFolderError(f"{path}: cannot be read as TOML: {error}") from error
     try:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -142,10 +143,14 @@ def test_a_stretch_is_the_mean_of_its_segments_by_what_they_last() -> None:
         scoring.clip_mean(segments[:3, :6], [1, 1, 0.25]),
     ]
     np.testing.assert_allclose(found, want, rtol=1e-6)
-    # Of few segments at least one counts: the mean is a mean of some of its own.
-    alone = heard.vectors(np.array([0, 1] * 50), 8, share=0.01).numpy()
-    assert np.isfinite(alone).all()
-    assert np.abs(alone[1::2]).max() <= np.abs(segments[3:]).max() + 1e-6
+    # Of a share of them, each is the mean of some of its own, now of these and now of those.
+    some = heard.vectors(np.zeros(200, int), 8, share=0.3).numpy()
+    sets = [place for count in (1, 2, 3) for place in combinations(range(3), count)]
+    lasting = np.array([1, 1, 0.25])
+    means = [scoring.clip_mean(segments[list(each)], lasting[list(each)]) for each in sets]
+    apart = np.abs(some[:, None] - np.array(means)).max(axis=2)
+    assert apart.min(axis=1).max() < 1e-5
+    assert set(apart.argmin(axis=1)) == set(range(len(sets)))
 
 
 def test_names_need_logits_and_two_folders(
