@@ -134,7 +134,7 @@ def suggest(
         spread = [(clip, "", None) for clip in _spread(clips, vectors, rest, count)]
         return Proposal(len(known), counts, None, None, spread), None
     data = _labelled(vectors[[number[clip] for clip in known]], known)
-    classifier = Classifier.fit(data, np.arange(len(known)), METHOD, fingerprint="")
+    classifier = _fit(data)
     scores = classifier.scores(vectors)
     best = np.sort(scores, axis=1)
     margin = np.where(rest, best[:, -1] - best[:, -2], np.inf)
@@ -149,6 +149,20 @@ def suggest(
         accuracy = float(done.correct.mean())
         interval = share_interval(done.correct)
     return Proposal(len(known), counts, accuracy, interval, proposed), classifier
+
+
+def learn(
+    clips: Sequence[str], vectors: NDArray[np.float32], known: Mapping[str, str]
+) -> Classifier | None:
+    """The classifier of `suggest` alone; None while there are less than two labels."""
+    number = {clip: index for index, clip in enumerate(clips)}
+    if len(set(known.values())) < 2:
+        return None
+    return _fit(_labelled(vectors[[number[clip] for clip in known]], known))
+
+
+def _fit(data: Labelled) -> Classifier:
+    return Classifier.fit(data, np.arange(len(data.clips)), METHOD, fingerprint="")
 
 
 def _folds(data: Labelled, k: int) -> list[tuple[Indices, Indices]]:

@@ -40,6 +40,14 @@ class Answer(BaseModel):
     label: str = Field(max_length=100)
 
 
+class Passed(BaseModel):
+    """Clips that a person has passed over, and does not want to be asked for now."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    passed: list[Number] = Field(default=[], max_length=10_000)
+
+
 def create_app(
     collection: Collection,
     answers: Answers,
@@ -151,8 +159,8 @@ def _routes(explorer: Explorer) -> APIRouter:
         return explorer.answers.labels
 
     @routes.post("/refit")
-    def refit() -> dict[str, Any]:
-        return explorer.refit()
+    def refit(asked: Annotated[Passed | None, Body()] = None) -> dict[str, Any]:
+        return explorer.learner.propose(asked.passed if asked else [])
 
     @routes.get("/export/{form}")
     def download(form: str) -> Response:

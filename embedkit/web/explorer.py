@@ -1,7 +1,6 @@
 """What stands behind the pages: the collection, the labels, and what was learned of them."""
 
 from collections.abc import Callable, Hashable
-from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -13,7 +12,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from sklearn.cluster import MiniBatchKMeans
 
 from embedkit.audio.decode import Samples
-from embedkit.classifiers.active import suggest
 from embedkit.classifiers.classifier import Classifier
 from embedkit.labels.answers import Answers
 from embedkit.names.bundled import load_names
@@ -22,11 +20,11 @@ from embedkit.search.duplicates import find_duplicates
 from embedkit.search.words import best_rows
 from embedkit.web import sound
 from embedkit.web.collection import Collection
+from embedkit.web.learning import Learner
 from embedkit.web.uploads import Uploads
 
 CLUSTERS = 12
 SCORED = 8192  # segments at a time
-PROPOSED = 12  # clips to label next
 LEAST, PAIRS = 0.98, 500  # near-duplicates: from which similarity on, and how many are shown
 
 Number = Annotated[int, Field(ge=0)]
@@ -90,7 +88,7 @@ class Explorer:
         self.folders = np.array(
             [name.rpartition("/")[0] for name in collection.clips], dtype=object
         )
-        self.classifier: Classifier | None = None
+        self.learner = Learner(collection, answers)
 
     @cached_property
     def clusters(self) -> NDArray[np.int64]:
@@ -197,20 +195,6 @@ class Explorer:
         self.path(clip)
         self.answers.set(self.collection.clips[clip], label)
 
-    def refit(self) -> dict[str, Any]:
-        """Learn from the labels there are, and propose clips to label."""
-        clips = self.collection.clips
-        known = {clip: label for clip, label in self.answers.labels.items() if clip in self.number}
-        skipped = [clip for clip in self.answers.skipped if clip in self.number]
-        vectors = self.collection.clip_vectors
-        proposal, self.classifier = suggest(clips, vectors, known, skipped, PROPOSED)
-        proposed = [
-            {**self.card(int(self.collection.first[self.number[clip]])), "guess": guess,
-             "margin": margin}
-            for clip, guess, margin in proposal.proposed
-        ]  # fmt: skip
-        return {**asdict(proposal), "proposed": proposed, "clips": len(clips)}
-
     def stretch(self, clip: int, start_s: float) -> dict[str, Any]:
         """Two minutes of a clip: its peaks, its segments, and their scores."""
         collection = self.collection
@@ -231,15 +215,8 @@ class Explorer:
             "end_s": end_s,
             "peaks": peaks,
             "segments": [self.card(int(row)) for row in rows],
-            **self.scores(rows),
+            **self.learner.scores(rows),
         }
-
-    def scores(self, rows: NDArray[np.int64]) -> dict[str, Any]:
-        """Of segments, by the classifier that the labels led to, if any."""
-        if self.classifier is None:
-            return {"labels": [], "scores": []}
-        scores = self.classifier.scores(self.collection.search.vectors[rows])
-        return {"labels": list(self.classifier.labels), "scores": scores.round(4).tolist()}
 
     def wav(self, clip: int, start_s: float, end_s: float) -> Made:
         """The sound of a span."""

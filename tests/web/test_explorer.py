@@ -669,6 +669,28 @@ def test_refitting_proposes_what_the_label_command_would(
     assert facts["labels"] == list(classifier.labels)
 
 
+def test_what_was_passed_over_is_not_proposed(client: Any, collection: Collection) -> None:
+    client.post("/labels", json={"clip": 3, "label": "skip"})
+    found = client.post("/refit", json={"passed": [0, 5, 10**9]}).json()
+    assert {each["clip"] for each in found["proposed"]} == set(range(8)) - {0, 3, 5}
+    assert (found["clips"], found["skipped"], found["labelled"]) == (8, 1, 0)
+
+
+def test_scores_are_of_the_labels_as_they_stand(client: Any, collection: Collection) -> None:
+    assert client.get("/clip/2").json()["labels"] == []
+    for given in ({0: "a", 1: "b"}, {0: "a", 1: "c", 4: "b"}):
+        for clip, label in given.items():
+            client.post("/labels", json={"clip": clip, "label": label})
+        known = {collection.clips[clip]: label for clip, label in given.items()}
+        names, vectors = collection.table.clip_vectors()
+        classifier = suggest(names, vectors, known, (), 0)[1]
+        assert classifier is not None
+        facts = client.get("/clip/2").json()
+        assert facts["labels"] == list(classifier.labels)
+        scores = classifier.scores(collection.search.vectors[collection.rows_of(2)])
+        np.testing.assert_allclose(facts["scores"], scores, atol=1e-3)
+
+
 def test_the_collection_is_told_as_it_is(
     client: Any, stranger: Any, collection: Collection
 ) -> None:
