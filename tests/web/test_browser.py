@@ -2,18 +2,15 @@
 
 import json
 import re
-import shutil
-import subprocess
-import sys
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from browser import browse, needs_browser, serve, wait
 from command import run
 from made import namer
 from numpy.typing import NDArray
@@ -24,11 +21,7 @@ from embedkit.search.words import find_heard
 from embedkit.store import EmbeddingTable
 from embedkit.web.sound import read_span, wav
 
-sync_api = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no Chromium here: apt-get install chromium"
-)
+pytestmark = needs_browser
 
 MARKUP = "<img src=x onerror=alert(1)>.wav"
 
@@ -49,38 +42,6 @@ def address(
         yield url, root
 
 
-@contextmanager
-def serve(*arguments: object) -> Iterator[str]:
-    """The address of a server, until it is stopped."""
-    program = Path(sys.executable).with_name("embedkit")
-    port = () if "--port" in arguments else ("--port", 0)
-    server = subprocess.Popen(
-        [program, "explore", *map(str, (*arguments, *port))], stdout=subprocess.PIPE, text=True
-    )
-    assert server.stdout is not None
-    yield server.stdout.readline().strip()
-    server.terminate()
-    server.communicate(timeout=10)
-
-
-@contextmanager
-def browse() -> Iterator[Any]:
-    """A page of a browser."""
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=[
-                "--no-sandbox",
-                "--use-angle=swiftshader",
-                "--enable-unsafe-swiftshader",
-                "--use-fake-device-for-media-stream",
-                "--use-fake-ui-for-media-stream",
-            ],
-        )
-        yield browser.new_page(viewport={"width": 1280, "height": 800})
-        browser.close()
-
-
 @pytest.fixture
 def page(address: tuple[str, Path]) -> Iterator[Any]:
     """The page, open on the map; no error on its console, no request to elsewhere."""
@@ -95,15 +56,6 @@ def page(address: tuple[str, Path]) -> Iterator[Any]:
         page.wait_for_selector("body[data-view=map]")
         yield page
     assert wrong == []
-
-
-def wait(page: Any, done: Callable[[], bool], wrong: str) -> None:
-    """Until something is so; the page goes on meanwhile."""
-    for _ in range(600):
-        if done():
-            return
-        page.wait_for_timeout(50)
-    pytest.fail(wrong)
 
 
 def places(page: Any) -> NDArray[np.float32]:

@@ -1,18 +1,10 @@
 // A segment as a card: its spectrogram, its place, and what can be done with it.
 
-import { askWhy, audioOf, pictureOf } from "./api.js";
-import { open, say } from "./state.js";
+import { askWhy, pictureOf } from "./api.js";
+import { play } from "./player.js";
+import { open } from "./state.js";
 
-const player = document.getElementById("player");
-
-export function play(card) {
-  player.src = audioOf(card);
-  player.play().catch(async (error) => {
-    if (error.name === "AbortError") return;  // another one plays
-    const reason = await askWhy(audioOf(card)).then(() => error, (refused) => refused);
-    say(`${card.name} cannot be played: ${reason.message}`);
-  });
-}
+export { play };
 
 export function button(text, action, title = "") {
   const made = document.createElement("button");
