@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from embedkit.config import DEFAULT_MODEL, Schedule, TrainSpec
+from embedkit.config import DEFAULT_MODEL, Precision, Schedule, TrainSpec
 
 from ._app import app
 from ._data import Dataset, Root, read
@@ -28,8 +28,12 @@ def paper(
     ] = None,
     dataset: Dataset = None,
     root: Root = None,
-    hold_out_fold: Annotated[
-        str, typer.Option(help="The fold to score on; by default the split `test`.")
+    folds: Annotated[
+        str,
+        typer.Option(
+            help="Those to hold out and score in turn, with commas between them, or `all`.",
+            show_default="the split `test`",
+        ),
     ] = "",
     models: Annotated[
         str, typer.Option(help="Names, with commas between them.", show_default="all")
@@ -48,63 +52,62 @@ def paper(
     schedule: Annotated[
         Schedule, typer.Option(help="How the learning rate changes.")
     ] = RECIPE.schedule,
-    seed: Annotated[int, typer.Option(help="Fixes everything that is drawn.")] = RECIPE.seed,
+    precision: Annotated[
+        Precision, typer.Option(help="Of the networks' products while training.")
+    ] = RECIPE.precision,
+    seeds: Annotated[int, typer.Option(help="Trainings of each row and fold.", min=1)] = 1,
     workers: Annotated[int, typer.Option(help="Processes that compute features.", min=1)] = 1,
     device: Device = "cpu",
     json: Json = False,
 ) -> None:
     """Train every system of the paper under one budget and print its tables.
 
-    Row by row, the cheapest first; run it again after an interruption and it goes on. Each claim of
-    the paper is called supported, contradicted or undecided on this data.
+    Fold by fold and row by row, the cheapest first; run it again after an interruption and it goes
+    on. The tables have every row that the folder has, from earlier runs too. Each claim of the
+    paper is called supported, contradicted or undecided on this data.
 
-    Example: embedkit bench paper --data sounds.csv --hold-out-fold 1 --epochs 8 --out table
+    Example: embedkit bench paper --data sounds.csv --folds all --epochs 8 --out table
     """
     from embedkit.atomic import atomic_write
     from embedkit.bench import paper as bench_paper
-    from embedkit.bench import tables
-    from embedkit.bench.claims import CLAIMS, examine, resampled_aucs
-    from embedkit.metrics import weighted_auc
+    from embedkit.bench import pictures, tables
+    from embedkit.bench.claims import CLAIMS, examine
+    from embedkit.bench.systems import systems
     from embedkit.pages.plots import save_png
 
-    rows = bench_paper.systems(_names(models), _names(features), features_model)
+    asked = systems(_names(models), _names(features), features_model)
     manifest = read(data, dataset, root)
     spec = TrainSpec(
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
         schedule=schedule,
-        hold_out_fold=hold_out_fold,
-        seed=seed,
+        precision=precision,
     )
-    held, found = bench_paper.run(
+    rows = bench_paper.run(
         manifest,
         out,
-        rows,
+        asked,
         spec,
+        folds=manifest.folds if folds == "all" else _names(folds) or [""],
+        seeds=range(seeds),
         recurrent_epochs=recurrent_epochs,
         workers=workers,
         device=device,
         track=track,
     )
-    scores = {row.system.name: row.scores for row in found}
-    if "gap" in scores and not manifest.several_labels:
-        gap = bench_paper.System(model="gap")
-        scores["gap, plda"] = bench_paper.plda_scores(manifest, out, gap, spec)
-    aucs = {name: weighted_auc(held, values) for name, values in scores.items()}
-    samples = resampled_aucs(held, scores, track)
-    verdicts = [(claim.text, *examine(claim, aucs, samples)) for claim in CLAIMS]
-    speeds = bench_paper.measure_speeds(found, out, batch_size, device, track)
-    values = tables.as_values(found, speeds, verdicts)
-    text = tables.as_markdown(found, speeds, verdicts)
+    verdicts = examine(CLAIMS, bench_paper.scored(rows), track)
+    speeds = bench_paper.measure_speeds(rows, out, spec, device, track)
+    text = tables.as_markdown(rows, speeds, verdicts)
     with atomic_write(out / "table.md") as file:
         file.write(f"{text}\n".encode())
-    save_png(tables.picture(found), out / "auc.png")
+    save_png(pictures.over_parameters(rows), out / "auc.png")
+    save_png(pictures.over_bytes(rows), out / "bytes.png")
     if json:
-        print_json(values)
+        print_json(tables.as_values(rows, speeds, verdicts))
     else:
         print(text)
-    message(f"{out}: table.md, auc.png; {len(held)} clips held out")
+    message(f"{out}: table.md, auc.png, bytes.png; {len(rows)} rows")
 
 
 def _names(text: str) -> list[str]:

@@ -124,7 +124,7 @@ def train(
         Sampling, beyond(help="Draw segments evenly, or labels evenly.")
     ] = RECIPE.sampling,
     precision: Annotated[
-        Precision, beyond(help="bfloat16: autocast while training, for GPUs.")
+        Precision, beyond(help="bfloat16: autocast while training, for GPUs and AMX.")
     ] = RECIPE.precision,
     segment_hop: Annotated[
         float | None,

@@ -55,7 +55,7 @@ class Precision(StrEnum):
     """What the network's products are computed in while training; weights are always float32."""
 
     FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"  # torch's autocast, for GPUs
+    BFLOAT16 = "bfloat16"  # torch's autocast, for GPUs and for processors with AMX
 
 
 class Schedule(StrEnum):

@@ -8,12 +8,13 @@ from scipy.stats import norm
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from embedkit import metrics
+from embedkit.errors import EmbedkitWarning
 from embedkit.metrics import (
     accuracy,
     d_prime,
     macro_auc,
     mean_average_precision,
-    resampled,
+    resampled_weighted_auc,
     retrieval,
     weighted_auc,
 )
@@ -171,26 +172,25 @@ def test_d_prime_is_the_distance_of_the_normal_distributions_that_were_drawn(
     assert d_prime(targets, scores) == pytest.approx(separation, abs=2e-3)
 
 
-def test_resampled_differences_have_the_interval_of_the_mean_difference() -> None:
-    rng = np.random.default_rng(0)
-    truth = np.eye(2)[rng.integers(2, size=200)]
-    first, second = (np.where(rng.random((200, 1)) < p, truth, 1 - truth) for p in (0.8, 0.6))
-
-    def share(targets: Floats, scores: Floats) -> float:
-        return accuracy(targets.argmax(axis=1), scores.argmax(axis=1))
-
-    samples = resampled(share, truth, first) - resampled(share, truth, second)
-    assert len(samples) == 1000
-    each = (first == truth)[:, 0].astype(float) - (second == truth)[:, 0]
-    half = 1.96 * each.std() / np.sqrt(200)  # by the central limit theorem
-    low, high = np.quantile(samples, (0.025, 0.975))
-    assert (low, high) == pytest.approx((each.mean() - half, each.mean() + half), abs=0.015)
-
-
 def test_every_system_is_resampled_on_the_same_clips() -> None:
     targets, scores = draw(0)
-    found = resampled(weighted_auc, targets, scores)
-    np.testing.assert_array_equal(resampled(weighted_auc, targets, 2 * scores - 1), found)
-    assert np.std(found) > 0.01
-    alone = resampled(weighted_auc, np.ones((1, 2)), np.ones((1, 2)))
+    scores = np.round(scores, 1)  # some are equal
+    found = resampled_weighted_auc(targets, scores, resamples=20, seed=3)
+    drawn = np.random.default_rng(3).integers(len(targets), size=(20, len(targets)))
+    expected = [weighted_auc(targets[clips], scores[clips]) for clips in drawn]
+    np.testing.assert_allclose(found, expected)
+    np.testing.assert_array_equal(resampled_weighted_auc(targets, 2 * scores - 1, 20, 3), found)
+    alone = resampled_weighted_auc(np.ones((1, 2)), np.ones((1, 2)))
     assert np.isnan(alone).all()
+
+
+def test_a_resample_that_lacks_a_class_leaves_it_out() -> None:
+    targets = np.eye(2)[[0, 0, 0, 1]]
+    targets = np.hstack([targets, [[0], [1], [0], [1]]])
+    scores = np.random.default_rng(0).random((4, 3))
+    found = resampled_weighted_auc(targets, scores, resamples=50)
+    drawn = np.random.default_rng(0).integers(4, size=(50, 4))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", EmbedkitWarning)
+        expected = [weighted_auc(targets[clips], scores[clips]) for clips in drawn]
+    np.testing.assert_allclose(found, expected)

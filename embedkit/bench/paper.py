@@ -1,50 +1,81 @@
-"""The paper's systems under one budget on the user's data: each row is trained, scored and kept."""
+"""The paper's systems under one budget on the user's data: each trial is trained, scored, kept."""
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
+from urllib.parse import quote
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from embedkit.atomic import atomic_write
 from embedkit.bench.budget import check_budget, trained_on
-from embedkit.bench.claims import RNN
+from embedkit.bench.claims import RNN, Scored, Trials
+from embedkit.bench.extraction import processor_name
+from embedkit.bench.products import judge_vectors
 from embedkit.bench.speed import Speed, measure_speed
-from embedkit.bench.vectors import clip_vectors
+from embedkit.bench.systems import System, by_cost
 from embedkit.checkpoint import load_config
-from embedkit.classifiers.method import Training
-from embedkit.classifiers.plda import Plda
-from embedkit.config import FeatureSpec, FrontEnd, SegmentSpec, TrainSpec
+from embedkit.config import FeatureSpec, FrontEnd, Precision, SegmentSpec, TrainSpec
 from embedkit.datasets import Manifest
-from embedkit.datasets.manifest import targets
-from embedkit.errors import DatasetError, UsageError, choices
+from embedkit.errors import DatasetError
 from embedkit.models.build import count_macs
 from embedkit.models.module import ExtractorModule
 from embedkit.models.network import count_parameters
-from embedkit.models.table import FAMILIES, MODELS, resolve
+from embedkit.models.table import FAMILIES, resolve
 from embedkit.progress import Track, untracked
 from embedkit.training import train
 from embedkit.training.evaluation import evaluate, held_out
 
 log = logging.getLogger(__name__)
 
+FIGURES = ("accuracy", "weighted_auc", "macro_auc", "map")  # whose mean over folds means something
 
-@dataclass(frozen=True, kw_only=True)
-class System:
-    """A row of the table: a network on a front-end."""
 
-    model: str
-    front_end: FrontEnd = FrontEnd.LOG_MEL
+class Key(NamedTuple):
+    """What tells the trials of a system from each other.
+
+    Attributes:
+        fold: held out; empty: the split `test`.
+        seed: of its training.
+    """
+
+    fold: str
+    seed: int
 
     @property
-    def name(self) -> str:
-        """The network's name, with the front-end's where that is not log-mel."""
-        log_mel = self.front_end is FrontEnd.LOG_MEL
-        return self.model if log_mel else f"{self.model}, {self.front_end}"
+    def folder(self) -> str:
+        """Its name below the system's; a fold's may have any characters."""
+        return f"{quote(f'fold-{self.fold}', safe='') if self.fold else 'test'}-seed-{self.seed}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """A system trained once, and scored on what was held out.
+
+    Attributes:
+        epochs: of its training.
+        minutes: that they took.
+        made: on which machine, and on which day.
+        figures: of the held-out clips by the network's own output, by name.
+        products: what its vectors of them are worth, as `judge_vectors` has it.
+        targets, scores: of the held-out clips [clips, classes].
+        plda: scores by PLDA on its vectors; None where a clip has several labels.
+    """
+
+    epochs: int
+    minutes: float
+    made: str
+    figures: dict[str, float]
+    products: dict[str, float]
+    targets: NDArray[np.float32]
+    scores: NDArray[np.float64]
+    plda: NDArray[np.float64] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,49 +87,54 @@ class Row:
         parameters: with as many outputs as the data has labels.
         embedding_size: D.
         macs: multiply-accumulates of a segment.
-        epochs: of its training.
-        minutes: that they took.
-        figures: of the held-out clips, by name.
-        scores: of the held-out clips [clips, classes].
+        trials: by fold and seed.
     """
 
     system: System
     parameters: int
     embedding_size: int
     macs: int
-    epochs: int
-    minutes: float
-    figures: dict[str, float]
-    scores: NDArray[np.float64]
+    trials: dict[Key, Trial]
 
+    @property
+    def clips(self) -> int:
+        """How many were held out and scored, all folds together."""
+        return sum({key.fold: len(trial.scores) for key, trial in self.trials.items()}.values())
 
-def systems(
-    models: Sequence[str] = (), front_ends: Sequence[str] = (), front_end_model: str = "gap"
-) -> list[System]:
-    """The rows of a table, the cheapest first, so that an interrupted run has most of them.
+    @property
+    def bytes_an_hour(self) -> int:
+        """Of vectors, at one a second in float32."""
+        return 3600 * 4 * self.embedding_size
 
-    Args:
-        models: on log-mel; by default all that there are.
-        front_ends: others, for one network; by default all that there are.
-        front_end_model: that network.
+    @property
+    def epochs(self) -> int:
+        """Of each trial."""
+        return max(trial.epochs for trial in self.trials.values())
 
-    Raises:
-        UsageError: no such model or front-end.
-    """
-    unknown = sorted(set(front_ends) - set(FrontEnd))
-    if unknown:
-        raise UsageError(f"no front-end {unknown[0]!r}{choices(unknown[0], FrontEnd)}")
-    compared = set(map(FrontEnd, front_ends or FrontEnd))
-    if compared - {FrontEnd.LOG_MEL}:
-        compared.add(FrontEnd.LOG_MEL)  # what the others are compared with
-    else:
-        compared.clear()
-    found = [
-        *(System(model=name) for name in models or MODELS),
-        *(System(model=front_end_model, front_end=kind) for kind in FrontEnd if kind in compared),
-    ]
-    work = {system.name: count_macs(resolve(system.model)) for system in found}
-    return sorted(dict.fromkeys(found), key=lambda system: work[system.name])
+    @property
+    def figures(self) -> dict[str, float]:
+        """Those of the network's own output, means over the trials by their clips."""
+        return self._mean([trial.figures for trial in self.trials.values()])
+
+    @property
+    def products(self) -> dict[str, float]:
+        """Those of its vectors, means over the trials by their clips."""
+        return self._mean([trial.products for trial in self.trials.values()])
+
+    def deviation(self, figure: str) -> float:
+        """Standard deviation of a figure over seeds, each a mean over folds; NaN of one seed."""
+        by_seed: dict[int, list[float]] = {}
+        for key, trial in self.trials.items():
+            by_seed.setdefault(key.seed, []).append(trial.figures[figure])
+        means = [float(np.mean(values)) for values in by_seed.values()]
+        return float(np.std(means, ddof=1)) if len(means) > 1 else float("nan")
+
+    def _mean(self, each: Sequence[dict[str, float]]) -> dict[str, float]:
+        weights = [len(trial.scores) for trial in self.trials.values()]
+        return {
+            name: float(np.average([figures[name] for figures in each], axis=0, weights=weights))
+            for name in each[0]
+        }
 
 
 def run(
@@ -107,55 +143,96 @@ def run(
     rows: Sequence[System],
     spec: TrainSpec,
     *,
+    folds: Sequence[str] = ("",),
+    seeds: Sequence[int] = (0,),
     recurrent_epochs: int | None = None,
     workers: int = 1,
     device: str = "cpu",
     track: Track = untracked,
-) -> tuple[NDArray[np.float32], list[Row]]:
-    """Train and score each system that the folder does not have yet.
+) -> list[Row]:
+    """Train and score each system that the folder does not have yet, fold by fold.
 
     Args:
-        manifest: the recipe's held-out fold is scored; without one, the split `test`.
+        manifest: labelled clips.
         folder: gets one folder a row, the features, and what a next run needs to go on.
         rows: as `systems` gives them.
         spec: the budget. Weight decay is the paper's for each network.
+        folds: each is held out and scored in turn; an empty one stands for the split `test`.
+        seeds: of the trainings; with each all folds are gone through.
         recurrent_epochs: of LSTM and B-GRU-ATT, where they are to have fewer.
         workers: processes that compute features.
         device: where torch computes.
         track: shows the progress.
 
     Returns:
-        targets of the held-out clips [clips, classes], and the rows.
+        every row that the folder has, from runs before too, the cheapest first.
 
     Raises:
         UsageError: the folder was begun with another budget or other data.
         DatasetError: nothing is held out.
     """
-    held = held_out(manifest, spec)
+    if not folds:
+        raise DatasetError("no folds to hold out: bring a fold column, or a split column")
+    spec = replace(spec, hold_out_fold="", seed=0)
+    held = {fold: held_out(manifest, replace(spec, hold_out_fold=fold)) for fold in folds}
     check_budget(folder, spec, manifest)
-    found = []
-    for number, system in enumerate(rows, start=1):
-        log.info("row %d of %d: %s", number, len(rows), system.name)
+    asked = [
+        (system, Key(fold, seed)) for seed in seeds for fold in folds for system in by_cost(rows)
+    ]
+    for number, (system, key) in enumerate(asked, start=1):
+        place = _place(folder, system) / key.folder
+        if (place / "trial.json").exists():
+            continue
+        log.info("%d of %d: %s, %s", number, len(asked), system.name, key.folder)
         recipe = replace(
             spec,
             weight_decay=FAMILIES[resolve(system.model).name].weight_decay,
             epochs=(system.model in RNN and recurrent_epochs) or spec.epochs,
+            hold_out_fold=key.fold,
+            seed=key.seed,
         )
-        found.append(_row(system, manifest, held, folder, recipe, workers, device, track))
-    values: NDArray[np.float32] = np.load(folder / "targets.npy")
-    odd = [row.system.name for row in found if len(row.scores) != len(values)]
-    if odd:
-        raise DatasetError(
-            f"{folder}: {odd[0]} was not scored on the same {len(values)} clips as the last row: a"
-            " held-out file came or went; begin a new folder"
-        )
-    return values, found
+        _try(system, key, manifest, held[key.fold], folder, recipe, workers, device, track)
+    return read_rows(folder)
+
+
+def read_rows(folder: Path) -> list[Row]:
+    """The rows of a table that there are, the cheapest first.
+
+    Raises:
+        DatasetError: two systems were not scored on the same clips.
+    """
+    found: dict[System, Row] = {}
+    targets: dict[str, tuple[str, NDArray[np.float32]]] = {}
+    for system, key, record, trial in _trials(folder):
+        other, expected = targets.setdefault(key.fold, (system.name, trial.targets))
+        if not np.array_equal(expected, trial.targets):
+            raise DatasetError(
+                f"{folder}: {system.name} was not scored on the same {len(expected)} clips as"
+                f" {other}: a held-out file came or went; begin a new folder"
+            )
+        row = found.setdefault(system, Row(system=system, trials={}, **record))
+        row.trials[key] = trial
+    return [found[system] for system in by_cost(list(found))]
+
+
+def scored(rows: Sequence[Row]) -> dict[str, Trials]:
+    """What the claims are examined on: each row's scores, and PLDA's on its vectors."""
+    found: dict[str, Trials] = {}
+    for row in rows:
+        name, trials = row.system.name, row.trials.items()
+        found[name] = {key: Scored(trial.targets, trial.scores) for key, trial in trials}
+        found[f"{name}, plda"] = {
+            key: Scored(trial.targets, trial.plda)
+            for key, trial in trials
+            if trial.plda is not None
+        }
+    return found
 
 
 def measure_speeds(
     rows: Sequence[Row],
     folder: Path,
-    batch_size: int,
+    spec: TrainSpec,
     device: str = "cpu",
     track: Track = untracked,
 ) -> dict[str, Speed]:
@@ -164,7 +241,7 @@ def measure_speeds(
     Args:
         rows: as `run` gives them.
         folder: keeps the figures; they are taken again if a row has none.
-        batch_size: segments at a time.
+        spec: the budget, which has the size of a batch and the precision of training.
         device: where torch computes.
         track: shows the progress.
     """
@@ -173,57 +250,39 @@ def measure_speeds(
     if {row.system.name for row in rows} - known.keys():
         known = {}
         for row in track(rows, "Speed", len(rows)):
-            config = load_config(_place(folder, row.system) / "model")
-            speed = measure_speed(config.model, config.feature_shape, batch_size, device)
+            config = load_config(
+                _place(folder, row.system) / next(iter(row.trials)).folder / "model"
+            )
+            speed = measure_speed(
+                config.model, config.feature_shape, spec.batch_size, device, spec.precision
+            )
             known[row.system.name] = asdict(speed)
         with atomic_write(path) as file:
             file.write(json.dumps(known).encode())
     return {name: Speed(**values) for name, values in known.items()}
 
 
-def plda_scores(
-    manifest: Manifest, folder: Path, system: System, spec: TrainSpec
-) -> NDArray[np.float64]:
-    """Scores of the held-out clips by PLDA on the embeddings of a system that has its row.
-
-    PLDA is fitted on the vectors of the clips that the network was trained on, and of those that
-    chose its best epoch.
-
-    Args:
-        manifest: as for `run`, with one label a clip.
-        folder: that `run` wrote.
-        system: whose network makes the embeddings.
-        spec: the budget, which names what is held out.
-
-    Returns:
-        [clips, classes].
-    """
-    path = folder / "rows" / f"{system.name}-plda" / "scores.npy"
-    if not path.exists():
-        extractor = ExtractorModule.load(_place(folder, system) / "model")
-        cache = folder / "features" / system.front_end
-        clips = trained_on(manifest, spec)
-        known, kept = clip_vectors(extractor, clips, cache)
-        asked, _ = clip_vectors(extractor, held_out(manifest, spec).clips, cache)
-        model = Plda().fit(
-            Training(
-                vectors=known,
-                targets=targets([clips[number] for number in kept], extractor.config.labels),
-                several_labels=False,
-                groups=np.arange(len(known)).astype(object),
-            )
-        )
-        _save(path, model.scores(asked))
-    scores: NDArray[np.float64] = np.load(path)
-    return scores
-
-
 def _place(folder: Path, system: System) -> Path:
     return folder / "rows" / system.name.replace(", ", "-")
 
 
-def _row(
+def _trials(folder: Path) -> Iterator[tuple[System, Key, dict[str, int], Trial]]:
+    for path in sorted(folder.glob("rows/*/*/trial.json")):
+        record = json.loads(path.read_bytes())
+        system = System(model=record["model"], front_end=FrontEnd(record["front_end"]))
+        with np.load(path.with_name("scores.npz")) as kept:
+            trial = Trial(
+                **record["trial"],
+                targets=kept["targets"],
+                scores=kept["scores"],
+                plda=kept.get("plda"),
+            )
+        yield system, Key(record["fold"], record["seed"]), record["network"], trial
+
+
+def _try(
     system: System,
+    key: Key,
     manifest: Manifest,
     held: Manifest,
     folder: Path,
@@ -231,45 +290,56 @@ def _row(
     workers: int,
     device: str,
     track: Track,
-) -> Row:
-    place = _place(folder, system)
-    if not (place / "row.json").exists():
-        trained = train(
-            manifest,
-            place / "model",
-            model=resolve(system.model),
-            features=FeatureSpec(kind=system.front_end),
-            segments=SegmentSpec(),
-            spec=spec,
-            cache=folder / "features" / system.front_end,
-            workers=workers,
-            device=device,
-            resume=True,
-            track=track,
-        )
-        extractor = ExtractorModule.load(place / "model", device)
-        scored = evaluate(extractor, held, track)
-        if scored.failures:
-            log.warning("%d held-out clips are damaged", len(scored.failures))
-        _save(folder / "targets.npy", scored.targets)
-        _save(place / "scores.npy", scored.scores)
-        record = {
+) -> None:
+    place, cache = _place(folder, system) / key.folder, folder / "features" / system.front_end
+    trained = train(
+        manifest,
+        place / "model",
+        model=resolve(system.model),
+        features=FeatureSpec(kind=system.front_end),
+        segments=SegmentSpec(),
+        spec=spec,
+        cache=cache,
+        workers=workers,
+        device=device,
+        resume=True,
+        track=track,
+    )
+    extractor = ExtractorModule.load(place / "model", device)
+    scored = evaluate(extractor, held, track)
+    if scored.failures:
+        log.warning("%d held-out clips are damaged", len(scored.failures))
+    products, plda = judge_vectors(
+        extractor, trained_on(manifest, spec), held.clips, cache, manifest.several_labels
+    )
+    by_plda = {} if plda is None else {"plda": plda}
+    with atomic_write(place / "scores.npz") as file:
+        np.savez(file, targets=scored.targets, scores=scored.scores, **by_plda)  # type: ignore[arg-type]
+    record = {
+        "model": system.model,
+        "front_end": system.front_end,
+        "fold": key.fold,
+        "seed": key.seed,
+        "network": {
             "parameters": count_parameters(extractor.network),
             "embedding_size": extractor.embedding_size,
             "macs": count_macs(extractor.config.model, extractor.config.feature_shape),
+        },
+        "trial": {
             "epochs": len(trained.history),
             "minutes": sum(epoch["seconds"] for epoch in trained.history) / 60,
-            "figures": scored.figures,
-        }
-        with atomic_write(place / "row.json") as file:
-            file.write(json.dumps(record).encode())
-    return Row(
-        system=system,
-        scores=np.load(place / "scores.npy"),
-        **json.loads((place / "row.json").read_bytes()),
-    )
+            "made": f"{_machine(device, spec.precision)}, {datetime.now(UTC):%Y-%m-%d}",
+            "figures": {name: scored.figures[name] for name in FIGURES if name in scored.figures},
+            "products": products,
+        },
+    }
+    with atomic_write(place / "trial.json") as file:
+        file.write(json.dumps(record).encode())
 
 
-def _save(path: Path, values: NDArray[Any]) -> None:
-    with atomic_write(path) as file:
-        np.save(file, values)
+def _machine(device: str, precision: Precision) -> str:
+    """What computed, in words."""
+    name = processor_name()
+    if device.startswith("cuda"):
+        name = torch.cuda.get_device_name(device)
+    return f"{name}, {precision}"

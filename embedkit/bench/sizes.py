@@ -6,12 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from embedkit.bench.budget import check_budget, trained_on
-from embedkit.bench.vectors import clip_vectors
+from embedkit.bench.vectors import labelled_vectors
 from embedkit.classifiers.sizes import METHODS, SIZES, How, SizeRow, compare_sizes, score_size
 from embedkit.classifiers.splits import training_split
 from embedkit.config import FeatureSpec, ModelSpec, SegmentSpec, TrainSpec
-from embedkit.datasets import Clip, Manifest
-from embedkit.datasets.manifest import targets
+from embedkit.datasets import Manifest
 from embedkit.errors import UsageError, choices
 from embedkit.labels.join import Labelled
 from embedkit.models.build import build_model, count_macs
@@ -83,7 +82,9 @@ def train_sizes(
             resume=True,  # one that is there is not trained again
             track=track,
         )
-        return _vectors(folder / name, *clips, folder / "features", manifest.several_labels)
+        extractor = ExtractorModule.load(folder / name)
+        cache = folder / "features"
+        return labelled_vectors(extractor, *clips, cache, manifest.several_labels)
 
     classes = len(manifest.labels)
     for family in families:
@@ -110,28 +111,4 @@ def _with_network(row: SizeRow, family: str, largest: ModelSpec) -> SizeRow:
     parameters = count_parameters(build_model(spec))
     return replace(
         row, network=family, parameters=parameters + extra, macs=count_macs(spec) + extra
-    )
-
-
-def _vectors(
-    place: Path,
-    known: Sequence[Clip],
-    held: Sequence[Clip],
-    cache: Path,
-    several_labels: bool,
-) -> Labelled:
-    """Vectors by a trained network, of the clips that it was trained on and of those held out."""
-    extractor = ExtractorModule.load(place)
-    clips = [*known, *held]
-    vectors, kept = clip_vectors(extractor, clips, cache)
-    there = [clips[number] for number in kept]
-    return Labelled(
-        clips=[str(clip.path) for clip in there],
-        vectors=vectors,
-        targets=targets(there, extractor.config.labels),
-        labels=extractor.config.labels,
-        several_labels=several_labels,
-        folds=None,
-        splits=["train" if number < len(known) else "test" for number in kept],
-        groups=[clip.group or str(clip.path) for clip in there],
     )

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 from torch.optim import Adam
 
-from embedkit.config import ModelSpec
+from embedkit.config import ModelSpec, Precision
 from embedkit.models.build import build_model
 
 REPEATS = 3
@@ -24,7 +24,11 @@ class Speed:
 
 
 def measure_speed(
-    spec: ModelSpec, shape: tuple[int, int], batch_size: int, device: str = "cpu"
+    spec: ModelSpec,
+    shape: tuple[int, int],
+    batch_size: int,
+    device: str = "cpu",
+    precision: Precision = Precision.FLOAT32,
 ) -> Speed:
     """Time steps of training and batches of inference on noise.
 
@@ -33,14 +37,19 @@ def measure_speed(
         shape: frames and bands of the features.
         batch_size: segments at a time.
         device: where torch computes.
+        precision: of the products while training; inference is in float32.
     """
     network = build_model(spec, shape).to(device).to(memory_format=torch.channels_last)
     features = torch.randn(batch_size, 1, *shape, device=device)
     wanted = torch.randint(spec.classes, (batch_size,), device=device)
-    optimizer = Adam(network.parameters(), lr=1e-4)
+    optimizer = Adam(network.parameters(), lr=1e-4, fused=True)
 
     def learn() -> None:
-        loss = F.cross_entropy(network(features)[-1], wanted)
+        with torch.autocast(
+            features.device.type, torch.bfloat16, enabled=precision is Precision.BFLOAT16
+        ):
+            logits = network(features)[-1]
+        loss = F.cross_entropy(logits.float(), wanted)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

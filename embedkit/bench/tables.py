@@ -1,21 +1,17 @@
-"""The tables of the paper with our figures in them: as Markdown, as JSON values, as a picture."""
+"""The tables of the paper with our figures in them: as Markdown, and as JSON values."""
 
+import math
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-import torch
-from matplotlib.figure import Figure
-
-from embedkit.bench.claims import Comparison, Verdict
+from embedkit.bench.claims import Claim, Comparison, Verdict
 from embedkit.bench.paper import Row
 from embedkit.bench.speed import Speed
+from embedkit.bench.systems import parameters_at_527
 from embedkit.metrics import wilson
-from embedkit.models.build import build_model
-from embedkit.models.network import count_parameters
 from embedkit.models.table import FAMILIES, resolve
-from embedkit.pages.plots import mark_points
 
 # Names, parameters and AUC on AudioSet as the paper prints them (Tables 1 and 2).
 TABLE_1 = {
@@ -43,7 +39,7 @@ TABLE_2 = {
 # Accuracy on the evaluation set of TUT Acoustic Scenes 2016 (the paper's last section).
 SCENES = {"alexnet-bn": 0.874, "gap": 0.859, "lstm": 0.828, "mlp": 0.782}
 
-Verdicts = Sequence[tuple[str, Verdict, list[Comparison]]]
+Verdicts = Sequence[tuple[Claim, Verdict, list[Comparison]]]
 
 
 def as_values(rows: Sequence[Row], speeds: Mapping[str, Speed], verdicts: Verdicts) -> Any:
@@ -55,12 +51,25 @@ def as_values(rows: Sequence[Row], speeds: Mapping[str, Speed], verdicts: Verdic
                 "model": row.system.model,
                 "front_end": str(row.system.front_end),
                 "parameters": row.parameters,
-                "parameters_at_527_classes": _parameters(row.system.model),
+                "parameters_at_527_classes": parameters_at_527(row.system.model),
                 "embedding_size": row.embedding_size,
+                "bytes_an_hour": row.bytes_an_hour,
                 "macs": row.macs,
                 "epochs": row.epochs,
-                "training_minutes": row.minutes,
+                "clips": row.clips,
                 **row.figures,
+                "deviation_over_seeds": _number(row.deviation("weighted_auc")),
+                "products": {name: _number(value) for name, value in row.products.items()},
+                "trials": [
+                    {
+                        "fold": key.fold,
+                        "seed": key.seed,
+                        "training_minutes": trial.minutes,
+                        "made": trial.made,
+                        **trial.figures,
+                    }
+                    for key, trial in row.trials.items()
+                ],
                 "training_segments_a_second": speeds[row.system.name].training,
                 "inference_segments_a_second": speeds[row.system.name].inference,
             }
@@ -68,11 +77,11 @@ def as_values(rows: Sequence[Row], speeds: Mapping[str, Speed], verdicts: Verdic
         ],
         "claims": [
             {
-                "claim": text,
+                "claim": claim.text,
                 "verdict": str(verdict),
                 "comparisons": [asdict(comparison) for comparison in comparisons],
             }
-            for text, verdict, comparisons in verdicts
+            for claim, verdict, comparisons in verdicts
         ],
     }
 
@@ -92,28 +101,10 @@ def as_markdown(rows: Sequence[Row], speeds: Mapping[str, Speed], verdicts: Verd
     if compared:
         found_rows = [row for row in rows if row.system.model in compared]
         parts += ["### Front-ends", _front_ends(found_rows)]
-    parts += ["### The paper's claims on this data", _claims(verdicts), _counts(), _epochs(rows)]
+    parts += ["### What the vectors are worth", _products(rows)]
+    parts += ["### The paper's claims on this data", _claims(verdicts), _resolution(verdicts)]
+    parts += [_counts(), _budgets(rows)]
     return "\n\n".join(parts)
-
-
-def picture(rows: Sequence[Row]) -> Figure:
-    """Weighted AUC over parameters, one point a system."""
-    figure = Figure(figsize=(9, 5), layout="constrained", facecolor="white")
-    axes = figure.subplots()
-    points = np.array(
-        [(_parameters(row.system.model), row.figures["weighted_auc"]) for row in rows], np.float64
-    )
-    for number, (row, (x, y)) in enumerate(zip(rows, points, strict=True), start=1):
-        axes.scatter(x, y, color="#0072b2", s=24, label=f"{number}  {row.system.name}")
-    axes.set_xscale("log")
-    axes.set(xlabel="parameters at 527 classes", ylabel="weighted AUC of held-out clips")
-    axes.grid(color="#e4e4e4", linewidth=0.7)
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside right upper", frameon=False, fontsize=8.5, handlelength=0)
-    mark_points(figure, axes, [str(number) for number in range(1, len(rows) + 1)], points)
-    words = (f"{row.system.name} {row.figures['weighted_auc']:.3f}" for row in rows)
-    figure.set_label(f"Weighted AUC over parameters: {', '.join(words)}.")
-    return figure
 
 
 def _systems(
@@ -126,13 +117,13 @@ def _systems(
             [
                 name,
                 FAMILIES[resolve(row.system.model).name].structure,
-                f"{_parameters(row.system.model) / 1e6:.2f}M",
+                f"{parameters_at_527(row.system.model) / 1e6:.2f}M",
                 parameters,
-                f"{figures['weighted_auc']:.3f}",
+                _auc(row),
                 "" if auc is None else f"{auc:.3f}",
                 f"{figures['map']:.3f}",
                 f"{figures['accuracy']:.3f}" if "accuracy" in figures else "",
-                row.epochs,
+                row.clips,
                 f"{speed.training:.0f}",
                 f"{speed.inference:.0f}",
                 row.embedding_size,
@@ -147,12 +138,28 @@ def _systems(
         "the paper's, on AudioSet",
         "mAP",
         "accuracy",
-        "epochs",
+        "clips scored",
         "training segments/s",
         "embedding segments/s",
         "embedding size",
     ]
     return _table(header, lines)
+
+
+def _auc(row: Row) -> str:
+    """Weighted AUC, with its deviation where there are several seeds."""
+    deviation = row.deviation("weighted_auc")
+    spread = "" if math.isnan(deviation) else f" ± {deviation:.3f}"
+    return f"{row.figures['weighted_auc']:.3f}{spread}"
+
+
+def _figure(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.3f}"
+
+
+def _number(value: float) -> float | None:
+    """JSON has no NaN."""
+    return None if math.isnan(value) else value
 
 
 def _scenes(scenes: Iterable[tuple[str, float]], rows: Mapping[str, Row]) -> str:
@@ -172,21 +179,48 @@ def _scenes(scenes: Iterable[tuple[str, float]], rows: Mapping[str, Row]) -> str
 
 def _accuracy(row: Row) -> str:
     accuracy = row.figures["accuracy"]
-    low, high = wilson(accuracy, len(row.scores))
+    low, high = wilson(accuracy, row.clips)
     return f"{accuracy:.3f} ({low:.3f} to {high:.3f})"
 
 
 def _front_ends(rows: Iterable[Row]) -> str:
     return _table(
-        ["front-end", "model", "AUC", "mAP", "accuracy", "epochs"],
+        ["front-end", "model", "AUC", "mAP", "accuracy", "clips scored"],
         [
             [
                 row.system.front_end,
                 row.system.model,
-                f"{row.figures['weighted_auc']:.3f}",
+                _auc(row),
                 f"{row.figures['map']:.3f}",
                 f"{row.figures['accuracy']:.3f}" if "accuracy" in row.figures else "",
-                row.epochs,
+                row.clips,
+            ]
+            for row in rows
+        ],
+    )
+
+
+def _products(rows: Sequence[Row]) -> str:
+    """The embedding as a product: back-ends on its vectors, beside its bytes."""
+    names = {"logistic": "logistic regression", "knn": "kNN", "plda": "PLDA"}
+    there = [name for name in names if name in rows[0].products]
+    figure = "accuracy" if "accuracy" in rows[0].figures else "mAP"
+    return _table(
+        [
+            "vectors of",
+            "numbers",
+            "MB an hour",
+            *(f"{names[name]}, {figure}" for name in there),
+            "retrieval, mAP",
+            "clips scored",
+        ],
+        [
+            [
+                row.system.name,
+                row.embedding_size,
+                f"{row.bytes_an_hour / 1e6:.1f}",
+                *(_figure(row.products[name]) for name in [*there, "retrieval"]),
+                row.clips,
             ]
             for row in rows
         ],
@@ -195,53 +229,64 @@ def _front_ends(rows: Iterable[Row]) -> str:
 
 def _claims(verdicts: Verdicts) -> str:
     return _table(
-        ["claim", "verdict", "difference of AUC (95 % interval)"],
+        ["claim", "verdict", "difference of AUC (simultaneous 95 % interval)"],
         [
             [
-                text,
+                claim.text,
                 verdict,
                 "; ".join(
                     f"{each.pair[0]} - {each.pair[1]}: {each.difference:+.3f}"
-                    f" ({each.low:+.3f} to {each.high:+.3f})"
+                    f" ({each.low:+.3f} to {each.high:+.3f}, {each.clips} clips)"
                     for each in comparisons
                 ),
             ]
-            for text, verdict, comparisons in verdicts
+            for claim, verdict, comparisons in verdicts
         ],
+    )
+
+
+def _resolution(verdicts: Verdicts) -> str:
+    """What data of this size can say of systems that differ little."""
+    halves = [(each.high - each.low) / 2 for _, _, found in verdicts for each in found]
+    if not halves:
+        return "No two systems of a claim have been run."
+    return (
+        f"The intervals are of {len(halves)} differences together: half of them are wider than"
+        f" ± {statistics.median(halves):.3f}, and a smaller difference of AUC can mostly not be"
+        " told from none with so many clips. They do not cover what another training, from another"
+        " seed, would give."
     )
 
 
 def _counts() -> str:
     """What the paper says of parameters, by our counts at 527 outputs."""
-    gap, mid = _parameters("gap"), _parameters("bneck-mid-1024")
+    gap, mid = parameters_at_527("gap"), parameters_at_527("bneck-mid-1024")
     shares = ", ".join(
-        f"1/{_parameters(other) / gap:.1f} of {name}'s"
+        f"1/{parameters_at_527(other) / gap:.1f} of {name}'s"
         for name, other in (
             ("ResNet-50", "resnet-50"),
             ("AlexNet(BN)", "alexnet-bn"),
             ("MLP", "mlp"),
         )
     )
-    less = 1 - mid / _parameters("alexnet-bn")
+    less = 1 - mid / parameters_at_527("alexnet-bn")
     return (
         f"Parameters, counted at 527 outputs: Global-avg-pool has {shares}; Bneck-Mid-1024 has"
         f" {less:.1%} fewer than AlexNet(BN)."
     )
 
 
-def _epochs(rows: Sequence[Row]) -> str:
-    """How long the rows were trained: a claim about unequal ones compares budgets too."""
-    by_epochs: dict[int, list[str]] = {}
+def _budgets(rows: Sequence[Row]) -> str:
+    """How long, from which seeds, when and on what the rows were trained."""
+    alike: dict[tuple[int, int, str], list[str]] = {}
     for row in rows:
-        by_epochs.setdefault(row.epochs, []).append(row.system.name)
-    parts = "; ".join(f"{epochs}: {', '.join(names)}" for epochs, names in by_epochs.items())
-    return f"Epochs: {parts}."
-
-
-def _parameters(model: str) -> int:
-    """Parameters with the paper's 527 outputs, so that they compare with its tables."""
-    with torch.device("meta"):
-        return count_parameters(build_model(resolve(model)))
+        seeds = len({key.seed for key in row.trials})
+        for made in sorted({trial.made for trial in row.trials.values()}):
+            alike.setdefault((row.epochs, seeds, made), []).append(row.system.name)
+    return "\n".join(
+        f"- {epochs} epochs, {seeds} seed{'s' if seeds > 1 else ''}, {made}: {'; '.join(names)}."
+        for (epochs, seeds, made), names in alike.items()
+    )
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -72,6 +72,11 @@ class Manifest:
         """Whether labels have a beginning and an end within their clips."""
         return any(not each.is_whole for clip in self.clips for each in clip.stretches)
 
+    @property
+    def folds(self) -> list[str]:
+        """The names of the folds, in their order; empty where there are none."""
+        return sorted({clip.fold for clip in self.clips if clip.fold})
+
     def fold(self, fold: str) -> "Manifest":
         """The clips of one fold.
 

@@ -158,7 +158,7 @@ def test_the_papers_tables_come_out_of_one_command(
     ]
     (tmp_path / "labels.csv").write_text("\n".join(["path,label,fold", *lines]))
     arguments = (
-        *("bench", "paper", "--data", tmp_path / "labels.csv", "--hold-out-fold", 1),
+        *("bench", "paper", "--data", tmp_path / "labels.csv", "--folds", "all"),
         *("--models", "mlp,gap", "--features", "log-mel", "--epochs", 1, "--batch-size", 4),
         *("--out", tmp_path / "out"),
     )
@@ -171,3 +171,4 @@ def test_the_papers_tables_come_out_of_one_command(
     assert "| MLP | 3 x 1000, BN |" in text
     assert text == (tmp_path / "out" / "table.md").read_text()
     assert (tmp_path / "out" / "auc.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "out" / "bytes.png").read_bytes().startswith(b"\x89PNG")
