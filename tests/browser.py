@@ -1,17 +1,21 @@
 """The explorer as a person has it: its server, and a headless Chromium."""
 
+import json
 import shutil
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+TOKEN = "only-for-these-tests-0123"
 needs_browser = pytest.mark.skipif(
     CHROMIUM is None, reason="no Chromium here: apt-get install chromium"
 )
@@ -19,21 +23,23 @@ needs_browser = pytest.mark.skipif(
 
 @contextmanager
 def serve(*arguments: object) -> Iterator[str]:
-    """The address of a server, until it is stopped."""
+    """The address of a server, without its token, until it is stopped."""
     program = Path(sys.executable).with_name("embedkit")
     port = () if "--port" in arguments else ("--port", 0)
     server = subprocess.Popen(
-        [program, "explore", *map(str, (*arguments, *port))], stdout=subprocess.PIPE, text=True
+        [program, "explore", *map(str, (*arguments, *port, "--token", TOKEN))],
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert server.stdout is not None
-    yield server.stdout.readline().strip()
+    yield server.stdout.readline().strip().removesuffix(f"?token={TOKEN}")
     server.terminate()
     server.communicate(timeout=10)
 
 
 @contextmanager
 def browse() -> Iterator[Any]:
-    """A page of a browser."""
+    """A page of a browser, that has brought the token wherever it goes."""
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM,
@@ -45,8 +51,31 @@ def browse() -> Iterator[Any]:
                 "--use-fake-ui-for-media-stream",
             ],
         )
-        yield browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
+        page = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
+        go = page.goto
+
+        def enter(address: str) -> None:
+            if address.startswith("http"):
+                name, _, value = cookie_of(address).partition("=")
+                page.context.add_cookies([{"name": name, "value": value, "url": address}])
+            go(address)
+
+        page.goto = enter
+        yield page
         browser.close()
+
+
+def cookie_of(address: str) -> str:
+    """What a browser that has brought the token sends to a server."""
+    return f"embedkit-{urlsplit(address).port}={TOKEN}"
+
+
+def ask(address: str, path: str, value: Any = None) -> Any:
+    """What the server answers to a program; to a value it is posted."""
+    headers = {"Cookie": cookie_of(address), "Content-Type": "application/json"}
+    body = None if value is None else json.dumps(value).encode()
+    with urllib.request.urlopen(urllib.request.Request(address + path, body, headers)) as answer:
+        return json.load(answer)
 
 
 def wait(page: Any, done: Callable[[], bool], wrong: str) -> None:

@@ -9,10 +9,9 @@ from embedkit.vectors import unit
 
 
 class ExactSearch:
-    """Nearest rows by the cosine of their first numbers.
+    """Rows compared with a query by the cosine of their first numbers.
 
-    One product of all rows with the query: of 100,000 rows it takes milliseconds, whichever of them
-    a filter leaves.
+    One product of all rows with the query: of 100,000 rows it takes milliseconds.
 
     Attributes:
         vectors: float32 [n, D].
@@ -22,30 +21,16 @@ class ExactSearch:
         self.vectors = vectors
         self._kept = vectors.shape[1], unit(vectors)
 
-    def search(
-        self,
-        query: NDArray[np.float32],
-        top: int,
-        *,
-        size: int | None = None,
-        among: NDArray[np.bool_] | None = None,
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Cosines and rows of the nearest, best first.
+    def scores(self, query: NDArray[np.float32], size: int | None = None) -> NDArray[np.float32]:
+        """The cosine of each row with a query [n].
 
         Args:
             query: float32 [D], or its first numbers [size].
-            top: how many at most.
             size: numbers that are compared; by default all.
-            among: which rows to look at, bool [n]; by default all.
         """
         size = size or self.vectors.shape[1]
-        scores = self._units(size) @ unit(query[None, :size])[0]
-        if among is not None:
-            scores[~among] = -np.inf
-        count = len(scores) if among is None else int(among.sum())
-        best = np.argpartition(-scores, min(top, len(scores) - 1))[:top]
-        rows = best[np.argsort(-scores[best], kind="stable")][:count]
-        return scores[rows], rows
+        found: NDArray[np.float32] = self._units(size) @ unit(query[None, :size])[0]
+        return found
 
     def contrast(
         self, like: Sequence[NDArray[np.float32]], unlike: Sequence[NDArray[np.float32]], size: int

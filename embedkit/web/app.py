@@ -10,42 +10,27 @@ from typing import Annotated, Any
 import numpy as np
 from fastapi import APIRouter, Body, FastAPI, HTTPException, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import JSONResponse
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 
 from embedkit.errors import EmbedkitError
 from embedkit.labels.answers import Answers
-from embedkit.web import media, sound
+from embedkit.web import media, reveal, sound, take
+from embedkit.web.asked import Answer, Named, Number, Passed, Second, Shortlist, Sounds, Words
 from embedkit.web.collection import Collection
 from embedkit.web.edition import API, ENTRY, Editions, edition_of
-from embedkit.web.explorer import Asked, Explorer, Number, Words
+from embedkit.web.explorer import Explorer
 from embedkit.web.exports import export
 from embedkit.web.guard import Guard
+from embedkit.web.limits import SmallBodies
 from embedkit.web.uploads import MOST_BYTES, Uploads
 
 UPLOAD_S = 30.0  # that a browser may take to send a sound
 WAITING = 4  # uploads at once
 
-Second = Annotated[float, Query(ge=0, allow_inf_nan=False)]
-
-
-class Answer(BaseModel):
-    """A clip and its label; empty: none."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    clip: Number
-    label: str = Field(max_length=100)
-
-
-class Passed(BaseModel):
-    """Clips that a person has passed over, and does not want to be asked for now."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    passed: list[Number] = Field(default=[], max_length=10_000)
+Time = Annotated[Second, Query()]
 
 
 def create_app(
@@ -54,8 +39,10 @@ def create_app(
     uploads: Uploads,
     *,
     hosts: Iterable[str],
-    token: str | None = None,
+    token: str,
+    entry: str | None = None,
     model: Path | None = None,
+    own: bool = False,
 ) -> Guard:
     """The application, guarded.
 
@@ -63,12 +50,15 @@ def create_app(
         collection: to explore.
         answers: labels, read and written.
         uploads: embeds what is dropped on the page.
-        hosts: under which it is served, with their ports.
-        token: that is asked for, if any.
+        hosts: names under which it is served.
+        token: that is asked for.
+        entry: another one, for one browser to enter by.
         model: that made the collection, if it has moved.
+        own: whether who asks sits at this machine.
     """
     explorer = Explorer(collection, answers, uploads, model)
     edition = edition_of(collection, answers.path)
+    can_reveal = own and reveal.possible()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -81,22 +71,33 @@ def create_app(
     async def refused(_: Request, error: EmbedkitError) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, 422)
 
+    @app.exception_handler(RequestValidationError)
+    async def unfit(_: Request, error: RequestValidationError) -> JSONResponse:
+        # What was sent is not repeated: no JSON holds NaN.
+        said = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
+        return JSONResponse({"detail": "; ".join(said)}, 422)
+
     @app.get(ENTRY)
     def facts() -> dict[str, Any]:
-        return {**collection.facts(), "labels_file": answers.path.name, "edition": edition}
+        return {
+            **collection.facts(),
+            "labels_file": answers.path.name,
+            "can_reveal": can_reveal,
+            "edition": edition,
+        }
 
-    app.include_router(_routes(explorer), prefix=f"{API}{edition}")
+    app.include_router(_routes(explorer, can_reveal), prefix=f"{API}{edition}")
     app.mount("/", StaticFiles(directory=str(files("embedkit.web") / "static"), html=True))
-    return Guard(Editions(app, edition), hosts, token)
+    return Guard(Editions(SmallBodies(app), edition), hosts, token, entry)
 
 
-def _routes(explorer: Explorer) -> APIRouter:
+def _routes(explorer: Explorer, can_reveal: bool) -> APIRouter:
     """What one edition is asked: its numbers go out and come back."""
     routes, collection = APIRouter(), explorer.collection
 
     @routes.get("/clips")
     def clips() -> dict[str, Any]:
-        return {"names": collection.clips, "seconds": explorer.seconds.round(3).tolist()}
+        return {"names": collection.clips, "seconds": collection.seconds.round(3).tolist()}
 
     @routes.get("/points")
     def points() -> Response:
@@ -113,15 +114,19 @@ def _routes(explorer: Explorer) -> APIRouter:
 
     @routes.get("/segment/{row}")
     def segment(row: Number) -> dict[str, Any]:
-        return explorer.card(explorer.row(row))
+        return explorer.cards.segment(explorer.finder.row(row))
 
     @routes.post("/search")
-    def search(asked: Asked) -> list[dict[str, Any]]:
-        return explorer.search(asked)
+    def search(asked: Sounds) -> dict[str, Any]:
+        return explorer.finder.by_sounds(asked)
 
     @routes.post("/words")
     def listen(asked: Words) -> dict[str, Any]:
-        return explorer.listen(asked)
+        return explorer.finder.by_words(asked)
+
+    @routes.post("/named")
+    def named(asked: Named) -> dict[str, Any]:
+        return explorer.finder.by_name(asked)
 
     places = asyncio.Semaphore(WAITING)
 
@@ -134,20 +139,44 @@ def _routes(explorer: Explorer) -> APIRouter:
             return {"upload": await run_in_threadpool(explorer.uploads.add, content)}
 
     @routes.get("/clip/{clip}")
-    def clip_facts(clip: Number, start_s: Second = 0.0) -> dict[str, Any]:
+    def clip_facts(clip: Number, start_s: Time = 0.0) -> dict[str, Any]:
         return explorer.stretch(clip, start_s)
 
     @routes.get("/audio/{clip}")
     def audio(
-        request: Request, clip: Number, start_s: Second = 0.0, end_s: Second = sound.LONGEST_S
+        request: Request, clip: Number, start_s: Time = 0.0, end_s: Time = sound.LONGEST_S
     ) -> Response:
         return media.answer(request, "audio/wav", *explorer.wav(clip, start_s, end_s))
 
     @routes.get("/spectrogram/{clip}")
     def spectrogram(
-        request: Request, clip: Number, start_s: Second = 0.0, end_s: Second = sound.LONGEST_S
+        request: Request, clip: Number, start_s: Time = 0.0, end_s: Time = sound.LONGEST_S
     ) -> Response:
         return media.answer(request, "image/png", *explorer.spectrogram(clip, start_s, end_s))
+
+    @routes.get("/original/{clip}")
+    def original(request: Request, clip: Number) -> Response:
+        return media.answer_file(request, explorer.path(clip))
+
+    @routes.get("/cut/{clip}")
+    def cut(request: Request, clip: Number, start_s: Time, end_s: Time) -> Response:
+        name = take.cut_name(explorer.name(clip), start_s, end_s)
+        return media.answer(request, "audio/wav", *explorer.cut(clip, start_s, end_s), name=name)
+
+    @routes.get("/path/{clip}")
+    def path(clip: Number) -> dict[str, str]:
+        return {"path": media.shown(explorer.path(clip))}
+
+    @routes.post("/reveal/{clip}")
+    def show(clip: Number) -> None:
+        if not can_reveal:
+            raise HTTPException(403, "there is no file manager here to show it in")
+        reveal.reveal(explorer.path(clip))
+
+    @routes.post("/shortlist/{form}")
+    def shortlist(form: str, asked: Shortlist) -> Response:
+        name, content = take.shortlist(explorer.cards, form, asked.items)
+        return StreamingResponse(content, headers=media.attached(name), media_type=media.BYTES)
 
     @routes.get("/labels")
     def labels() -> Mapping[str, str]:
@@ -165,8 +194,7 @@ def _routes(explorer: Explorer) -> APIRouter:
     @routes.get("/export/{form}")
     def download(form: str) -> Response:
         name, content = export(explorer, form)
-        headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-        return Response(content, media_type="application/octet-stream", headers=headers)
+        return Response(content, media_type=media.BYTES, headers=media.attached(name))
 
     @routes.get("/duplicates")
     def duplicates() -> list[dict[str, Any]]:
@@ -176,13 +204,13 @@ def _routes(explorer: Explorer) -> APIRouter:
 
 
 def _binary(values: NDArray[Any]) -> Response:
-    return Response(values.tobytes(), media_type="application/octet-stream")
+    return Response(values.tobytes(), media_type=media.BYTES)
 
 
 async def _receive(request: Request) -> bytes:
     """The body, if it is not too large and comes in time."""
-    if not request.headers.get("content-type", "").startswith("application/octet-stream"):
-        raise HTTPException(415, "expected application/octet-stream")
+    if not request.headers.get("content-type", "").startswith(media.BYTES):
+        raise HTTPException(415, f"expected {media.BYTES}")
 
     async def read() -> bytes:
         parts, total = [], 0

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from sklearn.decomposition import PCA
 
 from embedkit.errors import EmbeddingFolderError, UsageError
-from embedkit.pages.projection import Projection, project
+from embedkit.pages.projection import Projection, principal_axes, project
 from embedkit.search.exact import ExactSearch
 from embedkit.search.index import searched
 from embedkit.store import EmbeddingTable, clip_path
@@ -30,6 +29,7 @@ class Collection:
         clips: names, sorted.
         clip: of each segment, int32 [n].
         start_s, end_s: of each segment, float64 [n].
+        seconds: that each clip lasts, as far as its segments reach, float64 [clips].
         first: number of each clip's first segment, and at the end of all: int64 [clips + 1].
         search: among the segments.
         clip_vectors: float32 [clips, D].
@@ -66,6 +66,7 @@ class Collection:
         self.start_s, self.end_s = rows.start_s[kept], rows.end_s[kept]
         self.search = ExactSearch(rows.embeddings[kept])
         self.first = np.searchsorted(self.clip, np.arange(len(self.clips) + 1))
+        self.seconds = np.maximum.reduceat(self.end_s, self.first[:-1])
         self.clip_vectors = table.clip_vectors()[1]
         self.points = _points(self.search.vectors, self.clip_vectors, how, seed)
 
@@ -115,10 +116,9 @@ def _points(
 ) -> NDArray[np.float32]:
     if how is Projection.PCA:
         # The axes that tell clips apart: of segments the first one tells silence from sound.
-        mean = clips.mean(axis=0)
-        axes = PCA(2, random_state=seed).fit(unit(clips - mean)) if len(clips) > 2 else None
-        if axes is not None:
-            return _scale(axes.transform(unit(vectors - mean)))
+        if len(clips) > 2:
+            mean = clips.mean(axis=0)
+            return _scale(unit(vectors - mean) @ principal_axes(unit(clips - mean)).T)
     elif len(vectors) > DRAWN:
         raise UsageError(
             f"{how} of {len(vectors):,} segments takes too long: up to {DRAWN:,}, or pca"

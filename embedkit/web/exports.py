@@ -33,7 +33,7 @@ def _spans(explorer: Explorer) -> list[Span]:
         if clip in explorer.number:
             number = explorer.number[clip]
             explorer.collection.path(number)  # refuses a name that leads elsewhere
-            spans.append(Span(clip, 0.0, float(explorer.seconds[number]), label, 1.0))
+            spans.append(Span(clip, 0.0, float(explorer.collection.seconds[number]), label, 1.0))
     return spans
 
 

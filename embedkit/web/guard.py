@@ -1,18 +1,25 @@
-"""Who may ask: hosts and origins of an allow-list, a token on other addresses, a strict policy."""
+"""Who may ask: hosts and origins of an allow-list, a token, a strict policy."""
 
 import hmac
+import re
+import secrets
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from http.cookies import SimpleCookie
-from urllib.parse import parse_qs
+from itertools import pairwise
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-COOKIE = "embedkit"
+from embedkit.errors import UsageError
+from embedkit.web.edition import API
+
 EVERY = ("0.0.0.0", "::")  # all addresses of the machine
+OWN = frozenset({"127.0.0.1", "localhost", "::1"})  # which nobody else can point here
+SHORTEST, DIFFERENT = 16, 8  # of a token: characters, and how many of them differ
+TOKEN = re.compile(r"[\w.~-]+", re.ASCII)  # what needs no quotes, in an address or in a cookie
 # The one style sheet that the vendored wavesurfer.js writes into its own shadow tree.
 WAVESURFER = "'sha256-Y/8t1dAKa3ay+RZEiEFEDr8dFiQhpaFvYXXUfT3p6ZU='"
 POLICY = "; ".join(
@@ -32,39 +39,78 @@ HEADERS = {
 }
 
 
-def served_as(host: str, port: int) -> list[str]:
-    """What browsers may call a server in their Host header: this machine's own names, and its own.
+def new_token() -> str:
+    """One that nobody guesses."""
+    return secrets.token_urlsafe(24)
 
-    Of one that serves all addresses, the machine's name and the addresses that it stands for.
+
+def check_token(token: str) -> None:
+    """Refuse a token that can be guessed.
+
+    Raises:
+        UsageError: it is short, of few characters, a run of them, or none that an address can hold.
     """
-    names = {"127.0.0.1", "localhost", "::1", host}
+    steps = {ord(one) - ord(other) for one, other in pairwise(token)}
+    if len(token) < SHORTEST or min(len(set(token)), len(steps)) < DIFFERENT:
+        raise UsageError(
+            f"--token: it can be guessed; at least {SHORTEST} characters of which {DIFFERENT}"
+            " differ and do not follow in order, or leave it out: one is drawn"
+        )
+    if not TOKEN.fullmatch(token):
+        raise UsageError("--token: letters, digits, and . _ ~ - only: it stands in the address")
+
+
+def served_as(host: str, allowed: Iterable[str] = ()) -> set[str]:
+    """What browsers may call a server in their Host header, without ports.
+
+    Of one that serves all addresses, the machine's name and the addresses that it stands for too.
+
+    Args:
+        host: the address that it serves.
+        allowed: further names, such as that of a machine which passes requests on.
+
+    Raises:
+        UsageError: one of these is no name or address of a machine.
+    """
+    names = {*OWN, host}
     if host in EVERY:
         names |= {socket.gethostname(), socket.getfqdn()}
         with suppress(OSError):
             found = socket.getaddrinfo(socket.gethostname(), None)
             names |= {str(address[4][0]) for address in found}
-    return [f"[{name}]:{port}" if ":" in name else f"{name}:{port}" for name in sorted(names)]
+    for name in allowed:
+        bare = name.removeprefix("[").removesuffix("]")
+        if not re.fullmatch(r"[\w.:-]+", bare) or (":" in bare and bare.count(":") < 2):
+            raise UsageError(f"--allow-host {name}: expected a name or an address, without a port")
+        names.add(bare)
+    return {name.lower() for name in names}
 
 
 class Guard:
     """Refuses what no page of ours asks, before anything else sees it.
 
     A page of another site that makes a browser ask this server sends its own Origin, or a Host that
-    it has pointed here (DNS rebinding): both are checked on every request. There is no CORS.
+    it has pointed here (DNS rebinding): both are checked on every request. There is no CORS. A link
+    on such a page opens the explorer, as one in a mail does.
+
+    Ports are not checked: what comes through a tunnel calls this server by the other end's port.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Iterable[str], token: str | None = None) -> None:
+    def __init__(
+        self, app: ASGIApp, hosts: Iterable[str], token: str, entry: str | None = None
+    ) -> None:
         """Guard an application.
 
         Args:
             app: what answers.
-            hosts: with their ports, as browsers write them: `127.0.0.1:8000`.
-            token: that a request must carry, if any.
+            hosts: names, as `served_as` has them.
+            token: that a request must carry.
+            entry: another one, that opens the explorer once; programs that open a browser show it
+                to everybody on the machine.
         """
         self._app = app
-        self._hosts = frozenset(host.lower() for host in hosts)
-        self._origins = frozenset(f"http://{host}" for host in self._hosts)
-        self._token = token
+        self._hosts = frozenset(hosts)
+        self._token, self._entry = token, entry
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or refuse."""
@@ -74,20 +120,23 @@ class Guard:
         if scope["type"] != "http":
             return
         headers = Headers(scope=scope)
-        refused = self._refuse(headers)
+        refused = self._refuse(scope, headers)
         if refused:
             await PlainTextResponse(refused, 403, HEADERS)(scope, receive, send)
             return
-        if self._token is not None and not self._knows_token(headers):
-            asked = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
-            if not _same(asked, self._token):
-                text = "a token is needed: open the address that `embedkit explore` printed"
-                await PlainTextResponse(text, 401, HEADERS)(scope, receive, send)
-                return
+        query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        if scope["method"] == "GET" and self._opens(dict(query).get("token", "")):
             # From here on a cookie has it, so that it stands in no history and no log.
-            answer = RedirectResponse("/", 303, HEADERS)
-            answer.set_cookie(COOKIE, self._token, httponly=True, samesite="strict")
+            left = urlencode([(name, value) for name, value in query if name != "token"])
+            path = "/" + scope["path"].lstrip("/\\")  # never another host's
+            answer = RedirectResponse(f"{path}?{left}" if left else path, 303, HEADERS)
+            # Lax, not strict: a link on another page leads in.
+            answer.set_cookie(_cookie(headers), self._token, httponly=True, samesite="lax")
             await answer(scope, receive, send)
+            return
+        if not any(_same(value, self._token) for value in _brought(headers)):
+            text = "a token is needed: open the address that `embedkit explore` printed"
+            await PlainTextResponse(text, 401, HEADERS)(scope, receive, send)
             return
 
         async def with_headers(message: Message) -> None:
@@ -100,19 +149,53 @@ class Guard:
 
         await self._app(scope, receive, with_headers)
 
-    def _refuse(self, headers: Headers) -> str:
-        if headers.get("host", "").lower() not in self._hosts:
-            return "this host is not served here"
-        if any(origin.lower() not in self._origins for origin in headers.getlist("origin")):
+    def _refuse(self, scope: Scope, headers: Headers) -> str:
+        host = headers.get("host", "").lower()
+        name = _split(host)[0]
+        if name not in self._hosts:
+            return "this host is not served here; name it with --allow-host"
+        own = {f"http://{host}"}
+        if name not in OWN:  # a proxy before it may speak HTTPS
+            own.add(f"https://{host}")
+        if any(origin.lower() not in own for origin in headers.getlist("origin")):
             return "requests of other pages are not answered"
-        if headers.get("sec-fetch-site", "none") not in {"none", "same-origin"}:
+        if headers.get("sec-fetch-site", "none") not in {"none", "same-origin"} and not (
+            scope["method"] == "GET"
+            and not scope["path"].startswith(API)
+            and headers.get("sec-fetch-mode") == "navigate"
+            and headers.get("sec-fetch-dest") == "document"
+        ):
             return "requests of other pages are not answered"
         return ""
 
-    def _knows_token(self, headers: Headers) -> bool:
-        cookies: SimpleCookie = SimpleCookie()
-        cookies.load(headers.get("cookie", ""))
-        return COOKIE in cookies and _same(cookies[COOKIE].value, self._token or "")
+    def _opens(self, asked: str) -> bool:
+        if self._entry is not None and _same(asked, self._entry):
+            self._entry = None
+            return True
+        return _same(asked, self._token)
+
+
+def _split(host: str) -> tuple[str, str]:
+    """A Host header's name and port; empty where it is nonsense."""
+    try:
+        found = urlsplit(f"//{host}")
+        return found.hostname or "", str(found.port or 80)
+    except ValueError:
+        return "", ""
+
+
+def _cookie(headers: Headers) -> str:
+    """The cookie's name: a browser has one for all ports of a machine."""
+    return f"embedkit-{_split(headers.get('host', ''))[1]}"
+
+
+def _brought(headers: Headers) -> Iterator[str]:
+    """What the cookies of this server have; those of others may be anything."""
+    for line in headers.getlist("cookie"):
+        for cookie in line.split(";"):
+            name, _, value = cookie.strip().partition("=")
+            if name == _cookie(headers):
+                yield value
 
 
 def _same(asked: str, token: str) -> bool:

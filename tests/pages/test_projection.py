@@ -2,9 +2,10 @@
 
 import numpy as np
 from made import draw
+from sklearn.decomposition import PCA
 from threadpoolctl import threadpool_limits
 
-from embedkit.pages.projection import project
+from embedkit.pages.projection import principal_axes, project
 
 
 def test_projection_keeps_two_far_clusters_apart_whatever_their_vectors_lengths() -> None:
@@ -17,3 +18,11 @@ def test_projection_keeps_two_far_clusters_apart_whatever_their_vectors_lengths(
     radius = max(np.linalg.norm(part - part.mean(axis=0), axis=1).max() for part in (first, second))
     assert np.linalg.norm(first.mean(axis=0) - second.mean(axis=0)) > 2 * radius
     np.testing.assert_array_equal(scaled, points)
+
+
+def test_principal_axes_are_those_of_scikit_learn() -> None:
+    vectors = draw(50, 6, seed=1) * np.float32([5, 1, 3, 1, 1, 1])
+    expected = PCA(2, svd_solver="full").fit(vectors)
+    np.testing.assert_allclose(principal_axes(vectors), expected.components_, atol=1e-5)
+    same = np.ones((4, 3), np.float32)  # vary in no direction
+    np.testing.assert_allclose(principal_axes(same) @ principal_axes(same).T, np.eye(2), atol=1e-6)

@@ -1,8 +1,6 @@
 """The explorer in a real browser: map, search, sound, labels that stay. Needs Chromium."""
 
-import json
 import re
-import urllib.request
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -10,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser import browse, needs_browser, serve, wait
+from browser import ask, browse, needs_browser, serve, wait
 from command import run
 from made import namer
 from numpy.typing import NDArray
@@ -127,14 +125,9 @@ def test_a_click_and_a_dropped_file_search(page: Any, address: tuple[str, Path])
     page.wait_for_selector("#search-results .card")
     assert page.locator("#search-query .chip").inner_text() == "like a/4.wav ✕"
     row = int(page.locator("#map-chosen .card").get_attribute("data-row"))
-    with urllib.request.urlopen(f"{address[0]}api/collection") as answer:
-        edition = json.load(answer)["edition"]
-    asked = urllib.request.Request(
-        f"{address[0]}api/{edition}/search", json.dumps({"like": [row]}).encode(),
-        {"Content-Type": "application/json"},
-    )  # fmt: skip
-    with urllib.request.urlopen(asked) as answer:
-        expected = [card["name"] for card in json.load(answer)]
+    edition = ask(address[0], "api/collection")["edition"]
+    answer = ask(address[0], f"api/{edition}/search", {"like": [row]})
+    expected = [sound["name"] for sound in answer["found"]]
     assert page.locator("#search-results .name").all_inner_texts() == expected
     page.locator("#search-results .card button", has_text="Not this").nth(1).click()
     page.locator("#search-query .chip", has_text="unlike").wait_for()
@@ -156,7 +149,7 @@ def test_words_search(page: Any, address: tuple[str, Path]) -> None:
     page.fill("#search-words", "puppies")
     page.press("#search-words", "Enter")
     page.wait_for_selector("#search-results .card")
-    assert page.inner_text("#search-said").startswith("12 segments by Dog, ")
+    assert page.inner_text("#search-said").startswith("12 sounds by Dog, ")
     table = EmbeddingTable.open(address[1] / "emb")
     [heard] = find_heard(table, namer("Dog", size=64, fingerprint=table.provenance.fingerprint),
                          [Vocabulary(["Dog"]).find("dog")], 12)  # fmt: skip
@@ -340,7 +333,7 @@ def test_the_server_says_why_an_upload_failed(address: tuple[str, Path], tmp_pat
     why = "/models/x: the model that made these embeddings is not there; name it with --model"
     (tmp_path / "dropped.wav").write_bytes(b"RIFF")
     with browse() as page:
-        page.goto(f"{address[0]}#search")
+        page.goto(address[0] + "#search")
         page.wait_for_selector("body[data-view=search]")
         for answer, shown in (
             ({"status": 422, "json": {"detail": why}}, why),

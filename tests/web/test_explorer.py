@@ -1,4 +1,4 @@
-"""The explorer's server: who may ask, what comes back, and that labels are never lost."""
+"""The explorer's server: what comes back, and that labels are never lost."""
 
 import asyncio
 import copy
@@ -6,11 +6,8 @@ import csv
 import io
 import os
 import re
-import shutil
-import socket
 import threading
 import zipfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -21,145 +18,22 @@ import numpy as np
 import pytest
 import soundfile
 from command import run, succeed
-from made import namer
+from pages import BYTES, COOKIE, HOST, HOSTS, MARKUP, TOKEN, brute_force, open_page, unit
+from starlette.testclient import TestClient
 
 from embedkit.audio.decode import decode
-from embedkit.checkpoint import fingerprint as weights_fingerprint
 from embedkit.classifiers.active import suggest
 from embedkit.errors import DatasetError, EmbeddingFolderError
 from embedkit.labels.answers import Answers
 from embedkit.search.duplicates import find_duplicates
 from embedkit.search.query_embedder import QueryEmbedder
 from embedkit.store import EmbeddingTable
-
-pytest.importorskip("fastapi")
-testclient = pytest.importorskip("starlette.testclient")
-
-from embedkit.web import app as web_app  # noqa: E402
-from embedkit.web import explorer as explorer_module  # noqa: E402
-from embedkit.web import sound  # noqa: E402
-from embedkit.web.app import create_app  # noqa: E402
-from embedkit.web.collection import Collection  # noqa: E402
-from embedkit.web.edition import edition_of  # noqa: E402
-from embedkit.web.guard import served_as  # noqa: E402
-from embedkit.web.uploads import Uploads  # noqa: E402
-
-HOST = "127.0.0.1:8765"
-HOSTS = (HOST, "localhost:8765")
-MARKUP = "<img src=x onerror=alert(1)>.wav"
-
-
-@pytest.fixture(scope="module")
-def folder(
-    tmp_path_factory: pytest.TempPathFactory, model_dir: Path, write_audio: Any, make_sound: Any
-) -> Path:
-    """Nine sounds in two folders, one of them damaged and one with markup for a name."""
-    root = tmp_path_factory.mktemp("explorer")
-    for number in range(8):
-        sound_ = 0.3 * make_sound(1.0 + 0.5 * number, seed=number)
-        name = MARKUP if number == 7 else f"{'ab'[number % 2]}/{number}.wav"
-        write_audio(root / "audio" / name, sound_)
-    (root / "audio" / "bad.wav").write_bytes(b"RIFF")
-    run("extract", root / "audio", "--model", model_dir, "--out", root / "emb", "--hop", "0.5")
-    return root
-
-
-@pytest.fixture(scope="module")
-def collection(folder: Path) -> Collection:
-    return Collection(EmbeddingTable.open(folder / "emb"))
-
-
-@pytest.fixture(scope="module")
-def uploads(collection: Collection) -> Iterator[Uploads]:
-    found = Uploads(collection.table.provenance)
-    yield found
-    found.close()
-
-
-def open_page(
-    collection: Collection, uploads: Uploads, labels: Path, **options: Any
-) -> tuple[Any, Any]:
-    """Two clients of one server: one asks by its edition, one by whole addresses."""
-    answers = Answers(labels)
-    made = create_app(collection, answers, uploads, hosts=HOSTS, **options)
-    base = f"http://{HOST}/api/{edition_of(collection, labels)}"
-    return testclient.TestClient(made, base_url=base), testclient.TestClient(
-        made, base_url=f"http://{HOST}"
-    )
-
-
-@pytest.fixture
-def client(collection: Collection, uploads: Uploads, tmp_path: Path) -> Any:
-    """Asks by the edition: its addresses are below `/api/<edition>`."""
-    return open_page(collection, uploads, tmp_path / "labels.csv")[0]
-
-
-@pytest.fixture
-def stranger(collection: Collection, uploads: Uploads, tmp_path: Path) -> Any:
-    """The same server, by whole addresses."""
-    return open_page(collection, uploads, tmp_path / "labels.csv")[1]
-
-
-@pytest.mark.parametrize(
-    ("headers", "status"),
-    [
-        ({}, 200),
-        ({"Host": "localhost:8765"}, 200),
-        ({"Origin": f"http://{HOST}"}, 200),
-        ({"Sec-Fetch-Site": "same-origin"}, 200),
-        ({"Host": "evil.example"}, 403),
-        ({"Host": "127.0.0.1"}, 403),  # another port is another server
-        ({"Host": "127.0.0.1:8765.evil.example"}, 403),
-        ({"Origin": "http://evil.example"}, 403),
-        ({"Origin": "null"}, 403),
-        ({"Origin": f"https://{HOST}"}, 403),
-        ({"Sec-Fetch-Site": "cross-site"}, 403),
-        ({"Sec-Fetch-Site": "same-site"}, 403),
-    ],
-)
-@pytest.mark.parametrize("path", ["/", "/api/collection", "/nothing"])
-def test_only_pages_of_ours_are_answered(
-    stranger: Any, path: str, headers: dict[str, str], status: int
-) -> None:
-    done = stranger.get(path, headers=headers)
-    assert done.status_code == (404 if status == 200 and path == "/nothing" else status)
-    policy = done.headers["Content-Security-Policy"]
-    assert "default-src 'none'" in policy
-    assert "unsafe" not in policy
-    assert done.headers["X-Content-Type-Options"] == "nosniff"
-    assert "Access-Control-Allow-Origin" not in done.headers
-
-
-def test_another_origin_cannot_label(client: Any, collection: Collection) -> None:
-    answer = {"clip": 0, "label": "x"}
-    assert client.post("/labels", json=answer, headers={"Origin": "null"}).status_code == 403
-    # Nor can a form, which sends no JSON.
-    assert client.post("/labels", data=answer).status_code == 422
-    assert client.get("/labels").json() == {}
-    assert client.options("/labels").status_code == 405
-
-
-def test_a_token_is_asked_for_once(
-    collection: Collection, uploads: Uploads, tmp_path: Path
-) -> None:
-    _, client = open_page(collection, uploads, tmp_path / "l.csv", token="secret token")
-    client.follow_redirects = False
-    for path in ("/", "/api/collection", "/?token=secret", "/?token="):
-        assert client.get(path).status_code == 401
-    entered = client.get("/", params={"token": "secret token"})
-    assert (entered.status_code, entered.headers["Location"]) == (303, "/")
-    assert "httponly" in entered.headers["Set-Cookie"].lower()
-    assert "samesite=strict" in entered.headers["Set-Cookie"].lower()
-    assert client.get("/api/collection").status_code == 200
-    assert client.get("/api/collection", headers={"Host": "evil.example"}).status_code == 403
-
-
-def test_the_names_of_a_server_are_its_own() -> None:
-    assert set(served_as("127.0.0.1", 8765)) == {
-        "127.0.0.1:8765", "localhost:8765", "[::1]:8765",
-    }  # fmt: skip
-    assert "192.0.2.7:80" in served_as("192.0.2.7", 80)
-    assert f"{socket.gethostname()}:80" in served_as("0.0.0.0", 80)
+from embedkit.web import app as web_app
+from embedkit.web import sound
+from embedkit.web.app import create_app
+from embedkit.web.collection import Collection
+from embedkit.web.edition import edition_of
+from embedkit.web.uploads import Uploads
 
 
 @pytest.mark.parametrize(
@@ -181,7 +55,7 @@ def test_no_path_is_taken_from_a_request(client: Any, stranger: Any, path: str) 
 
 def routes(guard: Any) -> list[tuple[str, str]]:
     """Method and path of all that a server answers, but for the files of the page."""
-    paths = guard._app._app.openapi()["paths"]
+    paths = guard._app._app._app.openapi()["paths"]
     return [(method.upper(), path) for path, methods in paths.items() for method in methods]
 
 
@@ -189,11 +63,11 @@ def test_a_page_of_another_edition_is_told_so_whatever_it_asks(
     collection: Collection, uploads: Uploads, tmp_path: Path
 ) -> None:
     labels = tmp_path / "labels.csv"
-    guard = create_app(collection, Answers(labels), uploads, hosts=HOSTS)
-    client = testclient.TestClient(guard, base_url=f"http://{HOST}")
+    guard = create_app(collection, Answers(labels), uploads, hosts=HOSTS, token=TOKEN)
+    client = TestClient(guard, base_url=f"http://{HOST}", headers=COOKIE)
     edition = client.get("/api/collection").json()["edition"]
     every = routes(guard)
-    assert len(every) == 17
+    assert len(every) == 23
     every.remove(("GET", "/api/collection"))
     body = {"clip": 0, "label": "rain", "like": [0]}
     for method, path in every:
@@ -431,122 +305,18 @@ def test_the_cache_forgets_the_oldest() -> None:
     cache.get(4, lambda: pytest.fail("made again"))
 
 
-def brute_force(collection: Collection, query: np.ndarray, size: int) -> np.ndarray:
-    vectors = collection.search.vectors[:, :size].astype(float)
-    return vectors @ query / np.linalg.norm(vectors, axis=1)
-
-
-def unit(vector: np.ndarray) -> np.ndarray:
-    return vector / np.linalg.norm(vector)
-
-
-def test_search_is_by_cosine_of_the_first_numbers_and_leaves_its_own_out(
-    client: Any, collection: Collection
-) -> None:
-    vectors = collection.search.vectors.astype(float)
-    asked = {"like": [0, 3], "unlike": [5], "top": 4}
-    found = client.post("/search", json=asked).json()
-    query = (unit(vectors[0]) + unit(vectors[3])) / 2 - unit(vectors[5])
-    scores = brute_force(collection, unit(query), vectors.shape[1])
-    scores[[0, 3, 5]] = -np.inf
-    assert [card["row"] for card in found] == np.argsort(-scores)[:4].tolist()
-    np.testing.assert_allclose(
-        [card["similarity"] for card in found], np.sort(scores)[:-5:-1], atol=1e-5
-    )
-    best = found[0]
-    assert best["name"] == collection.clips[collection.clip[best["row"]]]
-    assert best["start_s"] == collection.start_s[best["row"]]
-
-
-def test_filters_leave_what_fits(client: Any, collection: Collection) -> None:
-    def names(**filters: Any) -> set[str]:
-        found = client.post("/search", json={"like": [0], "top": 200, **filters}).json()
-        return {card["name"] for card in found}
-
-    every = set(collection.clips)
-    assert names() == every
-    assert names(elsewhere=True) == every - {collection.clips[collection.clip[0]]}
-    assert names(folder="b") == {name for name in every if name.startswith("b/")}
-    assert names(folder="none") == set()
-    assert names(shortest_s=3.4, longest_s=4.1) == {"b/5.wav", "a/6.wav"}
-    client.post("/labels", json={"clip": collection.clips.index("a/2.wav"), "label": "x"})
-    assert names(label="x") == {"a/2.wav"}
-
-
-@pytest.mark.parametrize(
-    "asked",
-    [
-        {}, {"like": [10**9]}, {"like": [-1]}, {"like": [0], "size": 7}, {"like": ["0"], "x": 1},
-        {"like": [0], "top": 10**6}, {"like": [0] * 1000}, {"uploads": [99]},
-    ],
-)  # fmt: skip
-def test_a_search_for_nonsense_is_refused(client: Any, asked: dict[str, Any]) -> None:
-    assert client.post("/search", json=asked).status_code in {404, 422}
-
-
-@pytest.fixture
-def hearing(collection: Collection, uploads: Uploads, model_dir: Path, tmp_path: Path) -> Any:
-    """A client of a server whose model brings names."""
-    model = Path(shutil.copytree(model_dir, tmp_path / "model"))
-    names = namer("Dog", "Bark", "Rain", size=64, fingerprint=weights_fingerprint(model))
-    names.save(model / "names" / "64")
-    return open_page(collection, uploads, tmp_path / "labels.csv", model=model)[0]
-
-
-@pytest.mark.parametrize("step", [8192, 3])
-def test_words_find_the_clips_where_their_names_are_heard(
-    hearing: Any, collection: Collection, monkeypatch: pytest.MonkeyPatch, step: int
-) -> None:
-    monkeypatch.setattr(explorer_module, "SCORED", step)
-    done = hearing.post("/words", json={"text": "dog and rain", "folder": "b"}).json()
-    assert done["names"] == "Dog (and 1 below) + Rain"
-    dog, bark, rain = 1 / (1 + np.exp(-collection.search.vectors[:, :3].astype(float).T))
-    scores = np.sqrt(np.maximum(dog, bark) * rain)
-    expected = []
-    for clip, name in enumerate(collection.clips):
-        if name.startswith("b/"):
-            rows = collection.rows_of(clip)
-            row = int(rows[scores[rows].argmax()])
-            heard = "Dog + Rain" if dog[row] >= bark[row] else "Bark + Rain"
-            expected.append((scores[row], row, name, heard))
-    expected.sort(reverse=True)
-    found = done["found"]
-    assert [(card["row"], card["name"], card["heard"]) for card in found] == [
-        each[1:] for each in expected
-    ]
-    np.testing.assert_allclose(
-        [card["similarity"] for card in found], [each[0] for each in expected]
-    )
-    assert hearing.post("/words", json={"text": "dog", "folder": "none"}).json()["found"] == []
-
-
-def test_words_that_nothing_is_called_by_are_said(hearing: Any, client: Any) -> None:
-    done = hearing.post("/words", json={"text": "ran"})
-    assert (done.status_code, done.json()) == (422, {"detail": "no name for 'ran'; near: rain"})
-    for asked in ({}, {"text": "x" * 201}, {"text": "dog", "like": [0]}, {"text": "dog", "top": 0}):
-        assert hearing.post("/words", json=asked).status_code == 422
-    assert (
-        hearing.post("/words", json={"text": "dog"}, headers={"Origin": "null"}).status_code == 403
-    )
-    done = client.post("/words", json={"text": "dog"})
-    assert done.status_code == 422
-    assert "this model brings no names" in done.json()["detail"]
-
-
-BYTES = {"Content-Type": "application/octet-stream"}
-
-
 def test_an_upload_is_embedded_as_a_query_and_bad_ones_are_refused(
     client: Any, collection: Collection, folder: Path, model_dir: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     path = folder / "audio" / "b" / "3.wav"
     number = client.post("/upload", content=path.read_bytes(), headers=BYTES).json()["upload"]
-    found = client.post("/search", json={"uploads": [number], "top": 5}).json()
+    found = client.post("/search", json={"uploads": [number], "top": 5}).json()["found"]
     query = QueryEmbedder(collection.table.provenance, model_dir).embed(path)
     scores = brute_force(collection, unit(query.astype(float)), len(query))
+    best = [scores[collection.rows_of(clip)].max() for clip in range(len(collection.clips))]
     np.testing.assert_allclose(
-        [card["similarity"] for card in found], np.sort(scores)[:-6:-1], atol=1e-4
+        [sound["similarity"] for sound in found], np.sort(best)[:-6:-1], atol=1e-4
     )
     refused = client.post("/upload", content=b"no sound", headers=BYTES)
     assert refused.status_code == 422
@@ -571,7 +341,7 @@ def test_a_slow_upload_ends(
     collection: Collection, uploads: Uploads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(web_app, "UPLOAD_S", 0.2)
-    made = create_app(collection, Answers(tmp_path / "l.csv"), uploads, hosts=HOSTS)
+    made = create_app(collection, Answers(tmp_path / "l.csv"), uploads, hosts=HOSTS, token=TOKEN)
     path = f"/api/{edition_of(collection, tmp_path / 'l.csv')}/upload"
     sent: list[dict[str, Any]] = []
 
@@ -585,7 +355,8 @@ def test_a_slow_upload_ends(
     scope = {
         "type": "http", "method": "POST", "path": path, "raw_path": path.encode(),
         "query_string": b"", "http_version": "1.1", "scheme": "http", "root_path": "",
-        "headers": [(b"host", HOST.encode()), (b"content-type", b"application/octet-stream")],
+        "headers": [(b"host", HOST.encode()), (b"content-type", b"application/octet-stream"),
+                    (b"cookie", COOKIE["Cookie"].encode())],
         "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 8765),
     }  # fmt: skip
     asyncio.run(asyncio.wait_for(made(scope, receive, send), 5))

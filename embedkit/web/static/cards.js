@@ -57,5 +57,8 @@ export function makeCard(card, actions = {}) {
   return made;
 }
 
+// The cards of sounds that a search found: of each its best second.
+export const bestOf = (sounds) => sounds.map((sound) => ({ ...sound, ...sound.seconds[0] }));
+
 export const showCards = (place, cards, actions) =>
   place.replaceChildren(...cards.map((card) => makeCard(card, actions)));

@@ -2,7 +2,7 @@
 
 import WaveSurfer from "./vendor/wavesurfer-8.0.1.esm.js";
 import { askWhy, audioOf, get, post } from "./api.js";
-import { button, play, showCards, showPicture, time } from "./cards.js";
+import { bestOf, button, play, showCards, showPicture, time } from "./cards.js";
 import { colourNames, legend } from "./colours.js";
 import { trying } from "./state.js";
 
@@ -51,8 +51,8 @@ export async function show(card) {
   const near = async (segment) => {
     const number = ++searched;
     const query = { like: [segment.row], top: 12, elsewhere: true };
-    const cards = await trying(() => post("search", query));
-    if (cards && number === searched) showCards(byId("near"), cards);
+    const near = await trying(() => post("search", query));
+    if (near && number === searched) showCards(byId("near"), bestOf(near.found));
   };
   byId("segments").replaceChildren(...found.segments.map((segment) =>
     button(`${Number(segment.start_s.toFixed(2))}`, () => { play(segment); near(segment); },

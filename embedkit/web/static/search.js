@@ -1,7 +1,7 @@
 // Search: by sounds that the results are to be like, or unlike; or by words for them.
 
 import { post, upload } from "./api.js";
-import { button, makeCard } from "./cards.js";
+import { bestOf, button, makeCard } from "./cards.js";
 import { keep } from "./stale.js";
 import { cardNamed, say, state, trying } from "./state.js";
 
@@ -158,7 +158,7 @@ async function run() {
   const rows = new Set(found.map((card) => card.row));
   const fresh = found.filter((card) => !shown.has(card.row));
   const changed = shown.size ? `, ${fresh.length} of them new` : "";
-  said.textContent = `${found.length} segments by ${by}${changed},`
+  said.textContent = `${found.length} sounds by ${by}${changed},`
     + ` ${Math.round(performance.now() - started)} ms`;
   results.replaceChildren(...found.map((card) => {
     const made = makeCard(card, { "Like this": more, ...(words ? {} : { "Not this": less }) });
@@ -170,18 +170,18 @@ async function run() {
 
 async function byWords(wanted) {
   const { found, names } = await post("words", { text: words, ...wanted });
-  return { found, by: names };
+  return { found: bestOf(found), by: names };
 }
 
 async function bySounds(wanted) {
   const size = state.facts.sizes[slider.value];
-  const found = await post("search", {
+  const { found } = await post("search", {
     like: like.map((card) => card.row),
     unlike: unlike.map((card) => card.row),
     uploads: uploads.map((each) => each.number),
     size, ...wanted,
   });
-  return { found, by: `${size} numbers` };
+  return { found: bestOf(found), by: `${size} numbers` };
 }
 
 function listQuery() {

@@ -1,0 +1,78 @@
+"""What pages ask for, as JSON: bounded in every number and text."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from embedkit.labels.answers import LONGEST
+
+MOST_S = 1e9  # of a recording: thirty years
+
+Number = Annotated[int, Field(ge=0, le=2**53)]  # of a clip, a segment or an upload
+Second = Annotated[float, Field(ge=0, le=MOST_S, allow_inf_nan=False)]
+Sort = Literal["best", "name", "longest", "shortest", "folder"]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Answer(_Body):
+    """A clip and its label; empty: none."""
+
+    clip: Number
+    label: str = Field(max_length=LONGEST)
+
+
+class Passed(_Body):
+    """Clips that a person has passed over, and does not want to be asked for now."""
+
+    passed: list[Number] = Field(default=[], max_length=10_000)
+
+
+class Filters(_Body):
+    """Which sounds are looked at, in which order they come, and which of them are answered."""
+
+    top: int = Field(default=30, ge=1, le=200)
+    offset: Number = 0
+    sort: Sort = "best"
+    folder: str = Field(default="", max_length=1000)
+    label: str = Field(default="", max_length=LONGEST)
+    shortest_s: Second = 0.0
+    longest_s: Second | None = None
+
+
+class Words(Filters):
+    """A search by words."""
+
+    text: str = Field(max_length=200)
+
+
+class Named(Words):
+    """A search by name."""
+
+    sort: Sort = "name"
+
+
+class Sounds(Filters):
+    """A search by sounds: segments and uploads that it is to be like, or unlike."""
+
+    like: list[Number] = Field(default=[], max_length=50)
+    unlike: list[Number] = Field(default=[], max_length=50)
+    uploads: list[Number] = Field(default=[], max_length=10)
+    size: int | None = None
+    elsewhere: bool = False  # in no clip of a segment that it is to be like
+
+
+class Item(_Body):
+    """A sound of a shortlist, or with both times a stretch of it."""
+
+    clip: Number
+    start_s: Second | None = None
+    end_s: Second | None = None
+
+
+class Shortlist(_Body):
+    """What a person means to keep."""
+
+    items: list[Item] = Field(max_length=1000)

@@ -1,0 +1,61 @@
+"""What a page shows of a segment, and of a sound with its best seconds."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedkit.labels.answers import Answers
+from embedkit.web.collection import Collection
+
+SECONDS = 5  # of a sound, at most
+
+
+class Cards:
+    """Describes segments and clips by their numbers."""
+
+    def __init__(self, collection: Collection, answers: Answers) -> None:
+        self.collection, self.answers = collection, answers
+
+    def segment(self, row: int) -> dict[str, Any]:
+        """A segment."""
+        clip = int(self.collection.clip[row])
+        return {**self._times(row), "clip": clip, **self._of(clip), "similarity": None}
+
+    def sound(
+        self, clip: int, rows: NDArray[np.int64], scores: NDArray[np.floating] | None
+    ) -> dict[str, Any]:
+        """A sound.
+
+        Args:
+            clip: its number.
+            rows: segments of it, in order.
+            scores: of these [n]; by them the best come first.
+        """
+        order = range(len(rows)) if scores is None else np.argsort(-scores, kind="stable")
+        seconds = [
+            {
+                **self._times(int(rows[one])),
+                "similarity": None if scores is None else float(scores[one]),
+            }
+            for one in order[:SECONDS]
+        ]
+        return {
+            "clip": clip,
+            **self._of(clip),
+            "duration_s": float(self.collection.seconds[clip]),
+            "similarity": seconds[0]["similarity"],
+            "seconds": seconds,
+        }
+
+    def _of(self, clip: int) -> dict[str, Any]:
+        name = self.collection.clips[clip]
+        return {"name": name, "label": self.answers.labels.get(name, "")}
+
+    def _times(self, row: int) -> dict[str, Any]:
+        collection = self.collection
+        return {
+            "row": row,
+            "start_s": float(collection.start_s[row]),
+            "end_s": float(collection.end_s[row]),
+        }
