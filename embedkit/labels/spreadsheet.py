@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from embedkit.datasets.columns import END, SEVERAL, find, normal, require
+from embedkit.datasets.columns import END, LABEL, SEVERAL, find, normal, require
 from embedkit.datasets.table import DELIMITERS, SEPARATOR, Table, refuse_times
 from embedkit.datasets.timed import Layout
 from embedkit.errors import DatasetError
@@ -159,6 +159,11 @@ class Spreadsheet:
                 raise DatasetError(
                     f"{path}: the column {heading!r} is for several labels a clip, and here each"
                     " clip has one; call it `label`"
+                )
+            if normal(heading) == "labels" and LABEL in columns:  # beside `label`
+                raise DatasetError(
+                    f"{path}: a new label would contradict its column {heading!r}, which other"
+                    " programs may read; rename that one, or name another file"
                 )
         if END not in columns:
             self._refuse_stretches(path)

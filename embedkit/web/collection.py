@@ -50,7 +50,8 @@ class Collection:
             UsageError: the sounds are not where they were embedded.
         """
         rows = table.rows()
-        if not len(rows.clips):
+        kept = searched(rows, table)
+        if not kept.any():
             raise EmbeddingFolderError(f"{table.folder}: it has no vectors to explore")
         self.table = table
         self.track = table.provenance.track
@@ -59,7 +60,6 @@ class Collection:
             raise UsageError(
                 f"{self.audio}: no such folder; say where the sounds are with --audio-root"
             )
-        kept = searched(rows, table)
         names, owner = np.unique(rows.clips[kept].astype(str), return_inverse=True)
         self.clips = [str(name) for name in names]
         self.clip = owner.astype(np.int32)
@@ -67,7 +67,8 @@ class Collection:
         self.search = ExactSearch(rows.embeddings[kept])
         self.first = np.searchsorted(self.clip, np.arange(len(self.clips) + 1))
         self.seconds = np.maximum.reduceat(self.end_s, self.first[:-1])
-        self.clip_vectors = table.clip_vectors()[1]
+        # Of a clip whose only rows are slivers there is no segment, and no number either.
+        self.clip_vectors = table.clip_vectors(set(self.clips))[1]
         self.points = _points(self.search.vectors, self.clip_vectors, how, seed)
 
     @property

@@ -194,6 +194,31 @@ def test_two_explorers_share_a_labels_file(
     assert one.post("/search", json={"like": [0]}).status_code == 200
 
 
+def test_labels_are_read_while_others_are_given(client: Any, collection: Collection) -> None:
+    """By eight threads: whoever reads sees the labels of one moment."""
+    client.post("/labels", json={"clip": 0, "label": "first"})
+
+    def work(number: int) -> list[int]:
+        clip = number % len(collection.clips)
+        answers = []
+        for turn in range(6):
+            label = {"clip": clip, "label": f"label {number} {turn}"}
+            answers += [
+                client.post("/labels", json=label),
+                client.get("/labels"),
+                client.get("/export/audacity"),
+                client.post("/search", json={"like": [0], "label": "first"}),
+                client.post("/shortlist/csv", json={"items": [{"clip": clip}]}),
+            ]
+        return [answer.status_code for answer in answers]
+
+    with client, ThreadPoolExecutor(8) as pool:
+        assert {status for done in pool.map(work, range(8)) for status in done} == {200}
+    labels = client.get("/labels").json()
+    assert set(labels) == set(collection.clips)
+    assert all(label.endswith(" 5") for label in labels.values())
+
+
 @pytest.mark.parametrize("name", ["../outside.wav", "/etc/passwd", "b/../../outside.wav"])
 def test_a_clip_whose_name_leads_out_of_the_folder_is_not_served(
     folder: Path, tmp_path: Path, uploads: Uploads, name: str
