@@ -1,7 +1,10 @@
 """embedkit explore: a collection in the browser."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,12 +12,28 @@ from embedkit.errors import UsageError, choices
 
 from ._app import app
 from ._output import message
-from ._outputs import OutFile
+from ._outputs import OutFile, OutFolder
+
+if TYPE_CHECKING:
+    import socket
+    from contextlib import ExitStack
+
+    from embedkit.pages.projection import Projection
+    from embedkit.web.edition import Editions
 
 
 @app.command()
 def explore(
-    emb_dir: Annotated[Path, typer.Argument(help="The embedding folder.")],
+    emb_dir: Annotated[
+        Path, typer.Argument(help="The embedding folder; or a folder of audio, embedded first.")
+    ],
+    out: Annotated[
+        Path | None,
+        OutFolder(
+            help="Where a folder of audio is embedded to, or has been.",
+            show_default="EMB_DIR-embeddings, beside it",
+        ),
+    ] = None,
     audio: Annotated[
         Path | None,
         typer.Option(
@@ -64,41 +83,126 @@ def explore(
 
     Nothing leaves the machine: the page asks this server alone, and it answers this machine alone,
     and there who brings the token, which stands in the address that it prints. With --host it
-    serves another address too. Labels are on the disk at every stroke. Stop it with Ctrl-C.
+    serves another address too. Of a folder of audio that has no vectors yet the page shows how far
+    their making is; a run that was stopped goes on. Labels are on the disk at every stroke. Stop
+    it with Ctrl-C.
 
     Example: embedkit explore embeddings
     """
-    import secrets
-    import socket
     import sys
     import webbrowser
+    from contextlib import ExitStack
 
     import uvicorn
 
-    from embedkit.labels.answers import Answers
     from embedkit.pages.projection import Projection
-    from embedkit.store import EmbeddingTable
-    from embedkit.web.app import create_app
-    from embedkit.web.collection import Collection
-    from embedkit.web.guard import EVERY, OWN, check_token, new_token, served_as
+    from embedkit.web.guard import OWN, Guard, check_token, new_token, served_as
     from embedkit.web.reveal import has_screen
-    from embedkit.web.uploads import Uploads
 
     if projection not in set(Projection):
         raise UsageError(f"no projection {projection!r}{choices(projection, Projection)}")
     if token:
         check_token(token)
     hosts = served_as(host, allow_host or ())
-    table = EmbeddingTable.open(emb_dir)
-    collection = Collection(table, audio, Projection(projection))
-    place = emb_dir.absolute()
-    saved = labels or place.with_name(f"{place.name}-labels.csv")
-    answers = Answers(saved, frozenset(collection.clips))
     token = token or new_token()
     own = host in OWN and not allow_host
     if open_browser is None:
         open_browser = own and sys.stdout.isatty() and has_screen()
-    entry = secrets.token_urlsafe(24) if open_browser else None
+    entry = new_token() if open_browser else None
+    embedded = _is_embedded(emb_dir)
+    if embedded and out is not None:
+        raise UsageError(f"--out is for a folder of audio; {emb_dir} has its vectors")
+    if not embedded and audio is not None:
+        raise UsageError(f"--audio-root is for an embedding folder; {emb_dir} has the sounds")
+    place = emb_dir.absolute()
+    folder = emb_dir if embedded else out or place.with_name(f"{place.name}-embeddings")
+
+    with ExitStack() as stack:
+
+        def explorer() -> "Editions":
+            return _explorer(folder, labels, audio, Projection(projection), model, own, stack)
+
+        embedding = None
+        if not embedded:
+            from embedkit.web.embedding import Embedding
+
+            embedding = Embedding(emb_dir, folder, model, explorer)
+            message(f"embedding the sounds to {folder}; Ctrl-C stops, and another run goes on")
+        listener = stack.enter_context(_listen(host, port))
+        config = uvicorn.Config(
+            Guard(embedding or explorer(), hosts, token, entry),
+            log_level="warning",
+            access_log=False,
+            timeout_keep_alive=5,
+            h11_max_incomplete_event_size=16384,
+            timeout_graceful_shutdown=2,  # whatever a browser still asks when Ctrl-C stops it
+        )
+        server = uvicorn.Server(config)
+        address = _address(host, listener.getsockname()[1])
+        print(f"{address}?token={token}", flush=True)
+        if entry is not None:
+            webbrowser.open(f"{address}?token={entry}")
+        if embedding is not None:
+            stack.enter_context(embedding.under_way(partial(setattr, server, "should_exit", True)))
+        server.run([listener])
+    if embedding is not None and embedding.error is not None:
+        raise embedding.error
+
+
+def _is_embedded(folder: Path) -> bool:
+    """Whether it is an embedding folder, or none, and not a folder of audio."""
+    from embedkit.audio.files import require_audio
+    from embedkit.store import MANIFEST
+
+    if not folder.exists() or (folder / MANIFEST).exists():
+        return True
+    try:
+        require_audio(folder)
+    except UsageError as error:
+        raise UsageError(
+            f"{folder}: neither an embedding folder, which has a {MANIFEST}, nor a folder of audio"
+        ) from error
+    return False
+
+
+def _explorer(
+    folder: Path,
+    labels: Path | None,
+    audio: Path | None,
+    projection: "Projection",
+    model: Path | None,
+    own: bool,
+    stack: "ExitStack",
+) -> "Editions":
+    """The application of an embedding folder; the stack ends what it started."""
+    from embedkit.labels.answers import Answers
+    from embedkit.store import EmbeddingTable
+    from embedkit.web.app import create_app
+    from embedkit.web.collection import Collection
+    from embedkit.web.uploads import Uploads
+
+    table = EmbeddingTable.open(folder)
+    collection = Collection(table, audio, projection)
+    place = folder.absolute()
+    answers = Answers(
+        labels or place.with_name(f"{place.name}-labels.csv"), frozenset(collection.clips)
+    )
+    uploads = Uploads(table.provenance, model)
+    stack.callback(uploads.close)
+    failed = sum(collection.facts()["errors"].values())
+    message(
+        f"{len(collection.clips):,} clips, {len(collection.clip):,} segments"
+        + (f"; {failed:,} files failed or are damaged" if failed else "")
+        + f"; labels go to {answers.path}; Ctrl-C stops"
+    )
+    return create_app(collection, answers, uploads, model=model, own=own)
+
+
+@contextmanager
+def _listen(host: str, port: int) -> "Iterator[socket.socket]":
+    """A socket on which a browser waits, and is not refused, until it is served."""
+    import socket
+
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -108,33 +212,15 @@ def explore(
             raise UsageError(
                 f"{host}, port {port}: {error.strerror}; another with --port"
             ) from error
-        listener.listen()  # from here on a browser waits, and is not refused
-        port = listener.getsockname()[1]
-        explorer = create_app(
-            collection,
-            answers,
-            Uploads(table.provenance, model),
-            hosts=hosts,
-            token=token,
-            entry=entry,
-            model=model,
-            own=own,
-        )
-        shown = socket.gethostname() if host in EVERY else f"[{host}]" if ":" in host else host
-        address = f"http://{shown}:{port}/"
-        print(f"{address}?token={token}", flush=True)
-        message(
-            f"{len(collection.clips):,} clips, {len(collection.clip):,} segments; labels go to"
-            f" {answers.path}; Ctrl-C stops"
-        )
-        if entry is not None:
-            webbrowser.open(f"{address}?token={entry}")
-        config = uvicorn.Config(
-            explorer,
-            log_level="warning",
-            access_log=False,
-            timeout_keep_alive=5,
-            h11_max_incomplete_event_size=16384,
-            timeout_graceful_shutdown=2,  # whatever a browser still asks when Ctrl-C stops it
-        )
-        uvicorn.Server(config).run([listener])
+        listener.listen()
+        yield listener
+
+
+def _address(host: str, port: int) -> str:
+    """What to type into a browser."""
+    import socket
+
+    from embedkit.web.guard import EVERY
+
+    shown = socket.gethostname() if host in EVERY else f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{port}/"

@@ -1,6 +1,8 @@
 """Stretches of a file as they stand in it, at its own rate and with all its channels."""
 
+import os
 from collections.abc import Iterator, Sequence
+from io import FileIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,7 +11,8 @@ import soundfile
 from numpy.typing import NDArray
 
 from embedkit.audio.decode import open_file
-from embedkit.audio.read import read
+from embedkit.audio.read import is_all, read
+from embedkit.audio.stamps import read_stretch
 from embedkit.errors import AudioError, Kind
 
 # Formats in which libsndfile goes to a sample without reading what is before it, and stops where
@@ -32,16 +35,22 @@ class Excerpt(NamedTuple):
 
 
 def excerpts(
-    path: Path, spans: Sequence[tuple[float, float]], track: int | None = None
+    path: Path,
+    spans: Sequence[tuple[float, float]],
+    track: int | None = None,
+    short_s: float = 0.0,
 ) -> Iterator[Excerpt]:
     """Read stretches of a file; what is before its beginning or behind its end is left out.
 
-    Where the format allows it, only these are decoded; else the file up to the last one's end.
+    Where the format allows it, only these are decoded, of several in a compressed file the file up
+    to the last one's end.
 
     Args:
         path: of the file.
         spans: (start_s, end_s) of each.
         track: which of several sound tracks, from 1 on.
+        short_s: so much may a stretch lack where a header says that the file ends; else what
+            stands behind its end, as in joined files, is looked for from the beginning.
 
     Yields:
         those that have samples, in no order.
@@ -50,22 +59,25 @@ def excerpts(
         AudioError: the file cannot be read, or is damaged before the last one's end; what is good
             has been yielded.
     """
-    with open_file(path):  # says what is wrong in our words
-        pass
     done: set[int] = set()
-    if track in {None, 1}:
-        for excerpt in _sought(path, spans):
-            done.add(excerpt.number)
-            yield excerpt
-    left = [number for number in range(len(spans)) if number not in done]
+    with open_file(path) as file:
+        if track in {None, 1}:
+            for excerpt in _sought(file, spans, short_s):
+                done.add(excerpt.number)
+                yield excerpt
+        left = [number for number in range(len(spans)) if number not in done]
+        if len(left) == 1 and (found := read_stretch(file, *spans[left[0]], track)) is not None:
+            yield Excerpt(left.pop(), *found)
     if left:
         yield from _passed(path, spans, left, track)
 
 
-def _sought(path: Path, spans: Sequence[tuple[float, float]]) -> Iterator[Excerpt]:
-    """Those that libsndfile finds whole."""
+def _sought(
+    file: FileIO, spans: Sequence[tuple[float, float]], short_s: float
+) -> Iterator[Excerpt]:
+    """Those that libsndfile finds, and knows to be whole."""
     try:
-        sound = soundfile.SoundFile(path)
+        sound = soundfile.SoundFile(os.dup(file.fileno()), closefd=True)
     except soundfile.LibsndfileError:
         return
     with sound:
@@ -73,14 +85,16 @@ def _sought(path: Path, spans: Sequence[tuple[float, float]]) -> Iterator[Excerp
             return
         for number, span in enumerate(spans):
             first, last = (max(0, round(time * sound.samplerate)) for time in span)
-            if not first < last <= sound.frames:  # a header may be wrong: reading on tells
+            end = min(last, sound.frames)
+            if not first < end:
                 continue
             try:
                 sound.seek(first)
-                samples = sound.read(last - first, dtype="float32", always_2d=True)
+                samples = sound.read(end - first, dtype="float32", always_2d=True)
             except soundfile.LibsndfileError:
                 continue
-            if len(samples) == last - first:
+            beyond = last - sound.frames > short_s * sound.samplerate
+            if len(samples) == end - first and (not beyond or is_all(file)):
                 yield Excerpt(number, sound.samplerate, samples)
 
 

@@ -219,7 +219,7 @@ class _Track:
             return float(stream.duration * (stream.time_base or Fraction(1)))
         if forms & STATING_WHOLE and len(self._container.streams) == 1 and self._container.duration:
             return float(self._container.duration / av.time_base)
-        if self._form == "mp3" and (frames := _stated_frames(self._file)):
+        if self._form == "mp3" and (frames := stated_frames(self._file)):
             # What encoders put before and behind the sound is cut off.
             samples = 1152 if self._rate >= 32000 else 576
             return max(0, frames - 3) * samples / self._rate
@@ -256,7 +256,7 @@ def _block(frame: av.AudioFrame) -> Block:
     return frame.sample_rate, samples.T
 
 
-def _stated_frames(file: Part) -> int:
+def stated_frames(file: Part) -> int:
     """How many frames an MP3's first one states (Xing's, LAME's and Fraunhofer's); 0 for none."""
     start = 0
     while length := id3_length(file.pread(10, start)):

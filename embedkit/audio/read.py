@@ -76,6 +76,19 @@ def _flacs(file: Source, note: Note, track: int | None) -> Iterator[Block]:
         part = None if end is None else _next_flac(Part.of(part), end)
 
 
+def is_all(file: FileIO) -> bool:
+    """Whether its header tells the whole length of a file, which libsndfile reads.
+
+    A FLAC's does not tell whether others were joined to it.
+    """
+    part = Part.of(file)
+    sound = find_sound(part)
+    if sound is None or len(files(part)) > 1:
+        return False
+    found = extent(part, sound)
+    return not found.missing and found.end - sound.start == sound.stated
+
+
 def _next_flac(part: Part, place: int) -> Part | None:
     """The FLAC that begins behind another one, of which libsndfile has read up to a place."""
     own = FLAC.search(part.pread(BEFORE, 0))

@@ -1,9 +1,7 @@
 """The explorer's server: what may be asked, and how it is answered."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
-from importlib.resources import files
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +10,6 @@ from fastapi import APIRouter, Body, FastAPI, HTTPException, Query, Request, Res
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
-from fastapi.staticfiles import StaticFiles
 from numpy.typing import NDArray
 
 from embedkit.errors import EmbedkitError
@@ -23,8 +20,8 @@ from embedkit.web.collection import Collection
 from embedkit.web.edition import API, ENTRY, Editions, edition_of
 from embedkit.web.explorer import Explorer
 from embedkit.web.exports import export
-from embedkit.web.guard import Guard
 from embedkit.web.limits import SmallBodies
+from embedkit.web.page import page_files
 from embedkit.web.uploads import MOST_BYTES, Uploads
 
 UPLOAD_S = 30.0  # that a browser may take to send a sound
@@ -38,21 +35,15 @@ def create_app(
     answers: Answers,
     uploads: Uploads,
     *,
-    hosts: Iterable[str],
-    token: str,
-    entry: str | None = None,
     model: Path | None = None,
     own: bool = False,
-) -> Guard:
-    """The application, guarded.
+) -> Editions:
+    """The application; a `Guard` belongs before it.
 
     Args:
         collection: to explore.
         answers: labels, read and written.
         uploads: embeds what is dropped on the page.
-        hosts: names under which it is served.
-        token: that is asked for.
-        entry: another one, for one browser to enter by.
         model: that made the collection, if it has moved.
         own: whether who asks sits at this machine.
     """
@@ -60,12 +51,7 @@ def create_app(
     edition = edition_of(collection, answers.path)
     can_reveal = own and reveal.possible()
 
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        yield
-        uploads.close()
-
-    app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.exception_handler(EmbedkitError)
     async def refused(_: Request, error: EmbedkitError) -> JSONResponse:
@@ -87,8 +73,8 @@ def create_app(
         }
 
     app.include_router(_routes(explorer, can_reveal), prefix=f"{API}{edition}")
-    app.mount("/", StaticFiles(directory=str(files("embedkit.web") / "static"), html=True))
-    return Guard(Editions(SmallBodies(app), edition), hosts, token, entry)
+    app.mount("/", page_files())
+    return Editions(SmallBodies(app), edition)
 
 
 def _routes(explorer: Explorer, can_reveal: bool) -> APIRouter:

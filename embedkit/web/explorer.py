@@ -119,6 +119,8 @@ class Explorer:
         self, what: str, encode: Callable[[Samples], bytes], clip: int, start_s: float, end_s: float
     ) -> Made:
         path = self.path(clip)
+        # Not to look for what is behind the end: of long files that takes long.
+        end_s = min(end_s, float(self.collection.seconds[clip]) + sound.AROUND_S)
         key = (what, clip, round(start_s, 3), round(end_s, 3), sound.stamp(path))
         track = self.collection.track
 

@@ -1,6 +1,7 @@
 """What the explorer lets a person hear and see of a sound: slices, peaks, spectrograms."""
 
 import io
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -9,16 +10,19 @@ from pathlib import Path
 import matplotlib.image
 import numpy as np
 import soundfile
+import soxr
 from numpy.typing import NDArray
 
-from embedkit.audio.decode import Samples, decode
+from embedkit.audio.decode import MIX, Samples
+from embedkit.audio.excerpts import excerpts
 from embedkit.audio.features import LogMel
 from embedkit.config import FeatureSpec
-from embedkit.errors import AudioError
+from embedkit.errors import AudioError, Kind
 
 RATE = 32000  # of what is heard
 LONGEST_S = 120.0  # of a slice
 PEAKS = 800  # of a slice
+AROUND_S = 1.0  # of a slice: what resampling looks at
 CACHED_BYTES = 128 * 2**20
 SPEC = FeatureSpec(sample_rate=RATE, n_fft=2048, bands=96)
 
@@ -65,21 +69,22 @@ def read_span(path: Path, start_s: float, end_s: float, track: int = 1) -> Sampl
     Raises:
         AudioError: nothing of it can be decoded.
     """
-    first, last = round(start_s * RATE), round(min(end_s, start_s + LONGEST_S) * RATE)
+    end_s = min(end_s, start_s + LONGEST_S)
+    # From a whole second on: there samples of every rate stand at the same time.
+    begin_s = max(0.0, math.floor(start_s) - AROUND_S)
     parts: list[Samples] = []
-    place = 0
     try:
-        for block in decode(path, RATE, track=track):
-            part = block[max(0, first - place) : max(0, last - place)]
-            if len(part):
-                parts.append(part)
-            place += len(block)
-            if place >= last:
-                break
+        span = begin_s, end_s + AROUND_S
+        for found in excerpts(path, [span], track, short_s=2 * AROUND_S):
+            mono = MIX.of(found.samples)
+            if not np.isfinite(mono).all():
+                raise AudioError(Kind.NON_FINITE, "NaN or infinity")
+            parts.append(soxr.resample(mono, found.rate, RATE))
     except AudioError:
         if not parts:
             raise
-    return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+    first, last = (round((time - begin_s) * RATE) for time in (start_s, end_s))
+    return np.concatenate(parts)[first:last] if parts else np.zeros(0, np.float32)
 
 
 def wav(samples: Samples) -> bytes:

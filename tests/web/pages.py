@@ -11,7 +11,7 @@ from embedkit.labels.answers import Answers
 from embedkit.web.app import create_app
 from embedkit.web.collection import Collection
 from embedkit.web.edition import edition_of
-from embedkit.web.guard import served_as
+from embedkit.web.guard import Guard, served_as
 from embedkit.web.uploads import Uploads
 
 HOST = "127.0.0.1:8765"
@@ -26,8 +26,9 @@ def open_page(
     collection: Collection, uploads: Uploads, labels: Path, **options: Any
 ) -> tuple[TestClient, TestClient]:
     """Two clients of one server: one asks by its edition, one by whole addresses."""
-    answers = Answers(labels)
-    made = create_app(collection, answers, uploads, hosts=HOSTS, token=TOKEN, **options)
+    entry = options.pop("entry", None)
+    app = create_app(collection, Answers(labels), uploads, **options)
+    made = Guard(app, HOSTS, TOKEN, entry)
     base = f"http://{HOST}/api/{edition_of(collection, labels)}"
     return TestClient(made, base_url=base, headers=COOKIE), TestClient(
         made, base_url=f"http://{HOST}", headers=COOKIE

@@ -33,6 +33,7 @@ from embedkit.web import sound
 from embedkit.web.app import create_app
 from embedkit.web.collection import Collection
 from embedkit.web.edition import edition_of
+from embedkit.web.guard import Guard
 from embedkit.web.uploads import Uploads
 
 
@@ -63,7 +64,7 @@ def test_a_page_of_another_edition_is_told_so_whatever_it_asks(
     collection: Collection, uploads: Uploads, tmp_path: Path
 ) -> None:
     labels = tmp_path / "labels.csv"
-    guard = create_app(collection, Answers(labels), uploads, hosts=HOSTS, token=TOKEN)
+    guard = Guard(create_app(collection, Answers(labels), uploads), HOSTS, TOKEN)
     client = TestClient(guard, base_url=f"http://{HOST}", headers=COOKIE)
     edition = client.get("/api/collection").json()["edition"]
     every = routes(guard)
@@ -366,7 +367,7 @@ def test_a_slow_upload_ends(
     collection: Collection, uploads: Uploads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(web_app, "UPLOAD_S", 0.2)
-    made = create_app(collection, Answers(tmp_path / "l.csv"), uploads, hosts=HOSTS, token=TOKEN)
+    made = Guard(create_app(collection, Answers(tmp_path / "l.csv"), uploads), HOSTS, TOKEN)
     path = f"/api/{edition_of(collection, tmp_path / 'l.csv')}/upload"
     sent: list[dict[str, Any]] = []
 

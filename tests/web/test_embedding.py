@@ -1,0 +1,118 @@
+"""`embedkit explore` of a folder of sound: it is embedded while the page is open."""
+
+import os
+import signal
+import subprocess
+import sys
+import urllib.error
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from browser import TOKEN, ask
+from command import run
+
+from embedkit.extraction import extract
+from embedkit.store import EmbeddingTable, read_manifest
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory: pytest.TempPathFactory, write_audio: Any, make_sound: Any) -> Path:
+    root = tmp_path_factory.mktemp("embedding") / "sounds"
+    for number in range(6):
+        write_audio(root / "a" / f"{number}.wav", 0.3 * make_sound(1.5, seed=number))
+    (root / "bad.wav").write_bytes(b"RIFF")
+    return root
+
+
+class Server:
+    """`embedkit explore` in a process group of its own, as a shell starts it."""
+
+    def __init__(self, *arguments: object) -> None:
+        program = Path(sys.executable).with_name("embedkit")
+        self.process = subprocess.Popen(
+            [program, "explore", *map(str, arguments), "--port", "0", "--token", TOKEN],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        )  # fmt: skip
+        assert self.process.stdout is not None
+        self.address = self.process.stdout.readline().strip().removesuffix(f"?token={TOKEN}")
+
+    def facts(self) -> dict[str, Any]:
+        return dict(ask(self.address, "api/collection"))
+
+    def interrupt(self) -> str:
+        """Ctrl-C: every process of the group gets it. What it says."""
+        os.killpg(self.process.pid, signal.SIGINT)
+        _, said = self.process.communicate(timeout=60)
+        assert self.process.returncode == 130
+        assert "Traceback" not in said
+        return said
+
+
+def test_a_folder_of_sound_is_embedded_as_extract_does_and_explored(
+    sounds: Path, model_dir: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "emb"
+    server = Server(sounds, "--out", out, "--model", model_dir)
+    seen = []
+    while "embedding" in (facts := server.facts()):
+        assert list(facts) == ["embedding"]
+        seen.append(facts["embedding"])
+    assert facts["clips"] == 6
+    assert facts["errors"] == {"unreadable": 1}
+    assert seen[0]["total"] in {0, 7}
+    for before, after in pairwise(seen):
+        assert after["done"] >= before["done"]
+        assert after["seconds_of_audio"] >= before["seconds_of_audio"]
+    clips = ask(server.address, f"api/{facts['edition']}/clips")["names"]
+    assert "6 clips" in server.interrupt()
+    extract(sounds, model_dir, tmp_path / "expected")
+    expected = EmbeddingTable.open(tmp_path / "expected").clip_vectors()
+    names, vectors = EmbeddingTable.open(out).clip_vectors()
+    assert clips == names == expected[0]
+    np.testing.assert_allclose(vectors, expected[1], rtol=0, atol=1e-5)
+
+
+def test_what_was_begun_is_gone_on_with_as_it_was_begun(
+    sounds: Path, model_dir: Path, tmp_path: Path, write_audio: Any, make_sound: Any
+) -> None:
+    folder = tmp_path / "sounds"
+    for number in range(60):
+        write_audio(folder / f"{number}.flac", 0.3 * make_sound(2.0, seed=number))
+    run("extract", folder, "--model", model_dir, "--out", tmp_path / "sounds-embeddings",
+        "--hop", "0.5", "--channel", "left", "--shard", "1/4")  # fmt: skip
+    before = read_manifest(tmp_path / "sounds-embeddings")
+    done = len(EmbeddingTable.open(tmp_path / "sounds-embeddings").clip_vectors()[0])
+    assert 0 < done < 60
+    server = Server(folder)
+    with pytest.raises(urllib.error.HTTPError, match="503"):
+        ask(server.address, "api/0123456789abcdef/clips")
+    said = server.interrupt()
+    assert "another run goes on" in said
+    server = Server(folder)
+    while "embedding" in (facts := server.facts()):
+        assert facts["embedding"]["done"] >= done or not facts["embedding"]["total"]
+    server.interrupt()
+    assert facts["clips"] == 60
+    assert read_manifest(tmp_path / "sounds-embeddings") == before
+
+
+def test_what_cannot_be_embedded_ends_it_with_words(tmp_path: Path, sounds: Path) -> None:
+    (tmp_path / "sounds").mkdir()
+    (tmp_path / "sounds" / "bad.wav").write_bytes(b"RIFF")
+    done = run("explore", tmp_path / "sounds", "--port", "0")
+    assert (done.returncode, "no vectors to explore" in done.stderr) == (1, True), done.stderr
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("text")
+    for arguments, words in (
+        ((tmp_path / "texts",), "neither an embedding folder, which has a manifest.json, nor"),
+        ((tmp_path / "sounds", "--audio-root", sounds), "--audio-root is for an embedding folder"),
+        ((tmp_path / "sounds-embeddings", "--out", tmp_path / "x"), "has its vectors"),
+    ):
+        done = run("explore", *arguments)
+        assert (done.returncode, words in done.stderr) == (2, True), done.stderr
+    done = run("explore", tmp_path / "nowhere")
+    assert done.returncode != 0
+    assert "no such folder" in done.stderr or "not an embedding folder" in done.stderr
