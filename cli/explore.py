@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -93,11 +92,10 @@ def explore(
     import webbrowser
     from contextlib import ExitStack
 
-    import uvicorn
-
     from embedkit.pages.projection import Projection
     from embedkit.web.guard import OWN, Guard, check_token, new_token, served_as
     from embedkit.web.reveal import has_screen
+    from embedkit.web.serving import Server
 
     if projection not in set(Projection):
         raise UsageError(f"no projection {projection!r}{choices(projection, Projection)}")
@@ -117,7 +115,7 @@ def explore(
     place = emb_dir.absolute()
     folder = emb_dir if embedded else out or place.with_name(f"{place.name}-embeddings")
 
-    with ExitStack() as stack:
+    with _listen(host, port) as listener, ExitStack() as stack:
 
         def explorer() -> "Editions":
             return _explorer(folder, labels, audio, Projection(projection), model, own, stack)
@@ -128,22 +126,13 @@ def explore(
 
             embedding = Embedding(emb_dir, folder, model, explorer)
             message(f"embedding the sounds to {folder}; Ctrl-C stops, and another run goes on")
-        listener = stack.enter_context(_listen(host, port))
-        config = uvicorn.Config(
-            Guard(embedding or explorer(), hosts, token, entry),
-            log_level="warning",
-            access_log=False,
-            timeout_keep_alive=5,
-            h11_max_incomplete_event_size=16384,
-            timeout_graceful_shutdown=2,  # whatever a browser still asks when Ctrl-C stops it
-        )
-        server = uvicorn.Server(config)
+        server = Server(Guard(embedding or explorer(), hosts, token, entry), stack.close)
         address = _address(host, listener.getsockname()[1])
         print(f"{address}?token={token}", flush=True)
         if entry is not None:
             webbrowser.open(f"{address}?token={entry}")
         if embedding is not None:
-            stack.enter_context(embedding.under_way(partial(setattr, server, "should_exit", True)))
+            stack.enter_context(embedding.under_way(server.stop))
         server.run([listener])
     if embedding is not None and embedding.error is not None:
         raise embedding.error
@@ -188,7 +177,7 @@ def _explorer(
         labels or place.with_name(f"{place.name}-labels.csv"), frozenset(collection.clips)
     )
     uploads = Uploads(table.provenance, model)
-    stack.callback(uploads.close)
+    stack.callback(uploads.end)
     failed = sum(collection.facts()["errors"].values())
     message(
         f"{len(collection.clips):,} clips, {len(collection.clip):,} segments"

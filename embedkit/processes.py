@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 import time
@@ -85,12 +86,29 @@ def no_main() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Around the start of processes: Ctrl-C, which all get, is for this one, which ends them.
+
+    Else one that is still loading Python would print a traceback.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def start_server() -> None:
     """Start what workers are forks of before they are wanted: it takes a while."""
     if HAS_FORK_SERVER:
         from multiprocessing import forkserver
 
-        forkserver.ensure_running()
+        with undisturbed():
+            forkserver.ensure_running()
 
 
 def end_with_parent() -> None:

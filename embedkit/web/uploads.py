@@ -4,14 +4,14 @@ import secrets
 import sys
 import threading
 from collections import OrderedDict
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import CancelledError
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embedkit.errors import AudioError, Kind
-from embedkit.processes import WorkerPool
+from embedkit.errors import AudioError, EmbedkitError, Kind
+from embedkit.processes import WorkerPool, undisturbed
 from embedkit.scratch import into_scratch, scratch_folder
 from embedkit.search.query_embedder import QueryEmbedder
 from embedkit.store import Provenance
@@ -20,6 +20,7 @@ MOST_BYTES = 32 * 2**20
 SECONDS = 30.0  # of work on one
 HEARD_S = 300.0  # of a sound: its first five minutes
 KEPT = 100  # vectors of uploads
+ENDED = "the server is being stopped"
 MEMORY = 6 * 2**30  # of the process
 
 
@@ -31,6 +32,7 @@ class Uploads:
         self._arguments = (provenance, model)
         self._pool: WorkerPool | None = None
         self._lock = threading.Lock()
+        self._ended = False
         self._vectors: OrderedDict[int, NDArray[np.float32]] = OrderedDict()
         # Not 0: a page may still hold the numbers that the server before this one gave.
         self._number = secrets.randbits(48)
@@ -58,6 +60,11 @@ class Uploads:
         """Of an upload, if it is still kept."""
         return self._vectors.get(number)
 
+    def end(self) -> None:
+        """Embed nothing more; who waits is told so."""
+        self._ended = True
+        self.close()
+
     def close(self) -> None:
         """End the process."""
         if self._pool is not None:
@@ -67,16 +74,21 @@ class Uploads:
             self._pool = None
 
     def _embed(self, path: Path) -> NDArray[np.float32]:
-        if self._pool is None:
-            self._pool = WorkerPool(1, _limit_memory)
+        if self._ended:
+            raise EmbedkitError(ENDED)
+        pool = self._pool = self._pool or WorkerPool(1, _limit_memory)
         try:
+            with undisturbed():  # the first task starts the process
+                loaded = pool.submit(_load, *self._arguments)
             # The limit is for the sound: how long a model takes to load is not its fault.
-            self._pool.submit(_load, *self._arguments).result()
-            return self._pool.submit(_embed, path).result(SECONDS)
+            loaded.result()
+            return pool.submit(_embed, path).result(SECONDS)
         except TimeoutError as error:
             self.close()
             raise AudioError(Kind.TIMEOUT, f"not embedded within {SECONDS:.0f} s") from error
-        except BrokenProcessPool as error:
+        except (RuntimeError, CancelledError) as error:  # of the pool: it is broken, or shut down
+            if self._ended:
+                raise EmbedkitError(ENDED) from error
             self.close()
             raise AudioError(
                 Kind.CRASHED, "the process that embeds it died: of its decoder, or short of memory"

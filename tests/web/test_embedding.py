@@ -4,14 +4,17 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from browser import TOKEN, ask
+from browser import TOKEN, ask, cookie_of
 from command import run
 
 from embedkit.extraction import extract
@@ -116,3 +119,29 @@ def test_what_cannot_be_embedded_ends_it_with_words(tmp_path: Path, sounds: Path
     done = run("explore", tmp_path / "nowhere")
     assert done.returncode != 0
     assert "no such folder" in done.stderr or "not an embedding folder" in done.stderr
+
+
+def test_ctrl_c_while_a_sound_is_embedded_says_nothing_odd(
+    sounds: Path, model_dir: Path, tmp_path: Path
+) -> None:
+    extract(sounds, model_dir, tmp_path / "emb")
+    server = Server(tmp_path / "emb")
+    path = f"api/{server.facts()['edition']}/upload"
+    with ThreadPoolExecutor() as pool:
+        # Its process is still loading what embeds when Ctrl-C reaches that too.
+        sent = pool.submit(send, server.address + path, (sounds / "a" / "0.wav").read_bytes())
+        time.sleep(0.5)
+        server.interrupt()
+        assert "stopped" in sent.result(10) or "200" in sent.result(10)
+
+
+def send(address: str, content: bytes) -> str:
+    """What becomes of an upload."""
+    headers = {"Cookie": cookie_of(address), "Content-Type": "application/octet-stream"}
+    try:
+        with urllib.request.urlopen(urllib.request.Request(address, content, headers)) as answer:
+            return str(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.read().decode()
+    except OSError as error:
+        return f"stopped: {error}"

@@ -1,0 +1,34 @@
+"""The server, and how it ends."""
+
+import socket
+from collections.abc import Callable
+
+import uvicorn
+from starlette.types import ASGIApp
+
+
+class Server(uvicorn.Server):
+    """Serves an application until Ctrl-C, which ends what is under way first: nobody waits."""
+
+    def __init__(self, app: ASGIApp, end: Callable[[], None]) -> None:
+        """Of an application; `end` ends its work, and may be called twice."""
+        config = uvicorn.Config(
+            app,
+            lifespan="off",
+            log_level="warning",
+            access_log=False,
+            timeout_keep_alive=5,
+            h11_max_incomplete_event_size=16384,
+            timeout_graceful_shutdown=2,  # whatever a browser still asks
+        )
+        super().__init__(config)
+        self._end = end
+
+    def stop(self) -> None:
+        """End, from any thread."""
+        self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End, once no more is to be answered."""
+        self._end()
+        await super().shutdown(sockets)
