@@ -178,6 +178,7 @@ def _explorer(
     )
     uploads = Uploads(table.provenance, model)
     stack.callback(uploads.end)
+    uploads.warm()
     failed = sum(collection.facts()["errors"].values())
     message(
         f"{len(collection.clips):,} clips, {len(collection.clip):,} segments"

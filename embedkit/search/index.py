@@ -21,13 +21,12 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
-from embedkit import scoring
 from embedkit.atomic import atomic_write, publish, unpublished
 from embedkit.errors import UsageError, words
 from embedkit.progress import Track
 from embedkit.scratch import scratch_folder
+from embedkit.search.rows import searched
 from embedkit.store import EmbeddingTable
-from embedkit.store.table import Rows
 from embedkit.vectors import unit
 
 log = logging.getLogger(__name__)
@@ -59,12 +58,6 @@ class Metric(StrEnum):
 
 
 Exact = np.memmap[Any, np.dtype[np.float32]]
-
-
-def searched(rows: Rows, table: EmbeddingTable) -> NDArray[np.bool_]:
-    """Which rows are searched [n]: not the slivers at the clips' ends."""
-    seconds = rows.end_s - rows.start_s
-    return scoring.mostly_sound(rows.segments, seconds, table.provenance.segment_s)
 
 
 def choose_kind(rows: int) -> IndexKind:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from embedkit.errors import EmbeddingFolderError
 from embedkit.labels.marked import Segments
 from embedkit.progress import Track, untracked
-from embedkit.search.index import IndexKind, Metric, choose_kind, open_index, searched
+from embedkit.search.index import IndexKind, Metric, choose_kind, open_index
+from embedkit.search.rows import searched
 from embedkit.store import EmbeddingTable
 from embedkit.vectors import unit
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from embedkit.classifiers.classifier import Classifier
 from embedkit.names.meaning import Floats, Meaning
 from embedkit.progress import Track, untracked
-from embedkit.search.index import searched
+from embedkit.search.rows import searched
 from embedkit.store import EmbeddingTable
 
 

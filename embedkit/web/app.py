@@ -19,7 +19,6 @@ from embedkit.web.asked import Answer, Named, Number, Passed, Second, Shortlist,
 from embedkit.web.collection import Collection
 from embedkit.web.edition import API, ENTRY, Editions, edition_of
 from embedkit.web.explorer import Explorer
-from embedkit.web.exports import export
 from embedkit.web.limits import SmallBodies
 from embedkit.web.page import page_files
 from embedkit.web.uploads import MOST_BYTES, Uploads
@@ -179,6 +178,8 @@ def _routes(explorer: Explorer, can_reveal: bool) -> APIRouter:
 
     @routes.get("/export/{form}")
     def download(form: str) -> Response:
+        from embedkit.web.exports import export  # what writes tracks brings what evaluates
+
         name, content = export(explorer, form)
         return Response(content, media_type=media.BYTES, headers=media.attached(name))
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from embedkit.errors import EmbeddingFolderError, UsageError
 from embedkit.pages.projection import Projection, principal_axes, project
 from embedkit.search.exact import ExactSearch
-from embedkit.search.index import searched
+from embedkit.search.rows import searched
 from embedkit.store import EmbeddingTable, clip_path
 from embedkit.vectors import unit
 

@@ -8,12 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from fastapi import HTTPException
 from numpy.typing import NDArray
-from sklearn.cluster import MiniBatchKMeans
 
 from embedkit.audio.decode import Samples
 from embedkit.labels.answers import Answers
-from embedkit.search.duplicates import find_duplicates
-from embedkit.web import sound, take
+from embedkit.web import picture, sound, take
 from embedkit.web.cards import Cards
 from embedkit.web.collection import Collection
 from embedkit.web.find import Finder
@@ -56,6 +54,8 @@ class Explorer:
     @cached_property
     def clusters(self) -> NDArray[np.int64]:
         """Of each segment, by k-means on its vector, int64 [n]."""
+        from sklearn.cluster import MiniBatchKMeans  # seconds and memory, for who asks
+
         vectors = self.collection.search.vectors
         count = min(CLUSTERS, len(vectors))
         found: NDArray[np.int64] = MiniBatchKMeans(count, random_state=0, n_init=1).fit_predict(
@@ -113,7 +113,7 @@ class Explorer:
 
     def spectrogram(self, clip: int, start_s: float, end_s: float) -> Made:
         """The picture of a span."""
-        return self._made("png", sound.spectrogram, clip, start_s, end_s)
+        return self._made("png", picture.spectrogram, clip, start_s, end_s)
 
     def _made(
         self, what: str, encode: Callable[[Samples], bytes], clip: int, start_s: float, end_s: float
@@ -131,6 +131,8 @@ class Explorer:
 
     def duplicates(self) -> list[dict[str, Any]]:
         """Pairs of clips that are nearly the same, as cards of their first segments."""
+        from embedkit.search.duplicates import find_duplicates
+
         pairs = find_duplicates(self.collection.table, LEAST)[:PAIRS]
         first = {name: int(self.collection.first[index]) for name, index in self.number.items()}
         return [

@@ -4,18 +4,19 @@ import re
 import unicodedata
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from fastapi import HTTPException
 from numpy.typing import NDArray
 
-from embedkit.classifiers.classifier import Classifier
-from embedkit.names.bundled import load_names
-from embedkit.names.vocabulary import Vocabulary
 from embedkit.web.asked import Filters, Named, Sounds, Words
 from embedkit.web.cards import Cards
 from embedkit.web.uploads import Uploads
+
+if TYPE_CHECKING:
+    from embedkit.classifiers.classifier import Classifier
+    from embedkit.names.vocabulary import Vocabulary
 
 SCORED = 8192  # segments at a time
 
@@ -41,13 +42,17 @@ class Finder:
         self.written = [_plain(name) for name in names]
 
     @cached_property
-    def namer(self) -> Classifier:
+    def namer(self) -> "Classifier":
         """The names that the collection's model brings."""
+        from embedkit.names.bundled import load_names  # what classifies: much, for who asks
+
         return load_names(self.collection.table, self.model)
 
     @cached_property
-    def vocabulary(self) -> Vocabulary:
+    def vocabulary(self) -> "Vocabulary":
         """The words that they can be asked for by."""
+        from embedkit.names.vocabulary import Vocabulary
+
         return Vocabulary(self.namer.labels)
 
     @cached_property

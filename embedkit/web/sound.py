@@ -1,4 +1,4 @@
-"""What the explorer lets a person hear and see of a sound: slices, peaks, spectrograms."""
+"""What the explorer lets a person hear of a sound: slices, and their peaks."""
 
 import io
 import math
@@ -7,7 +7,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from pathlib import Path
 
-import matplotlib.image
 import numpy as np
 import soundfile
 import soxr
@@ -15,8 +14,6 @@ from numpy.typing import NDArray
 
 from embedkit.audio.decode import MIX, Samples
 from embedkit.audio.excerpts import excerpts
-from embedkit.audio.features import LogMel
-from embedkit.config import FeatureSpec
 from embedkit.errors import AudioError, Kind
 
 RATE = 32000  # of what is heard
@@ -24,7 +21,6 @@ LONGEST_S = 120.0  # of a slice
 PEAKS = 800  # of a slice
 AROUND_S = 1.0  # of a slice: what resampling looks at
 CACHED_BYTES = 128 * 2**20
-SPEC = FeatureSpec(sample_rate=RATE, n_fft=2048, bands=96)
 
 
 class Cache:
@@ -101,19 +97,3 @@ def peaks(samples: Samples) -> NDArray[np.float32]:
     bounds = np.linspace(0, len(samples), min(PEAKS, len(samples)) + 1).astype(int)[:-1]
     found: NDArray[np.float32] = np.maximum.reduceat(np.abs(samples), bounds)
     return found
-
-
-_front_end = LogMel(SPEC)
-
-
-def spectrogram(samples: Samples) -> bytes:
-    """A log-mel spectrogram as a PNG: time to the right, low bands at the foot."""
-    padded = np.pad(samples, (0, max(0, SPEC.n_fft - len(samples))))
-    features = _front_end(padded[None])[0, 0].T[::-1]
-    step = max(1, features.shape[1] // 1200)
-    low, high = np.percentile(features, 5), max(features.max(), features.min() + 1e-3)
-    stream = io.BytesIO()
-    matplotlib.image.imsave(
-        stream, features[:, ::step], cmap="magma", vmin=low, vmax=high, format="png"
-    )
-    return stream.getvalue()

@@ -4,8 +4,9 @@ import secrets
 import sys
 import threading
 from collections import OrderedDict
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +14,10 @@ from numpy.typing import NDArray
 from embedkit.errors import AudioError, EmbedkitError, Kind
 from embedkit.processes import WorkerPool, undisturbed
 from embedkit.scratch import into_scratch, scratch_folder
-from embedkit.search.query_embedder import QueryEmbedder
 from embedkit.store import Provenance
+
+if TYPE_CHECKING:
+    from embedkit.search.query_embedder import QueryEmbedder
 
 MOST_BYTES = 32 * 2**20
 SECONDS = 30.0  # of work on one
@@ -28,7 +31,7 @@ class Uploads:
     """Embeds uploads one at a time, and keeps the vectors of the last ones by number."""
 
     def __init__(self, provenance: Provenance, model: Path | None = None) -> None:
-        """Of a collection; the process starts with the first upload."""
+        """Of a collection; the process starts when it is warmed, or with the first upload."""
         self._arguments = (provenance, model)
         self._pool: WorkerPool | None = None
         self._lock = threading.Lock()
@@ -56,6 +59,11 @@ class Uploads:
                 self._vectors.popitem(last=False)
             return self._number
 
+    def warm(self) -> None:
+        """Load the model in the meantime: then the first upload is answered at once."""
+        with self._lock:
+            self._start()  # what is wrong with the model is told to who drops a sound
+
     def vector(self, number: int) -> NDArray[np.float32] | None:
         """Of an upload, if it is still kept."""
         return self._vectors.get(number)
@@ -73,13 +81,17 @@ class Uploads:
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._pool = None
 
+    def _start(self) -> "tuple[WorkerPool, Future[None]]":
+        """The process, and when it has the model."""
+        self._pool = self._pool or WorkerPool(1, _limit_memory)
+        with undisturbed():  # the first task starts it
+            return self._pool, self._pool.submit(_load, *self._arguments)
+
     def _embed(self, path: Path) -> NDArray[np.float32]:
         if self._ended:
             raise EmbedkitError(ENDED)
-        pool = self._pool = self._pool or WorkerPool(1, _limit_memory)
         try:
-            with undisturbed():  # the first task starts the process
-                loaded = pool.submit(_load, *self._arguments)
+            pool, loaded = self._start()
             # The limit is for the sound: how long a model takes to load is not its fault.
             loaded.result()
             return pool.submit(_embed, path).result(SECONDS)
@@ -95,7 +107,7 @@ class Uploads:
             ) from error
 
 
-_embedders: list[QueryEmbedder] = []  # of the process that embeds: one
+_embedders: "list[QueryEmbedder]" = []  # of the process that embeds: one
 
 
 def _limit_memory() -> None:
@@ -106,6 +118,8 @@ def _limit_memory() -> None:
 
 
 def _load(provenance: Provenance, model: Path | None) -> None:
+    from embedkit.search.query_embedder import QueryEmbedder  # which the server has no use for
+
     if not _embedders:
         _embedders.append(QueryEmbedder(provenance, model))
 

@@ -1,0 +1,14 @@
+"""Which rows of a collection a search looks at."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedkit import scoring
+from embedkit.store import EmbeddingTable
+from embedkit.store.table import Rows
+
+
+def searched(rows: Rows, table: EmbeddingTable) -> NDArray[np.bool_]:
+    """Which rows are searched [n]: not the slivers at the clips' ends."""
+    seconds = rows.end_s - rows.start_s
+    return scoring.mostly_sound(rows.segments, seconds, table.provenance.segment_s)
