@@ -2,13 +2,17 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-cuda lint clean
 
 demo: .venv/installed
 	$(BIN)/embedkit demo --out demo
 
 test: lint .venv/installed-dev
 	$(BIN)/python -m pytest
+
+# On a machine with a GPU: what the other tests leave out.
+test-cuda: .venv/installed-dev
+	$(BIN)/python -m pytest -m cuda
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -29,7 +29,9 @@ RuntimeName = Annotated[
 Workers = Annotated[
     int | None,
     typer.Option(
-        help="Processes.", min=1, show_default="one for each processor, a single one on a GPU"
+        help="Processes; on a GPU those that decode.",
+        min=1,
+        show_default="one for each processor",
     ),
 ]
 

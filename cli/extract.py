@@ -50,7 +50,10 @@ def extract(
     hop: Annotated[
         float | None, typer.Option(help="Seconds between two segments.", show_default="the model's")
     ] = None,
-    batch_size: Annotated[int, typer.Option(help="Segments at a time.")] = 8,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(help="Segments at a time.", show_default="8, on a GPU 256"),
+    ] = None,
     workers: Workers = None,
     channel: Annotated[
         str, typer.Option(help="mix, left, right, or a channel's number from 1 on.")

@@ -2,10 +2,11 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import wait
 
 from embedkit.errors import EmbedkitError, Kind
+from embedkit.extraction.cards import Cards
 from embedkit.extraction.collection import Task
 from embedkit.extraction.process import Item, WorkerProcess
 from embedkit.extraction.progress import Progress
@@ -45,10 +46,14 @@ def run_local(
         EmbedkitError: a worker failed, and not because of a file.
     """
     count, threads = settings.share_processors(progress.total_files)
-    crew = _Crew(job, tasks, progress, settings, report)
-    while (suspects := crew.work(count, threads)) and not progress.stopped:
-        alone = _Crew(job, iter(suspects), progress, settings, report, alone=True)
-        alone.work(1, count * threads)
+    # Runs on other shares of the collection write the shards between.
+    first, step = settings.shard.number - 1, settings.shard.count
+    shards = [first + step * number for number in range(count)]
+    with Cards(job, shards, threads) as cards:
+        crew = _Crew(job, tasks, progress, settings, report, cards)
+        while (suspects := crew.work(shards, threads)) and not progress.stopped:
+            alone = _Crew(job, iter(suspects), progress, settings, report, cards, alone=True)
+            alone.work(shards[:1], count * threads)
 
 
 class _Crew:
@@ -61,26 +66,25 @@ class _Crew:
         progress: Progress,
         settings: Settings,
         report: Callable[[], None],
+        cards: Cards,
         *,
         alone: bool = False,
     ) -> None:
         self._job, self._tasks, self._progress = job, tasks, progress
-        self._settings, self._report = settings, report
+        self._settings, self._report, self._cards = settings, report, cards
         self._alone = alone
         self._handed = 0
         self._given_back: deque[Item] = deque()
         self._suspects: list[Task] = []
 
-    def work(self, count: int, threads: int) -> list[Task]:
-        """Embed files with so many workers.
+    def work(self, shards: Sequence[int], threads: int) -> list[Task]:
+        """Embed files with a worker for each of these shards.
 
         Returns:
             those at which one died: if there are none, all is done.
         """
         self._suspects = []
-        # Runs on other shares of the collection write the shards between.
-        first, step = self._settings.shard.number - 1, self._settings.shard.count
-        workers = [self._start(first + step * number, threads) for number in range(count)]
+        workers = [self._start(shard, threads) for shard in shards]
         looked = time.monotonic()
         try:
             while workers:
@@ -110,7 +114,8 @@ class _Crew:
         return self._suspects
 
     def _start(self, shard: int, threads: int) -> WorkerProcess:
-        return WorkerProcess(self._job, shard, threads, ahead=not self._alone)
+        line = self._cards.line(shard)
+        return WorkerProcess(self._job, shard, threads, line, ahead=not self._alone)
 
     def _hand_out(self, workers: list[WorkerProcess]) -> None:
         progress, most = self._progress, self._settings.max_errors

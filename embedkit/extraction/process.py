@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from embedkit.extraction.card import Line
 from embedkit.extraction.collection import Task
 from embedkit.extraction.progress import Progress
 from embedkit.extraction.worker import Advance, Decoding, Job, Message, Tasks, run_worker
@@ -28,7 +29,9 @@ Item = Task | FileRecord  # a record is of a file that ended elsewhere
 class WorkerProcess:
     """A worker process, as its parent sees it."""
 
-    def __init__(self, job: Job, shard: int, threads: int, *, ahead: bool) -> None:
+    def __init__(
+        self, job: Job, shard: int, threads: int, line: Line | None, *, ahead: bool
+    ) -> None:
         """Start it; see `run_worker`."""
         self.shard = shard
         self._folder = job.folder
@@ -40,7 +43,7 @@ class WorkerProcess:
         self._tasks.cancel_join_thread()  # a process that has died takes no more
         self._process = CONTEXT.Process(
             target=_work,
-            args=(job, shard, threads, self._tasks, self.decoding, theirs, ahead),
+            args=(job, shard, threads, self._tasks, self.decoding, theirs, line, ahead),
             daemon=True,
         )
         with no_main():
@@ -155,8 +158,9 @@ def _work(
     tasks: Tasks,
     decoding: Decoding,
     parent: Connection,
+    line: Line | None,
     ahead: bool,
 ) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends us
     end_with_parent()
-    run_worker(job, shard, threads, tasks, decoding, parent, ahead=ahead)
+    run_worker(job, shard, threads, tasks, decoding, parent, line, ahead=ahead)

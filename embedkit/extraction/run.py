@@ -148,7 +148,7 @@ def make_job(collection: AudioCollection, model: Path, folder: Path, settings: S
         segments=segments,
         channel=settings.channel,
         track=settings.track,
-        batch_size=settings.batch_size,
+        batch_size=settings.segments_at_a_time(),
         folder=folder,
         provenance=provenance,
     )

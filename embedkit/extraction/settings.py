@@ -7,7 +7,9 @@ from pathlib import Path
 from embedkit.audio.decode import MIX, Channel
 from embedkit.errors import UsageError
 from embedkit.extraction.collection import WHOLE, Shard
-from embedkit.runtime import Runtime
+from embedkit.runtime import Runtime, is_cpu
+
+BATCH_ON_CPU, BATCH_ON_CARD = 8, 256  # segments
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,13 +21,15 @@ class Settings:
             Runtime on a CPU and torch on any other device.
         dim: size of the embedding, where the model was trained for several.
         hop_s: between two segments; the model's own by default.
-        batch_size: segments that the network takes at a time.
-        workers: processes; by default one for each processor, and a single one on another device
-            than the CPU, which all would share. The vectors do not depend on it.
+        batch_size: segments that the network takes at a time; by default 8 on a CPU, 256 on any
+            other device. Where memory is too short for them, fewer.
+        workers: processes that decode, embed and write; by default one for each processor. On
+            another device than the CPU one process more for each card embeds for them. The vectors
+            do not depend on it.
         channel: of the files.
         track: which of several sound tracks, from 1 on; by default the first, and the journal says
             of which files there are more.
-        device: where torch computes.
+        device: where the network is computed; `cuda` is all cards of this machine.
         shard: the share of the collection that the run embeds; others may run beside it.
         refresh: embed files anew that have changed, and take out those that have vanished.
         retry_errors: try the files again that have failed.
@@ -42,7 +46,7 @@ class Settings:
     runtime: Runtime | None = None
     dim: int | None = None
     hop_s: float | None = None
-    batch_size: int = 8
+    batch_size: int | None = None
     workers: int | None = None
     channel: Channel = MIX
     track: int | None = None
@@ -65,9 +69,12 @@ class Settings:
     def share_processors(self, files: int) -> tuple[int, int]:
         """How many workers so many files are worth, and how many threads each may use."""
         processors = count_processors()
-        on_cpu = self.device.partition(":")[0] == "cpu"
-        workers = min(self.workers or (processors if on_cpu else 1), files)
+        workers = min(self.workers or processors, files)
         return workers, max(1, processors // max(1, workers))
+
+    def segments_at_a_time(self) -> int:
+        """The size of a batch."""
+        return self.batch_size or (BATCH_ON_CPU if is_cpu(self.device) else BATCH_ON_CARD)
 
 
 DEFAULTS = Settings()

@@ -22,6 +22,7 @@ from embedkit.audio.decode import Channel, decode
 from embedkit.audio.segments import Segment, cut, stack
 from embedkit.config import SegmentSpec
 from embedkit.errors import AudioError, EmbedkitError, Kind
+from embedkit.extraction.card import AtCard, Line
 from embedkit.extraction.collection import Task
 from embedkit.processes import portable
 from embedkit.runtime import Embedder, Program
@@ -137,6 +138,7 @@ def run_worker(
     tasks: Tasks,
     decoding: Decoding,
     parent: Connection,
+    line: Line | None,
     *,
     ahead: bool,
 ) -> None:
@@ -149,12 +151,13 @@ def run_worker(
         tasks: the files, or the records of files that ended elsewhere; None at the end.
         decoding: is kept up to date.
         parent: is told how far it has come, or as an exception what went wrong.
+        line: to the process that embeds for it; None: it embeds by itself.
         ahead: decode while the network works; else one after the other, so that whoever is at work
             when the process dies has killed it.
     """
     try:
         threadpool_limits(threads)  # of numpy: the others' cores are theirs
-        embedder = job.program.start(threads)
+        embedder = AtCard(job.program, line) if line else job.program.start(threads)
         with EmbeddingWriter(job.folder, job.provenance, shard) as writer:
             overlap_s = job.segments.duration_s - job.segments.hop_s
             sink = _Sink(embedder, writer, overlap_s)

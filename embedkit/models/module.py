@@ -12,6 +12,7 @@ from embedkit.audio.segments import batches_of
 from embedkit.checkpoint import ModelConfig, load_model, save_model
 from embedkit.config import DEFAULT_MODEL, Activation
 from embedkit.errors import ModelFolderError, UsageError
+from embedkit.memory import Fitting
 from embedkit.models.build import build_model
 from embedkit.models.features import front_end
 from embedkit.models.network import Network
@@ -45,6 +46,7 @@ class ExtractorModule(nn.Module):
         # On CPUs convolutions run up to twice as fast with channels last.
         self.network: Network = network.to(memory_format=torch.channels_last)
         self.embedding_size = network.embedding_size
+        self._fitting = Fitting()
 
     @classmethod
     def load(
@@ -143,8 +145,7 @@ class ExtractorModule(nn.Module):
     @full_float32()
     def embed_segments(self, segments: Samples) -> NDArray[np.float32]:
         """Embeddings float32 [B, D] of segments float32 [B, samples]."""
-        embeddings: NDArray[np.float32] = self(self._tensor(segments)).cpu().numpy()
-        return embeddings
+        return self._fitting.run(lambda batch: self(self._tensor(batch)).cpu().numpy(), segments)
 
     def score_segments(self, segments: Samples) -> NDArray[np.float32]:
         """Scores float32 [B, classes] of segments float32 [B, samples].
@@ -188,7 +189,18 @@ def check_device(name: str) -> None:
         UsageError: it does not.
     """
     try:
-        torch.zeros(1, device=name).cpu()
+        device = torch.device(name)
+        if device.type == "cuda" and torch.cuda.is_available():
+            _check_card(device)
+        else:
+            torch.zeros(1, device=device).cpu()
     except Exception as error:  # torch raises several kinds, from RuntimeError to AssertionError
         reason = str(error).splitlines()[0]
         raise UsageError(f"device {name!r} cannot be used here: {reason}") from error
+
+
+def _check_card(device: torch.device) -> None:
+    """By its number: a tensor would open a context, which the process that computes is to do."""
+    count = torch.cuda.device_count()
+    if (device.index or 0) >= count:
+        raise UsageError(f"there are {count} cards, and the first is cuda:0")

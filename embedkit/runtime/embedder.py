@@ -18,10 +18,15 @@ class Embedder(Protocol):
         """Embeddings float32 [B, D] of segments float32 [B, samples]."""
 
 
+def is_cpu(device: str) -> bool:
+    """Whether a device is the processor, `cpu`, and not a card."""
+    return device.partition(":")[0] == "cpu"
+
+
 class Runtime(StrEnum):
     """What executes the network."""
 
-    ONNX = "onnx"  # ONNX Runtime, float32: the fastest exact one on CPUs
+    ONNX = "onnx"  # ONNX Runtime, float32: the fastest exact one on CPUs; on GPUs too
     ONNX_INT8 = "onnx-int8"  # ONNX Runtime, of a network that was quantised when exported
     TORCH = "torch"  # float32, on any device that torch knows
     TORCH_BF16 = "torch-bf16"  # torch's autocast, for GPUs

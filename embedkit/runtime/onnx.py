@@ -1,6 +1,11 @@
 """ONNX Runtime executes a network, numpy computes its features."""
 
+import contextlib
+import ctypes
+import importlib.metadata
+import io
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +17,17 @@ from embedkit.audio.decode import Samples
 from embedkit.audio.features import front_end
 from embedkit.checkpoint import NETWORK, NETWORK_INT8, fingerprint
 from embedkit.config import FeatureSpec
-from embedkit.errors import ModelFolderError
+from embedkit.errors import EmbedkitError, ModelFolderError, UsageError, missing
+from embedkit.memory import Fitting
 
 FEATURES, EMBEDDINGS = "features", "embeddings"  # what goes into a network's graph, and comes out
 # Keys of the graph's metadata: the weights it was made from, and what it costs.
 WEIGHTS_OF, MACS = "fingerprint", "macs"
 EXTERNAL = "session.model_external_initializers_file_folder_path"
+
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+# The heuristic looks for no fastest kernel anew at every size of a batch.
+ON_CARD = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
 
 
 @dataclass(frozen=True)
@@ -66,9 +76,11 @@ def read_network(model: Path, *, int8: bool = False) -> OnnxNetwork:
 
 
 class OnnxEmbedder:
-    """Segments -> features -> network, on the CPU."""
+    """Segments -> features on the CPU -> network."""
 
-    def __init__(self, graph: bytes, features: FeatureSpec, size: int, threads: int) -> None:
+    def __init__(
+        self, graph: bytes, features: FeatureSpec, size: int, threads: int, device: str = "cpu"
+    ) -> None:
         """Load the graph of a network.
 
         Args:
@@ -76,10 +88,15 @@ class OnnxEmbedder:
             features: settings of the front-end.
             size: how many of the embedding's numbers to keep.
             threads: that ONNX Runtime may use; 0: as many as there are cores.
+            device: where it computes the network.
+
+        Raises:
+            EmbedkitError: it cannot compute there.
         """
         self.front_end = front_end(features)
         self._size = size
-        self._session = open_session(graph, threads)
+        self._session = open_session(graph, threads, device)
+        self._fitting = Fitting()
 
     def embed_segments(self, segments: Samples) -> NDArray[np.float32]:
         """Embeddings float32 [B, D] of segments float32 [B, samples]."""
@@ -87,13 +104,20 @@ class OnnxEmbedder:
 
     def embed_features(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Embeddings float32 [B, D] of features float32 [B, 1, frames, bands]."""
+        return self._fitting.run(self._network, features)
+
+    def _network(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         vectors: NDArray[np.float32]
         [vectors] = self._session.run([EMBEDDINGS], {FEATURES: features})
         return vectors[:, : self._size]
 
 
-def open_session(graph: bytes, threads: int) -> onnxruntime.InferenceSession:
-    """A session on the CPU."""
+def open_session(graph: bytes, threads: int, device: str = "cpu") -> onnxruntime.InferenceSession:
+    """A session on a device: `cpu`, or a card as `cuda:1`.
+
+    Raises:
+        EmbedkitError: ONNX Runtime cannot compute on the card.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 4  # errors come as exceptions
@@ -101,4 +125,52 @@ def open_session(graph: bytes, threads: int) -> onnxruntime.InferenceSession:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # Weights that a graph looks for in other files would be read from the current folder.
     options.add_session_config_entry(EXTERNAL, os.devnull)
-    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    kind, _, number = device.partition(":")
+    if kind == "cpu":
+        return onnxruntime.InferenceSession(graph, options, providers=[CPU])
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does not find
+        onnxruntime.preload_dlls()
+    card = {"device_id": number or "0", **ON_CARD}
+    session = onnxruntime.InferenceSession(
+        graph, options, providers=[(CUDA, card), CPU], enable_fallback=0
+    )
+    # Where a library is missing that the provider needs, a session is made on the CPU.
+    if CUDA not in session.get_providers():
+        raise EmbedkitError(
+            f"ONNX Runtime {onnxruntime.__version__} cannot compute on {device}: it finds no card,"
+            " or not the CUDA and cuDNN that it was made for; pip install 'embedkit[gpu]' brings"
+            " these two, and --runtime torch does without them"
+        )
+    return session
+
+
+def check_cards() -> None:
+    """Refuse an ONNX Runtime that was made for the CPU alone.
+
+    Raises:
+        UsageError: it was.
+    """
+    if CUDA in onnxruntime.get_available_providers():
+        return
+    try:
+        importlib.metadata.version("onnxruntime-gpu")
+    except importlib.metadata.PackageNotFoundError as error:
+        raise missing("onnxruntime-gpu", "gpu") from error
+    # Both fill one folder, and the last one to be installed is the one that is there.
+    raise UsageError(
+        "onnxruntime-gpu is installed, and over it onnxruntime, which computes on the CPU alone:"
+        " pip install --force-reinstall --no-deps onnxruntime-gpu"
+    )
+
+
+def count_cards() -> int:
+    """How many CUDA devices the driver has for this process; opens a context on none of them."""
+    count = ctypes.c_int(0)
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return 0
+    # Both give 0 where all is well; a machine may have the driver and no card.
+    if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
+        return 0
+    return count.value

@@ -1,16 +1,24 @@
 """An extractor made ready for a runtime once, to be started in any number of processes."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from embedkit.audio.features import front_end
 from embedkit.checkpoint import NETWORK_INT8, load_config
 from embedkit.checkpoint import fingerprint as weights_fingerprint
 from embedkit.config import FeatureSpec
 from embedkit.errors import ModelFolderError, UsageError, require
 from embedkit.models.table import choose_size
-from embedkit.runtime.embedder import Embedder, Runtime
+from embedkit.runtime import onnx
+from embedkit.runtime.embedder import Embedder, Runtime, is_cpu
 from embedkit.runtime.onnx import OnnxEmbedder, read_network
+
+Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +31,7 @@ class Program:
         features: settings of the front-end.
         embedding_size: D.
         fingerprint: of the weights that make the vectors.
-        device: where torch computes.
+        device: where the network is computed; `cuda` is all cards, or in one process the first.
         graph: the network for ONNX Runtime; None for torch.
     """
 
@@ -42,12 +50,43 @@ class Program:
             threads: that the network may use; 0: as many as the runtime likes.
         """
         if self.graph is not None:
-            return OnnxEmbedder(self.graph, self.features, self.embedding_size, threads)
+            return OnnxEmbedder(
+                self.graph, self.features, self.embedding_size, threads, self.device
+            )
         from embedkit.runtime.torch import torch_embedder
 
         return torch_embedder(
             self.model, self.runtime, self.device, self.embedding_size, threads or None
         )
+
+    def by_card(self) -> list["Program"]:
+        """The same for each card that it computes on, with the card as device; on a CPU none."""
+        kind, _, number = self.device.partition(":")
+        if is_cpu(self.device):
+            return []
+        if kind != "cuda" or number:
+            return [self]
+        if self.graph is not None:
+            count = onnx.count_cards()
+        else:
+            from embedkit.runtime.torch import count_cards
+
+            count = count_cards()
+        return [replace(self, device=f"cuda:{number}") for number in range(count)]
+
+    def front_end(self) -> Callable[[Array], Array]:
+        """What is computed of segments [B, samples] before the device has them.
+
+        For ONNX Runtime it is the features. torch computes them where the network is.
+        """
+        return (lambda segments: segments) if self.graph is None else front_end(self.features)
+
+    def start_network(self, threads: int = 0) -> Callable[[Array], Array]:
+        """What follows `front_end`, in this process: it gives embeddings float32 [B, D]."""
+        embedder = self.start(threads)
+        if isinstance(embedder, OnnxEmbedder):
+            return embedder.embed_features
+        return embedder.embed_segments
 
 
 def prepare(
@@ -62,7 +101,7 @@ def prepare(
     Args:
         model: the model folder.
         runtime: by default ONNX Runtime on a CPU and torch on any other device.
-        device: where torch computes.
+        device: where the network is computed.
         dim: size of the embedding, where the model was trained for several; by default the one
             that its settings name, or the largest.
 
@@ -71,9 +110,8 @@ def prepare(
         UsageError: there is no such device or size, the runtime does not run there, or torch is
             needed and not installed.
     """
-    on_cpu = device.partition(":")[0] == "cpu"
     if runtime is None:
-        runtime = Runtime.ONNX if on_cpu else Runtime.TORCH
+        runtime = Runtime.ONNX if is_cpu(device) else Runtime.TORCH
     config = load_config(model)
     if runtime.needs_torch:
         require("torch", "train")
@@ -82,9 +120,9 @@ def prepare(
 
         check_device(device)
         graph, sizes = None, embedding_sizes(config.model, config.feature_shape)
-    elif not on_cpu:
-        raise UsageError(f"runtime {runtime} computes on the CPU; on {device} choose torch")
     else:
+        if not is_cpu(device):
+            _check_onnx(runtime, device)
         network = read_network(model, int8=runtime is Runtime.ONNX_INT8)
         graph, sizes = network.graph, config.model.dims or (network.embedding_size,)
     return Program(
@@ -96,6 +134,16 @@ def prepare(
         device=device,
         graph=graph,
     )
+
+
+def _check_onnx(runtime: Runtime, device: str) -> None:
+    """Refuse what ONNX Runtime computes nowhere but on a CPU."""
+    if runtime is not Runtime.ONNX or device.partition(":")[0] != "cuda":
+        raise UsageError(
+            f"runtime {runtime} does not compute on {device}: ONNX Runtime knows cpu and, in"
+            " float32, cuda; choose torch"
+        )
+    onnx.check_cards()
 
 
 def fingerprint(model: Path, runtime: Runtime) -> str:

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from embedkit.audio.decode import Samples
+from embedkit.memory import Fitting
 from embedkit.models.module import ExtractorModule, check_device
 from embedkit.models.precision import full_float32
 from embedkit.runtime.embedder import Embedder, Runtime
@@ -37,16 +38,25 @@ def torch_embedder(
     return module if runtime is Runtime.TORCH else _Autocast(module, PRECISIONS[runtime])
 
 
+def count_cards() -> int:
+    """How many CUDA devices torch finds; opens a context on none of them."""
+    return torch.cuda.device_count()
+
+
 class _Autocast:
     """A network whose products torch computes in 16 bits; its features stay in float32."""
 
     def __init__(self, module: ExtractorModule, precision: torch.dtype) -> None:
         self._module = module
         self._precision = precision
+        self._fitting = Fitting()
+
+    def embed_segments(self, segments: Samples) -> NDArray[np.float32]:
+        return self._fitting.run(self._embed, segments)
 
     @torch.inference_mode()
     @full_float32()
-    def embed_segments(self, segments: Samples) -> NDArray[np.float32]:
+    def _embed(self, segments: Samples) -> NDArray[np.float32]:
         module = self._module
         device = module.mean.device
         features = module.normalise(module.front_end(torch.from_numpy(segments).to(device)))

@@ -1,0 +1,125 @@
+"""A process that embeds on one card for all workers, which decode and write beside it."""
+
+import math
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedkit.audio.decode import Samples
+from embedkit.errors import EmbedkitError
+from embedkit.processes import MEMORY, end_with_parent, portable
+from embedkit.runtime import Program
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One worker's end of what it shares with a card's process, or that process's end.
+
+    Attributes:
+        connection: carries (ticket, rows) to the card, and (ticket, error or None) back.
+        given: memory of what the card is to embed, `shape`.
+        vectors: memory of what it gives for it, `vectors_shape`.
+        shape: rows, and what one of them is.
+        vectors_shape: rows, and the size of the embedding.
+    """
+
+    connection: Connection
+    given: Any
+    vectors: Any
+    shape: tuple[int, ...]
+    vectors_shape: tuple[int, int]
+
+    def arrays(self) -> tuple[Array, Array]:
+        """The two memories as arrays; nothing is copied."""
+        return (
+            np.frombuffer(self.given, np.float32).reshape(self.shape),
+            np.frombuffer(self.vectors, np.float32).reshape(self.vectors_shape),
+        )
+
+
+def open_line(context: Any, shape: tuple[int, ...], size: int) -> tuple[Line, Line]:
+    """The worker's end and the card's.
+
+    Args:
+        context: of multiprocessing.
+        shape: of the largest batch.
+        size: of an embedding.
+    """
+    mine, theirs = context.Pipe()
+    vectors_shape = shape[0], size
+    given, vectors = (context.RawArray("f", math.prod(each)) for each in (shape, vectors_shape))
+    line = Line(mine, given, vectors, shape, vectors_shape)
+    return line, replace(line, connection=theirs)
+
+
+class AtCard:
+    """An embedder in a worker: a card's process computes for it."""
+
+    def __init__(self, program: Program, line: Line) -> None:
+        """Take up a line, of a worker that has died too."""
+        self._front_end = program.front_end()
+        self._connection = line.connection
+        self._given, self._vectors = line.arrays()
+        self._device = program.device
+        # The answer to what the last worker on the line asked may be still to come.
+        self._ticket = np.random.default_rng().integers(2**62)
+
+    def embed_segments(self, segments: Samples) -> NDArray[np.float32]:
+        """Embeddings float32 [B, D] of segments float32 [B, samples].
+
+        Raises:
+            EmbedkitError: the card's process failed, or is no more.
+        """
+        self._ticket += 1
+        self._given[: len(segments)] = self._front_end(segments)
+        try:
+            self._connection.send((self._ticket, len(segments)))
+            while (answer := self._connection.recv())[0] != self._ticket:
+                pass
+        except (EOFError, OSError) as error:
+            raise EmbedkitError(
+                f"the process that embeds on {self._device} crashed; run again to go on; {MEMORY}"
+            ) from error
+        if answer[1] is not None:
+            raise answer[1]
+        return self._vectors[: len(segments)].copy()
+
+
+def serve(program: Program, threads: int, lines: Sequence[Line]) -> None:
+    """What the process of a card does: embed what comes, batch by batch, until it is killed.
+
+    Args:
+        program: the extractor, on the device of this process alone.
+        threads: that the network may use on the CPU.
+        lines: its ends of those to the workers.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends us
+    end_with_parent()
+    failure: EmbedkitError | OSError | None = None
+    try:
+        network = program.start_network(threads)
+    except Exception as error:
+        failure = portable(error)
+    while True:
+        ready = wait([line.connection for line in lines])
+        for line in lines:
+            if line.connection not in ready:
+                continue
+            try:
+                ticket, rows = line.connection.recv()
+            except EOFError:  # the parent, which holds the other end, is no more
+                return
+            given, vectors = line.arrays()
+            if failure is None:
+                try:
+                    vectors[:rows] = network(given[:rows])
+                except Exception as error:
+                    failure = portable(error)  # a card may compute nothing any more after one
+            line.connection.send((ticket, failure))

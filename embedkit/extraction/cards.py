@@ -1,0 +1,65 @@
+"""The processes of the cards that a run computes on."""
+
+from collections.abc import Sequence
+from types import TracebackType
+
+import numpy as np
+
+from embedkit.extraction.card import Line, open_line, serve
+from embedkit.extraction.process import CONTEXT
+from embedkit.extraction.worker import Job
+from embedkit.processes import no_main
+
+
+class Cards:
+    """One process for each card, and a line to one of them for each worker.
+
+    On a CPU there are none: every worker has a network of its own.
+    """
+
+    def __init__(self, job: Job, shards: Sequence[int], threads: int) -> None:
+        """Start them.
+
+        Args:
+            job: what the workers do.
+            shards: of the workers; they go to the cards by turns.
+            threads: that each process may use.
+        """
+        programs = job.program.by_card()[: len(shards)]
+        self._lines: dict[int, Line] = {}
+        self._processes = []
+        if not programs:
+            return
+        length, _ = job.segments.samples(job.program.features.sample_rate)
+        row = job.program.front_end()(np.zeros((1, length), np.float32)).shape[1:]
+        shape = job.batch_size, *row
+        for number, program in enumerate(programs):
+            theirs = []
+            for shard in shards[number :: len(programs)]:
+                self._lines[shard], line = open_line(CONTEXT, shape, program.embedding_size)
+                theirs.append(line)
+            process = CONTEXT.Process(target=serve, args=(program, threads, theirs), daemon=True)
+            with no_main():
+                process.start()
+            for line in theirs:
+                line.connection.close()  # if it ends, its workers are to see it
+            self._processes.append(process)
+
+    def line(self, shard: int) -> Line | None:
+        """That of a shard's worker, if it has one."""
+        return self._lines.get(shard)
+
+    def __enter__(self) -> "Cards":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for process in self._processes:
+            process.kill()  # it keeps nothing
+            process.join()
+        for line in self._lines.values():
+            line.connection.close()
