@@ -15,7 +15,6 @@ from ._app import app
 from ._extraction import Model, RuntimeName, Workers, extraction_progress
 from ._output import (
     SOME_FAILED,
-    Device,
     Dim,
     Json,
     SoundTrack,
@@ -59,7 +58,13 @@ def extract(
         str, typer.Option(help="mix, left, right, or a channel's number from 1 on.")
     ] = "mix",
     track: SoundTrack = None,
-    device: Device = "cpu",
+    device: Annotated[
+        str,
+        typer.Option(
+            help="Where the network is computed: cpu, cuda (all cards of this machine), cuda:1,"
+            " mps."
+        ),
+    ] = "cpu",
     shard: Annotated[
         str,
         typer.Option(help="I/N: the I-th of N shares of the files, for runs on many machines."),

@@ -144,13 +144,19 @@ def open_session(graph: bytes, threads: int, device: str = "cpu") -> onnxruntime
     return session
 
 
-def check_cards() -> None:
-    """Refuse an ONNX Runtime that was made for the CPU alone.
+def check_card(device: str) -> None:
+    """Refuse a card that there is not, and an ONNX Runtime that was made for the CPU alone.
 
     Raises:
-        UsageError: it was.
+        UsageError: it is one of both.
     """
     if CUDA in onnxruntime.get_available_providers():
+        number, count = device.partition(":")[2] or "0", count_cards()
+        if not number.isdecimal() or int(number) >= count:
+            raise UsageError(
+                f"device {device!r} cannot be used here: there are {count} cards, and the first is"
+                " cuda:0"
+            )
         return
     try:
         importlib.metadata.version("onnxruntime-gpu")

@@ -143,7 +143,7 @@ def _check_onnx(runtime: Runtime, device: str) -> None:
             f"runtime {runtime} does not compute on {device}: ONNX Runtime knows cpu and, in"
             " float32, cuda; choose torch"
         )
-    onnx.check_cards()
+    onnx.check_card(device)
 
 
 def fingerprint(model: Path, runtime: Runtime) -> str:

@@ -32,6 +32,7 @@ from embedkit.datasets import Manifest, split_validation
 from embedkit.datasets.manifest import targets
 from embedkit.errors import DatasetError, UsageError, require
 from embedkit.labels.stretches import Rule
+from embedkit.memory import room_for
 from embedkit.models.build import build_model
 from embedkit.models.module import ExtractorModule, check_device
 from embedkit.progress import untracked
@@ -106,6 +107,7 @@ def train(
             `init` is another network.
         ModelFolderError: `init` is not a model folder.
         DatasetError: too few clips, or none that can be decoded.
+        EmbedkitError: the training diverged, or there is too little memory for its batches.
     """
     if spec.hold_out_fold:
         manifest = manifest.without_fold(spec.hold_out_fold)
@@ -225,8 +227,9 @@ def run_training(
         "validation segments": len(validation),
     }
     log.info("%d training and %d validation clips (%d and %d segments)", *counts.values())
-    for epoch in range(len(trainer.history) + 1, spec.epochs + 1):
-        trainer.run_epoch(epoch, track)
+    with room_for(spec.batch_size, own_device):
+        for epoch in range(len(trainer.history) + 1, spec.epochs + 1):
+            trainer.run_epoch(epoch, track)
     ranks.wait()
     history = read_history(folder)
     if ranks.rank == 0:

@@ -27,6 +27,7 @@ from embedkit.config import (
 )
 from embedkit.datasets import Manifest, split_validation
 from embedkit.errors import DatasetError, UsageError, choices, require
+from embedkit.memory import room_for
 from embedkit.models.build import build_model
 from embedkit.models.features import front_end
 from embedkit.models.module import ExtractorModule, check_device
@@ -95,7 +96,7 @@ def distil_on_the_way(
             setting is out of range or fits nothing there is.
         ModelFolderError: a teacher cannot be opened.
         DatasetError: too few sounds, or none that can be decoded.
-        EmbedkitError: the training diverged.
+        EmbedkitError: the training diverged, or there is too little memory for its batches.
     """
     device, track = running.get("device", "cpu"), running.get("track", untracked)
     around = _check(features, segments, spec, teachers, weights, mfcc_weight, running)
@@ -148,12 +149,13 @@ def distil_on_the_way(
     goals = Goals(targets, extractor.network.sizes, spec.heads, spec.names_weight)
     learner = Learner(extractor.to(device), goals.to(device), spec, folder)
     batches = np.array_split(np.arange(spec.validation), -(-spec.validation // spec.batch_size))
-    examination = [held.make(number, len(batch)) for number, batch in enumerate(batches)]
-    if learner.restore():
-        log.info("resuming after %d segments", learner.step * spec.batch_size)
-    else:
-        learner.begin([lessons.make(number, spec.batch_size) for number in range(FIRST)])
-    _run(learner, lessons, examination, folder, checkpoint_s, checkpoint_segments, running)
+    with room_for(spec.batch_size, device):
+        examination = [held.make(number, len(batch)) for number, batch in enumerate(batches)]
+        if learner.restore():
+            log.info("resuming after %d segments", learner.step * spec.batch_size)
+        else:
+            learner.begin([lessons.make(number, spec.batch_size) for number in range(FIRST)])
+        _run(learner, lessons, examination, folder, checkpoint_s, checkpoint_segments, running)
     calibration = lessons.make(FIRST + spec.steps, CALIBRATION_SEGMENTS).features
     save_calibration(folder, calibration.cpu().numpy())
     counts = {

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from embedkit.errors import UsageError
 from embedkit.processes import end_with_parent
 
 # One process computes the features and validates while the others wait.
@@ -61,16 +62,38 @@ def join(device: str) -> tuple[Processes, str]:
     """Join the processes that torchrun started; without it, there is this one alone.
 
     Returns:
-        the processes, and the device of this one: `cuda` becomes the card of its own.
+        the processes, and the device of this one: `cuda` becomes the card of its own, the only one
+        on which it opens a context.
+
+    Raises:
+        UsageError: several processes are to share a card.
     """
     if not distributed.is_torchelastic_launched():
         return Processes(), device
-    if device == "cuda":
-        device = f"cuda:{os.environ['LOCAL_RANK']}"
+    card = _own_card() if device == "cuda" else None
+    if card is None and device.startswith("cuda") and int(os.environ["LOCAL_WORLD_SIZE"]) > 1:
+        raise UsageError(
+            f"device {device!r} for all processes that torchrun started here: --device cuda gives"
+            " each of them a card of its own"
+        )
     if not distributed.is_initialized():  # once in a process: a second group would find the first
         end_with_parent()  # torchrun, killed, would leave us training
-        # gloo also beside NCCL: sums of numbers that stand in main memory.
-        backend = "cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo"
-        distributed.init_process_group(backend, timeout=PATIENCE)
+        backend = "gloo"
+        if device.startswith("cuda"):
+            # First of all: whoever names no card means this one, and not the first of the machine.
+            torch.cuda.set_device(card or device)
+            # gloo also beside NCCL: sums of numbers that stand in main memory.
+            backend = "cpu:gloo,cuda:nccl"
+        distributed.init_process_group(backend, timeout=PATIENCE, device_id=card)
         atexit.register(distributed.destroy_process_group)
-    return Processes(distributed.get_rank(), distributed.get_world_size()), device
+    return Processes(distributed.get_rank(), distributed.get_world_size()), str(card or device)
+
+
+def _own_card() -> torch.device:
+    number, count = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+    if number >= count:
+        raise UsageError(
+            f"torchrun started process {number + 1} here, and there are {count} cards: start"
+            f" {count}, with --nproc-per-node {count}"
+        )
+    return torch.device("cuda", number)
