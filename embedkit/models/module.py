@@ -203,4 +203,4 @@ def _check_card(device: torch.device) -> None:
     """By its number: a tensor would open a context, which the process that computes is to do."""
     count = torch.cuda.device_count()
     if (device.index or 0) >= count:
-        raise UsageError(f"there are {count} cards, and the first is cuda:0")
+        raise UsageError(f"found {count} cards, numbered from 0")

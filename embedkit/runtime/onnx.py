@@ -154,8 +154,7 @@ def check_card(device: str) -> None:
         number, count = device.partition(":")[2] or "0", count_cards()
         if not number.isdecimal() or int(number) >= count:
             raise UsageError(
-                f"device {device!r} cannot be used here: there are {count} cards, and the first is"
-                " cuda:0"
+                f"device {device!r} cannot be used here: found {count} cards, numbered from 0"
             )
         return
     try:

@@ -197,5 +197,5 @@ def test_cuda_is_all_cards_and_a_number_is_one(
     assert devices("cuda") == ["cuda:0", "cuda:1", "cuda:2"]
     assert devices("cuda:1") == ["cuda:1"]
     assert devices("cpu") == []
-    with pytest.raises(UsageError, match="there are 3 cards, and the first is cuda:0"):
+    with pytest.raises(UsageError, match="found 3 cards, numbered from 0"):
         devices("cuda:3")

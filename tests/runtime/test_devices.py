@@ -103,7 +103,7 @@ def test_a_card_is_known_by_its_number_before_a_context_is_opened(
 ) -> None:
     for name in ("cuda", "cuda:0", "cuda:1"):
         check_device(name)  # a tensor could not be made here
-    with pytest.raises(UsageError, match="'cuda:2' cannot be used here: there are 2 cards"):
+    with pytest.raises(UsageError, match="'cuda:2' cannot be used here: found 2 cards"):
         check_device("cuda:2")
     program = prepare(model_dir, device="cuda")
     assert program.runtime is Runtime.TORCH
