@@ -19,6 +19,7 @@ from embedkit.checkpoint import NETWORK, NETWORK_INT8, fingerprint
 from embedkit.config import FeatureSpec
 from embedkit.errors import EmbedkitError, ModelFolderError, UsageError, missing
 from embedkit.memory import Fitting
+from embedkit.runtime.embedder import is_cpu
 
 FEATURES, EMBEDDINGS = "features", "embeddings"  # what goes into a network's graph, and comes out
 # Keys of the graph's metadata: the weights it was made from, and what it costs.
@@ -125,12 +126,11 @@ def open_session(graph: bytes, threads: int, device: str = "cpu") -> onnxruntime
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # Weights that a graph looks for in other files would be read from the current folder.
     options.add_session_config_entry(EXTERNAL, os.devnull)
-    kind, _, number = device.partition(":")
-    if kind == "cpu":
+    if is_cpu(device):
         return onnxruntime.InferenceSession(graph, options, providers=[CPU])
     with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does not find
         onnxruntime.preload_dlls()
-    card = {"device_id": number or "0", **ON_CARD}
+    card = {"device_id": device.partition(":")[2] or "0", **ON_CARD}
     session = onnxruntime.InferenceSession(
         graph, options, providers=[(CUDA, card), CPU], enable_fallback=0
     )

@@ -1,6 +1,7 @@
 """Scenes that nobody has heard before: made in batches, on the device that learns from them."""
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 
 import numpy as np
 import torch
@@ -61,7 +62,16 @@ class FreshScenes:
         self.samples = samples.to(self.device) if _fits(samples, self.device) else samples
         self.starts = torch.from_numpy(pool.starts[:-1]).to(self.device)
         self.lengths = torch.from_numpy(pool.lengths).to(self.device)
-        self.chances = torch.from_numpy(np.cumsum(chances / chances.sum())).to(self.device).float()
+        self.chances = self._up_to(chances)
+
+    def of(self, chances: Chances) -> "FreshScenes":
+        """Scenes in which other clips are as likely as this [clips]; the sounds are held once."""
+        other = copy(self)
+        other.chances = self._up_to(chances)
+        return other
+
+    def _up_to(self, chances: Chances) -> Tensor:
+        return torch.from_numpy(np.cumsum(chances / chances.sum())).to(self.device).float()
 
     def draw(self, seed: int, count: int) -> Tensor:
         """Scenes float32 [count, around + segment + around], the same for the same seed."""

@@ -133,16 +133,16 @@ def distil_on_the_way(
         workers=running.get("workers", 1),
         track=track,
     )
-    sets = []
-    for part, seed in zip(parts, (spec.seed, VALIDATION_SEED), strict=True):
-        there = _chances(pool, {names[clip.path] for clip in part.clips}, kinds, length)
-        scenes = FreshScenes(
-            pool, there, spec, sample_rate=features.sample_rate, segment=length, around=around,
-            device=device,
-        )  # fmt: skip
-        module = front_end(features).to(device)
-        sets.append(Lessons(scenes, opened, module, seed=seed, mfcc=mfcc_weight > 0))
-    lessons, held = sets
+    there, there_held = (
+        _chances(pool, {names[clip.path] for clip in part.clips}, kinds, length) for part in parts
+    )
+    scenes = FreshScenes(
+        pool, there, spec, sample_rate=features.sample_rate, segment=length, around=around,
+        device=device,
+    )  # fmt: skip
+    module, mfcc = front_end(features).to(device), mfcc_weight > 0
+    lessons = Lessons(scenes, opened, module, seed=spec.seed, mfcc=mfcc)
+    held = Lessons(scenes.of(there_held), opened, module, seed=VALIDATION_SEED, mfcc=mfcc)
     torch.manual_seed(spec.seed)
     bands = torch.ones(features.size)
     extractor = ExtractorModule(config, torch.zeros_like(bands), bands)

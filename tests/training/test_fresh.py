@@ -181,3 +181,15 @@ def test_a_kind_is_a_folder_and_a_package_two() -> None:
     names = ("k/p/x/1", "k/p/1", "k/1", "1")
     assert [package(name) for name in names] == ["k/p", "k/p", "k", ""]
     assert [kind(name) for name in names] == ["k", "k", "k", ""]
+
+
+def test_scenes_of_other_clips_are_those_of_a_pool_of_their_own_and_hold_no_sound_twice(
+    tmp_path: Path,
+) -> None:
+    pool = pool_of(tmp_path / "p", *ramps(5000, 4000, 3000))
+    scenes, chances = scenes_of(pool), np.array([0.1, 0.0, 0.9])
+    other = scenes.of(chances)
+    expected = FreshScenes(pool, chances, PLAIN, sample_rate=RATE, segment=SEGMENT)
+    assert torch.equal(other.draw(3, 16), expected.draw(3, 16))
+    assert not torch.equal(other.draw(3, 16), scenes.draw(3, 16))
+    assert other.samples.data_ptr() == scenes.samples.data_ptr()

@@ -15,7 +15,6 @@ from embedkit.models.features import front_end
 from embedkit.models.table import MODELS, resolve
 from embedkit.recipe import DistilSpec
 from embedkit.training import fresh
-from embedkit.training.augment import mix
 from embedkit.training.lessons import mfcc_statistics
 
 
@@ -37,8 +36,8 @@ def test_a_front_end(kind: FrontEnd) -> None:
     assert (features.device.type, len(features)) == ("cuda", 2)
 
 
-@pytest.mark.filterwarnings("ignore:Accessing the data pointer of FakeTensor:UserWarning")
-@pytest.mark.parametrize("name", MODELS)
+# cuDNN would ask a card about those that are recurrent.
+@pytest.mark.parametrize("name", [name for name in MODELS if name not in {"lstm", "b-gru-att"}])
 def test_a_network(name: str, narrow: None) -> None:
     with torch.device("cuda"):
         network = build_model(resolve(name))
@@ -73,11 +72,10 @@ def test_scenes_and_what_is_learned_of_them(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(fresh.Draw, "some", some)
     monkeypatch.setattr(fresh, "_fits", lambda samples, device: True)
     pool: Any = Pool()
+    spec = DistilSpec(segments=8, batch_size=8, learning_rate=1.0)
     scenes = fresh.FreshScenes(
-        pool, np.ones(2), DistilSpec(), sample_rate=16000, segment=16000, device="cuda"
+        pool, np.ones(2), spec, sample_rate=16000, segment=16000, device="cuda"
     )
     drawn = scenes.draw(1, 8)
     features = front_end(FeatureSpec()).to("cuda")(drawn)
     assert mfcc_statistics(features).device.type == "cuda"
-    for mixed in mix(features, torch.zeros(8, 3, device="cuda"), 0.2):
-        assert mixed.device.type == "cuda"
