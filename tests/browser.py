@@ -1,7 +1,9 @@
 """The explorer as a person has it: its server, and a headless Chromium."""
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import urllib.request
@@ -85,3 +87,28 @@ def wait(page: Any, done: Callable[[], bool], wrong: str) -> None:
             return
         page.wait_for_timeout(50)
     pytest.fail(wrong)
+
+
+class Server:
+    """`embedkit explore` in a process group of its own, as a shell starts it."""
+
+    def __init__(self, *arguments: object, **environment: str) -> None:
+        program = Path(sys.executable).with_name("embedkit")
+        self.process = subprocess.Popen(
+            [program, "explore", *map(str, arguments), "--port", "0", "--token", TOKEN],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+            env=os.environ | environment,
+        )  # fmt: skip
+        assert self.process.stdout is not None
+        self.address = self.process.stdout.readline().strip().removesuffix(f"?token={TOKEN}")
+
+    def facts(self) -> dict[str, Any]:
+        return dict(ask(self.address, "api/collection"))
+
+    def interrupt(self) -> str:
+        """Ctrl-C: every process of the group gets it. What it says."""
+        os.killpg(self.process.pid, signal.SIGINT)
+        _, said = self.process.communicate(timeout=60)
+        assert self.process.returncode == 130
+        assert "Traceback" not in said
+        return said

@@ -1,9 +1,5 @@
 """`embedkit explore` of a folder of sound: it is embedded while the page is open."""
 
-import os
-import signal
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -14,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser import TOKEN, ask, cookie_of
+from browser import Server, ask, cookie_of
 from command import run
 
 from embedkit.extraction import extract
@@ -28,30 +24,6 @@ def sounds(tmp_path_factory: pytest.TempPathFactory, write_audio: Any, make_soun
         write_audio(root / "a" / f"{number}.wav", 0.3 * make_sound(1.5, seed=number))
     (root / "bad.wav").write_bytes(b"RIFF")
     return root
-
-
-class Server:
-    """`embedkit explore` in a process group of its own, as a shell starts it."""
-
-    def __init__(self, *arguments: object) -> None:
-        program = Path(sys.executable).with_name("embedkit")
-        self.process = subprocess.Popen(
-            [program, "explore", *map(str, arguments), "--port", "0", "--token", TOKEN],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        )  # fmt: skip
-        assert self.process.stdout is not None
-        self.address = self.process.stdout.readline().strip().removesuffix(f"?token={TOKEN}")
-
-    def facts(self) -> dict[str, Any]:
-        return dict(ask(self.address, "api/collection"))
-
-    def interrupt(self) -> str:
-        """Ctrl-C: every process of the group gets it. What it says."""
-        os.killpg(self.process.pid, signal.SIGINT)
-        _, said = self.process.communicate(timeout=60)
-        assert self.process.returncode == 130
-        assert "Traceback" not in said
-        return said
 
 
 def test_a_folder_of_sound_is_embedded_as_extract_does_and_explored(

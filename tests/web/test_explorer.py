@@ -520,6 +520,8 @@ def test_the_collection_is_told_as_it_is(
         (("--projection", "mds"), "no projection 'mds'; there are: pca"),
         (("--audio", "nowhere"), "nowhere: no such folder; say where the sounds are"),
         (("--host", "192.0.2.1", "--port", "1"), "192.0.2.1, port 1: "),
+        (("--token", "password"), "--token: it can be guessed; at least 16 characters"),
+        (("--allow-host", "http://birds"), "--allow-host http://birds: expected a name"),
     ],
 )
 def test_wrong_usage_is_said(folder: Path, options: tuple[str, ...], message: str) -> None:

@@ -1,10 +1,14 @@
 """Who may ask the explorer's server, and how."""
 
+import http.client
 import socket
+import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlsplit
 
 import pytest
+from browser import Server, browse, needs_browser, serve
 from pages import COOKIE, HOST, TOKEN, open_page
 
 from embedkit.errors import UsageError
@@ -121,6 +125,51 @@ def test_a_link_on_another_page_leads_in_and_nowhere_else(
         headers = {**LINK, **COOKIE, **other}
         assert visitor.get("/", headers=headers).status_code == 403, other
         assert visitor.get(f"/?token={TOKEN}", headers=headers).status_code == 403, other
+
+
+@needs_browser
+def test_a_click_on_another_page_opens_the_explorer(folder: Path) -> None:
+    with serve(folder / "emb") as address, browse() as page:
+        for link in (
+            f"{address}?token={TOKEN}#search",
+            f"{address}#collection",
+        ):  # then by the cookie
+            page.goto(f"data:text/html,<a href='{quote(link)}'>Sounds</a>")
+            page.click("a")
+            page.wait_for_selector("body[data-view]")
+            assert page.url == address + link[link.index("#") :]
+
+
+def test_the_browser_is_opened_by_a_token_that_is_good_for_once(
+    folder: Path, tmp_path: Path
+) -> None:
+    told, program = tmp_path / "told", tmp_path / "browser"
+    program.write_text(f'#!/bin/sh\nprintf %s "$1" > {told}\n')
+    program.chmod(0o755)
+    server = Server(folder / "emb", "--open", BROWSER=f"{program} %s")
+    for _ in range(200):
+        if told.exists() and told.read_text():
+            break
+        time.sleep(0.05)
+    address, _, token = told.read_text().partition("?token=")
+    assert address == server.address
+    assert token != TOKEN
+    entered = [answer_to(told.read_text()) for _ in range(2)]
+    assert entered == [303, 401]
+    server.interrupt()
+    told.unlink()
+    Server(folder / "emb", BROWSER=f"{program} %s").interrupt()  # no terminal: nobody looks
+    assert not told.exists()
+
+
+def answer_to(address: str) -> int:
+    """The status of an answer, as it is."""
+    found = urlsplit(address)
+    connection = http.client.HTTPConnection(found.netloc)
+    connection.request("GET", f"{found.path}?{found.query}")
+    status = connection.getresponse().status
+    connection.close()
+    return status
 
 
 @pytest.mark.parametrize(
