@@ -8,15 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser import ask, browse, needs_browser, serve, wait
+from browser import browse, needs_browser, serve, wait
 from command import run
 from made import namer
 from numpy.typing import NDArray
 
 from embedkit.checkpoint import fingerprint as weights_fingerprint
-from embedkit.names.vocabulary import Vocabulary
-from embedkit.search.words import find_heard
-from embedkit.store import EmbeddingTable
 from embedkit.web.sound import read_span, wav
 
 pytestmark = needs_browser
@@ -118,70 +115,6 @@ def test_arrow_keys_go_to_the_nearest_point_in_their_direction(page: Any) -> Non
         page.locator(f"#map-chosen .card[data-row='{row}']").wait_for()
 
 
-def test_a_click_and_a_dropped_file_search(page: Any, address: tuple[str, Path]) -> None:
-    page.fill("#map-find", "a/4.wav")
-    page.press("#map-find", "Enter")
-    page.locator("#map-chosen .card button", has_text="Search").click()
-    page.wait_for_selector("#search-results .card")
-    assert page.locator("#search-query .chip").inner_text() == "like a/4.wav ✕"
-    row = int(page.locator("#map-chosen .card").get_attribute("data-row"))
-    edition = ask(address[0], "api/collection")["edition"]
-    answer = ask(address[0], f"api/{edition}/search", {"like": [row]})
-    expected = [sound["name"] for sound in answer["found"]]
-    assert page.locator("#search-results .name").all_inner_texts() == expected
-    page.locator("#search-results .card button", has_text="Not this").nth(1).click()
-    page.locator("#search-query .chip", has_text="unlike").wait_for()
-    page.set_input_files("#search-file", address[1] / "audio" / "b" / "7.wav")
-    page.locator("#search-query .chip", has_text="like 7.wav").wait_for(timeout=60_000)
-    page.wait_for_selector("#search-results .card.new")  # the results of the new query
-    assert "b/7.wav" in page.locator("#search-results .name").all_inner_texts()[:4]
-    name = page.locator("#search-results .name").first.inner_text()
-    page.locator("#search-results .card button", has_text="Open").first.click()
-    page.wait_for_selector("#listen-near .card")
-    assert page.inner_text("#listen-title") == name
-    assert page.locator("#listen-wave").evaluate(
-        "(place) => place.firstChild.shadowRoot.querySelectorAll('canvas').length"
-    )
-
-
-def test_words_search(page: Any, address: tuple[str, Path]) -> None:
-    page.click("#tab-search")
-    page.fill("#search-words", "puppies")
-    page.press("#search-words", "Enter")
-    page.wait_for_selector("#search-results .card")
-    assert page.inner_text("#search-said").startswith("12 sounds by Dog, ")
-    table = EmbeddingTable.open(address[1] / "emb")
-    [heard] = find_heard(table, namer("Dog", size=64, fingerprint=table.provenance.fingerprint),
-                         [Vocabulary(["Dog"]).find("dog")], 12)  # fmt: skip
-    assert page.locator("#search-results .name").all_inner_texts() == [hit.clip for hit in heard]
-    facts = page.locator("#search-results .facts").first.inner_text()
-    assert facts.endswith(f" · {heard[0].score:.3f} · Dog")
-    assert page.locator("#search-query .chip").inner_text() == "puppies ✕"
-    # Of what is found a sound takes the words' place.
-    page.locator("#search-results .card button", has_text="Like this").first.click()
-    page.locator("#search-query .chip", has_text=f"like {heard[0].clip}").wait_for()
-    assert page.locator("#search-query .chip").count() == 1
-
-
-def test_words_without_a_name_are_said(address: tuple[str, Path]) -> None:
-    with browse() as page:  # whose console names the refusal
-        page.goto(address[0] + "#search")
-        page.fill("#search-words", "blorp")
-        page.press("#search-words", "Enter")
-        page.locator("#notice", has_text="no name for 'blorp'; there are: Dog; Rain").wait_for()
-        assert page.locator("#search-results .card").count() == 0
-
-
-def test_the_microphone_is_a_query(page: Any) -> None:
-    page.click("#tab-search")
-    page.click("#search-record")  # Chromium's own device: a beep each second
-    page.wait_for_timeout(1500)
-    page.click("#search-record")
-    page.locator("#search-query .chip", has_text="like recording").wait_for(timeout=60_000)
-    page.wait_for_selector("#search-results .card")
-    assert page.inner_text("#search-record") == "Record"
-
-
 def test_labels_stay(page: Any, address: tuple[str, Path]) -> None:
     page.click("#tab-label")
     given = {}
@@ -268,8 +201,8 @@ def test_a_page_that_is_left_open_over_a_restart_labels_and_plays_nothing_wrong(
             page.wait_for_selector("body[data-view=map]")
             old = play(page, "a/0.wav")
             assert old == heard(address[1] / "audio" / "a" / "0.wav", 1.0)
-            page.locator("#map-chosen .card button", has_text="Search").click()
-            page.wait_for_selector("#search-results .card")
+            page.locator("#map-chosen .card button", has_text="Closest sounds").click()
+            page.wait_for_selector("#search-query .chip")
             page.fill("#search-folder", "a")
             page.press("#search-folder", "Tab")
             page.click("#tab-label")

@@ -1,27 +1,51 @@
 """What a person who looks for sounds does in the explorer. Needs Chromium."""
 
-from collections.abc import Iterator
+import io
+import json
+import re
+import zipfile
+from collections.abc import Callable, Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
+from browser import ask as ask_server
 from browser import browse, needs_browser, serve, wait
 from command import run
+from made import namer
+
+from embedkit.checkpoint import fingerprint as weights_fingerprint
+from embedkit.names.vocabulary import Vocabulary
+from embedkit.search.words import find_heard
+from embedkit.store import EmbeddingTable
 
 pytestmark = needs_browser
+
+MARKUP = "<img src=x onerror=alert(1)>.wav"
+VIEWS = ("map", "search", "listen", "shortlist", "label", "collection")
+Ask = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
 def address(
     tmp_path_factory: pytest.TempPathFactory, save_model: Any, write_audio: Any, make_sound: Any
 ) -> Iterator[tuple[str, Path]]:
-    """A server on 12 sounds of 1 to 3 s, and one of 130 s; and its folder."""
-    root = tmp_path_factory.mktemp("finder")
-    for number in range(12):
+    """A server on 42 sounds of 1 to 3 s by a model that brings two names, and its folder.
+
+    One of them is of 130 s, and one has markup for a name.
+    """
+    root, model = tmp_path_factory.mktemp("finder"), save_model(0)
+    names = namer("Dog", "Rain", size=64, fingerprint=weights_fingerprint(model))
+    names.save(model / "names" / "64")
+    for number in range(40):
         sound = 0.3 * make_sound(1.0 + number % 3, seed=number)
         write_audio(root / "audio" / f"{'ab'[number % 2]}/{number}.wav", sound)
-    write_audio(root / "audio" / "long.wav", 0.3 * make_sound(130.0, seed=20))
-    run("extract", root / "audio", "--model", save_model(0), "--out", root / "emb")
+    write_audio(root / "audio" / MARKUP, 0.3 * make_sound(2.0, seed=40))
+    write_audio(root / "audio" / "long.wav", 0.3 * make_sound(130.0, seed=41))
+    run("extract", root / "audio", "--model", model, "--out", root / "emb")
     with serve(root / "emb") as url:
         yield url, root
 
@@ -30,12 +54,13 @@ def address(
 def tab() -> Iterator[Any]:
     """A page of a browser that starts once."""
     with browse() as page:
+        page.context.grant_permissions(["clipboard-read", "clipboard-write"])
         yield page
 
 
 @pytest.fixture
 def page(address: tuple[str, Path], tab: Any) -> Iterator[Any]:
-    """The page, loaded anew; no error on its console, no request to elsewhere."""
+    """The page, open on Search; no error on its console, no request to elsewhere."""
     wrong: list[str] = []
 
     def note(line: Any) -> None:
@@ -53,12 +78,46 @@ def page(address: tuple[str, Path], tab: Any) -> Iterator[Any]:
     watched = {"console": note, "pageerror": fail, "request": see}
     for event, handler in watched.items():
         tab.on(event, handler)
-    tab.goto(address[0])
-    tab.wait_for_selector("body[data-view]")
+    tab.goto(address[0] + "#search")
+    tab.wait_for_selector("body[data-view=search]")
+    tab.evaluate("localStorage.clear()")
+    wait_for_rows(tab)
     yield tab
     for event, handler in watched.items():
         tab.remove_listener(event, handler)
+    tab.emulate_media(color_scheme="light")
+    tab.set_viewport_size({"width": 1280, "height": 800})
     assert wrong == []
+
+
+@pytest.fixture
+def ask(address: tuple[str, Path]) -> Ask:
+    """What the server answers to a program, by the edition."""
+    edition = ask_server(address[0], "api/collection")["edition"]
+    return lambda path, value=None: ask_server(address[0], f"api/{edition}/{path}", value)
+
+
+def wait_for_rows(page: Any) -> None:
+    page.wait_for_selector("#search-results:not([aria-busy])", state="attached")
+    page.wait_for_function("!document.getElementById('search-said').textContent.includes('…')")
+
+
+def names(page: Any, place: str = "#search-results") -> list[str]:
+    found: list[str] = page.locator(f"{place} .name").all_inner_texts()
+    return found
+
+
+def seek(page: Any, text: str, where: str = "words") -> None:
+    """Search by a text, in the sound or in the name."""
+    page.locator(f"label:has(#search-by-{where})").click()
+    page.fill("#search-words", text)
+    page.press("#search-words", "Enter")
+    wait_for_rows(page)
+
+
+def focused(page: Any) -> str:
+    found: str = page.evaluate("document.activeElement.id || document.activeElement.innerText")
+    return found
 
 
 def player(page: Any) -> Any:
@@ -148,6 +207,463 @@ def test_nothing_ever_sounds_twice(page: Any, address: tuple[str, Path]) -> None
     listen(other, ("a/2.wav", 0.0))
     wait(page, lambda: not player(page)["sounding"], "two pages sound")
     other.close()
-    page.click("#player-toggle")
-    # Whatever a view plays, it is the one player that plays it.
+    # Whatever a view plays, the one player plays it.
     assert page.locator("audio, video").count() == 1
+
+
+def test_results_are_rows_of_sounds_by_pages_sorted_and_filtered(page: Any, ask: Ask) -> None:
+    # Nothing is asked for: all there is, by name.
+    everything = ask("named", {"text": "", "top": 200})
+    assert everything["total"] == 42
+    expected = [sound["name"] for sound in everything["found"]]
+    assert names(page) == expected[:30]
+    assert page.inner_text("#search-said") == "42 sounds, by name"
+    # Each row has its best seconds, and each plays.
+    chips = page.locator("#search-results .sound").nth(4).locator(".second")
+    sound = everything["found"][4]
+    assert chips.all_inner_texts() == [f"{second['start_s']:.1f}" for second in sound["seconds"]]
+    chips.last.click()
+    wait(page, lambda: player(page)["name"] == sound["name"], "the second does not play")
+    assert player(page)["at_s"] >= sound["seconds"][-1]["start_s"]
+    # More; a reload shows as many.
+    page.click("#search-more")
+    wait(page, lambda: len(names(page)) == 42, "no more are shown")
+    assert focused(page) == expected[30]
+    assert page.locator("#search-more").is_hidden()
+    page.reload()
+    wait(page, lambda: names(page) == expected, "the reload forgets how many were shown")
+    # Sorted and filtered.
+    page.select_option("#search-sort", "longest")
+    wait(page, lambda: names(page)[0] == "long.wav", "not sorted")
+    page.fill("#search-folder", "a")
+    page.press("#search-folder", "Tab")
+    page.fill("#search-shortest", "1.5")
+    page.fill("#search-longest", "2.5")
+    page.press("#search-longest", "Tab")
+    query = {"text": "", "sort": "longest", "folder": "a", "shortest_s": 1.5, "longest_s": 2.5}
+    expected = [found["name"] for found in ask("named", query)["found"]]
+    assert len(expected) == 6
+    wait(page, lambda: names(page) == expected, "not filtered")
+    assert page.inner_text("#search-said") == "6 sounds, longest first"
+    page.fill("#search-folder", "c")
+    page.press("#search-folder", "Tab")
+    wait(page, lambda: page.inner_text("#search-said") == "No sound fits.", "nothing is said")
+
+
+def test_one_field_finds_by_words_and_by_name(page: Any, address: tuple[str, Path]) -> None:
+    seek(page, "puppies")
+    assert page.inner_text("#search-said") == "42 sounds, by how surely Dog is heard"
+    table = EmbeddingTable.open(address[1] / "emb")
+    [heard] = find_heard(table, namer("Dog", size=64, fingerprint=table.provenance.fingerprint),
+                         [Vocabulary(["Dog"]).find("dog")], 30)  # fmt: skip
+    assert names(page) == [hit.clip for hit in heard]
+    first = page.locator("#search-results .sound").first
+    assert first.locator(".near").inner_text() == f"{heard[0].score:.2f}"
+    assert first.locator(".facts").inner_text().endswith(" · Dog")
+    assert page.title() == "puppies · Search · emb · embedkit"
+    # The same field, in the names; every word of it.
+    seek(page, "WAV b/3", "named")
+    expected = ["b/3.wav", "b/31.wav", "b/33.wav", "b/35.wav", "b/37.wav", "b/39.wav"]
+    assert names(page) == expected
+    assert page.title() == "“WAV b/3” in the name · Search · emb · embedkit"
+    seek(page, MARKUP, "named")
+    assert names(page) == [MARKUP]
+
+
+def test_words_without_a_name_lead_to_the_names_of_files(
+    tab: Any, address: tuple[str, Path]
+) -> None:
+    tab.goto(address[0] + "#search")  # not watched: the console names the refusal
+    tab.wait_for_selector("#search-results .sound")
+    seek(tab, "long")
+    tab.locator("#notice", has_text="no name for 'long'; there are: Dog; Rain").wait_for()
+    assert names(tab) == []
+    tab.click("#search-said a")
+    wait(tab, lambda: names(tab) == ["long.wav"], "the names are not looked at")
+    assert tab.locator("#notice").is_hidden()
+    assert tab.locator("#search-by-named").is_checked()
+
+
+def test_arrow_keys_and_the_pointer_audition_and_enter_opens(page: Any) -> None:
+    listed = names(page)
+    page.locator("#search-results .name").first.focus()
+    page.keyboard.press("ArrowDown")
+    wait(page, lambda: player(page)["sounding"], "the next row does not play")
+    assert player(page)["name"] == focused(page) == listed[1]
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("ArrowUp")
+    assert player(page)["name"] == focused(page) == listed[0]
+    # Along its seconds.
+    page.keyboard.press("End")
+    assert focused(page) == listed[29]
+    page.locator("#search-results .sound", has_text="long.wav").count()
+    page.keyboard.press("ArrowDown")  # shows more
+    wait(page, lambda: [focused(page)] == names(page)[30:31], "no more are shown")
+    seek(page, "long", "named")
+    page.locator("#search-results .name").first.focus()
+    page.keyboard.press("ArrowRight")
+    wait(page, lambda: player(page)["name"] == "long.wav", "another second does not play")
+    assert page.locator(".second[aria-pressed=true]").inner_text() == "1.0"
+    # One row's controls are in the order of Tab.
+    assert page.locator("#search-results [tabindex='0']").count() == page.locator(
+        "#search-results .sound.current :is(a, button)"
+    ).count()  # fmt: skip
+    page.keyboard.press("Enter")
+    page.wait_for_selector("body[data-view=listen]")
+    assert page.inner_text("#listen-title") == "long.wav"
+    assert page.title() == "long.wav · Listen · emb · embedkit"
+    # Back at the row that one left.
+    page.go_back()
+    page.wait_for_selector("body[data-view=search]")
+    wait(page, lambda: focused(page) == "long.wav", "the focus is lost")
+    # The pointer on a picture plays, and away from it is silence, if that is wanted.
+    seek(page, "a/2", "named")
+    page.keyboard.press("Escape")
+    page.locator("#search-results .shot").nth(1).hover()
+    wait(page, lambda: player(page)["name"] == names(page)[1], "the pointer does not play")
+    page.mouse.move(5, 5)
+    wait(page, lambda: not player(page)["sounding"], "it sounds on")
+    page.uncheck("#search-hover")
+    page.locator("#search-results .shot").nth(2).hover()
+    page.wait_for_timeout(500)
+    assert player(page)["name"] == names(page)[1]
+
+
+def test_a_sound_finds_its_closest_and_the_search_is_refined(page: Any, ask: Ask) -> None:
+    seek(page, "a/4.wav", "named")
+    row = ask("named", {"text": "a/4.wav"})["found"][0]["seconds"][0]["row"]
+    page.click("#search-results [aria-label='Closest sounds to a/4.wav']")
+    page.locator("#search-query .chip", has_text="like a/4.wav").wait_for()
+    wait_for_rows(page)
+    found = ask("search", {"like": [row]})
+    assert names(page) == [sound["name"] for sound in found["found"]]
+    assert page.inner_text("#search-said") == f"{found['total']} sounds, closest first"
+    near = page.locator("#search-results .near").first.inner_text()
+    assert near == f"{found['found'][0]['similarity']:.2f}"
+    unlike = names(page)[1]
+    page.click(f"#search-results [aria-label='More about {unlike}']")
+    page.locator("#menu [role=menuitem]", has_text="Less like this").click()
+    page.locator("#search-query .chip", has_text=f"unlike {unlike}").wait_for()
+    wait_for_rows(page)
+    query = {"like": [row], "unlike": [found["found"][1]["seconds"][0]["row"]]}
+    assert names(page) == [sound["name"] for sound in ask("search", query)["found"]]
+    page.locator("#search-query .chip", has_text="unlike").click()
+    wait(page, lambda: page.locator("#search-query .chip").count() == 1, "the chip stays")
+    assert focused(page) == "like a/4.wav"
+    wait_for_rows(page)
+    assert names(page) == [sound["name"] for sound in found["found"]]
+    page.locator("#search-query .chip").click()
+    wait(page, lambda: focused(page) == "search-words", "the focus is lost")
+
+
+def test_the_address_holds_the_search(page: Any, address: tuple[str, Path]) -> None:
+    all_of_them = names(page)
+    seek(page, "rain")
+    by_words = names(page)
+    page.select_option("#search-sort", "shortest")
+    wait_for_rows(page)
+    wait(page, lambda: names(page) != by_words, "not sorted")
+    shortest = names(page)
+    page.locator("#search-results .actions a").nth(2).click()
+    page.locator("#search-query .chip", has_text="like").wait_for()
+    wait_for_rows(page)
+    closest, link = names(page), page.url
+    assert re.fullmatch(r".*#search\?like=.+@[\d.]+", link)
+    for expected, text in ((shortest, "rain"), (by_words, "rain"), (all_of_them, "")):
+        page.go_back()
+        wait(page, lambda expected=expected: names(page) == expected, "back does not lead back")
+        assert page.input_value("#search-words") == text
+    page.go_forward()
+    wait(page, lambda: names(page) == by_words, "forward does not lead forward")
+    page.reload()
+    wait(page, lambda: names(page) == by_words, "a reload forgets")
+    # To somebody else; and what is not there is named.
+    other = page.context.new_page()
+    other.goto(link)
+    wait(other, lambda: names(other) == closest, "a link leads elsewhere")
+    other.goto(f"{address[0]}#search?like=gone/away.wav@3")
+    other.locator("#notice", has_text="gone/away.wav is not in this collection.").wait_for()
+    other.goto(f"{address[0]}#listen?sound=long.wav@125")
+    other.wait_for_selector("#listen-title:has-text('long.wav')")
+    other.close()
+    # A view that is left and come back to is as it was.
+    page.click("#tab-map")
+    page.wait_for_selector("body[data-view=map]")
+    page.click("#tab-search")
+    page.wait_for_selector("body[data-view=search]")
+    assert names(page) == by_words
+    assert page.input_value("#search-words") == "rain"
+
+
+def test_a_dropped_file_and_the_microphone_search(page: Any, address: tuple[str, Path]) -> None:
+    page.click("#tab-map")
+    page.set_input_files("#search-file", address[1] / "audio" / "b" / "7.wav")
+    page.locator("#search-query .chip", has_text="like 7.wav").wait_for(timeout=60_000)
+    wait_for_rows(page)
+    closest = names(page)
+    assert "b/7.wav" in closest[:4]
+    page.reload()
+    wait(page, lambda: names(page) == closest, "a reload forgets the sound")
+    page.click("#search-record")  # Chromium's own device: a beep each second
+    page.locator("#search-record", has_text="Stop recording").wait_for()
+    page.wait_for_timeout(1200)
+    page.click("#search-record")
+    page.locator("#search-query .chip", has_text="like recording").wait_for(timeout=60_000)
+    wait_for_rows(page)
+    assert len(names(page)) == 30
+    assert page.inner_text("#search-record") == "Record"
+
+
+def test_fewer_numbers_are_advanced_and_mark_what_they_change(page: Any, ask: Ask) -> None:
+    assert not page.locator("#search-size").is_visible()
+    page.locator("#search-results .actions a").first.click()
+    page.locator("#search-query .chip", has_text="like").wait_for()
+    page.click("#search .filters summary")
+    assert page.locator("#search-size").is_disabled()  # of a model of 64 numbers
+    assert page.inner_text("#search-size-text") == "64 of 64 numbers"
+    for view in VIEWS:
+        page.click(f"#tab-{view}")
+        page.wait_for_selector(f"body[data-view={view}]")
+        shown = page.inner_text(f"#{view}")
+        assert not re.search(r"segments|embedding|vector|numbers a", shown.lower()), view
+
+
+def menu(page: Any, name: str, item: str) -> Any:
+    """An item of a row's menu, which is open then."""
+    page.click(f"[aria-label='More about {name}']")
+    return page.locator("#menu [role=menuitem]", has_text=item)
+
+
+def test_a_sound_is_taken_away(page: Any, address: tuple[str, Path]) -> None:
+    path = address[1] / "audio" / "b" / "5.wav"
+    seek(page, "b/5.wav", "named")
+    menu(page, "b/5.wav", "Copy path").click()
+    page.locator("#mentioned", has_text="Copied").wait_for()
+    assert Path(page.evaluate("navigator.clipboard.readText()")).samefile(path)
+    with page.expect_download() as waiting:
+        menu(page, "b/5.wav", re.compile("^Download$")).click()
+    assert waiting.value.suggested_filename == "5.wav"
+    assert waiting.value.path().read_bytes() == path.read_bytes()
+    page.locator("#search-results .second").nth(1).click()
+    with page.expect_download() as waiting:
+        menu(page, "b/5.wav", "Download 1 to 2 s").click()
+    assert waiting.value.suggested_filename == "5_1.0-2.0s.wav"
+    cut, rate = soundfile.read(waiting.value.path(), dtype="float32")
+    whole, _ = soundfile.read(path, dtype="float32")
+    np.testing.assert_allclose(cut, whole[rate : 2 * rate], atol=1e-4)
+    # The menu goes by keys, and gives the focus back.
+    page.locator("#search-results [aria-label='More about b/5.wav']").focus()
+    page.keyboard.press("Enter")
+    wait(page, lambda: focused(page) == "Open", "the menu has no focus")
+    page.keyboard.press("ArrowUp")
+    assert focused(page).startswith("Download 1")
+    page.keyboard.press("Escape")
+    more = "document.activeElement.getAttribute('aria-label')"
+    wait(page, lambda: page.evaluate(more) == "More about b/5.wav", "the focus is lost")
+
+
+def test_the_folder_is_shown_where_it_can_be(page: Any) -> None:
+    asked = []
+
+    def answer(route: Any) -> None:
+        asked.append(route.request.url)
+        route.fulfill(json={})
+
+    page.evaluate("import('./state.js').then(({ state }) => { state.facts.can_reveal = true; })")
+    page.route("**/reveal/*", answer)
+    seek(page, "long", "named")
+    menu(page, "long.wav", "Show in folder").click()
+    wait(page, lambda: len(asked) == 1, "nobody is asked to show it")
+    page.unroute("**/reveal/*")
+
+
+def dragged(page: Any, place: str) -> dict[str, str]:
+    """What leaves the page when an element is dragged."""
+    found: dict[str, str] = page.locator(place).first.evaluate(
+        """async (element) => {
+          element.dispatchEvent(new PointerEvent('pointerdown', { bubbles: true }));
+          await new Promise((done) => setTimeout(done, 300));
+          const dataTransfer = new DataTransfer();
+          element.dispatchEvent(new DragEvent('dragstart', { dataTransfer, bubbles: true }));
+          return Object.fromEntries(
+            [...dataTransfer.types].map((type) => [type, dataTransfer.getData(type)]));
+        }"""
+    )
+    return found
+
+
+def test_a_sound_is_dragged_out(page: Any, address: tuple[str, Path]) -> None:
+    seek(page, "b/5.wav", "named")
+    found = dragged(page, "#search-results .shot")
+    kind, name, source = found["downloadurl"].split(":", 2)
+    assert (kind, name) == ("application/octet-stream", "5.wav")
+    path = address[1] / "audio" / "b" / "5.wav"
+    content = "async (url) => Array.from(new Uint8Array(await (await fetch(url)).arrayBuffer()))"
+    assert bytes(page.evaluate(content, source)) == path.read_bytes()
+    assert found["text/uri-list"] == source
+    page.evaluate("import('./state.js').then(({ state }) => { state.facts.can_reveal = true; })")
+    assert dragged(page, "#search-results .name")["text/uri-list"] == path.resolve().as_uri()
+    _, name, source = dragged(page, "#search-results .second")["downloadurl"].split(":", 2)
+    assert name == "5_0.0-1.0s.wav"
+    cut, rate = soundfile.read(io.BytesIO(bytes(page.evaluate(content, source))))
+    assert len(cut) == rate
+
+
+def test_the_shortlist_survives_and_is_taken_away(page: Any, address: tuple[str, Path]) -> None:
+    seek(page, "long", "named")
+    page.locator("#search-results .second").nth(2).click()
+    page.locator("#search-results .name").first.focus()
+    page.keyboard.press("f")
+    page.locator("#mentioned", has_text="long.wav is on the shortlist").wait_for()
+    seek(page, "b/5.wav", "named")
+    page.click("[aria-label='Keep b/5.wav']")
+    assert page.inner_text("#tab-shortlist-count") == "2"
+    page.reload()
+    page.wait_for_selector("#search-results .sound")
+    assert page.locator("[aria-label='Keep b/5.wav'][aria-pressed=true]").count() == 1
+    page.click("#tab-shortlist")
+    page.wait_for_selector("body[data-view=shortlist]")
+    assert page.inner_text("#shortlist-said") == "2 sounds kept"
+    assert names(page, "#shortlist-rows") == ["long.wav", "b/5.wav"]
+
+    def take(form: str) -> bytes:
+        with page.expect_download() as waiting:
+            page.click(f"#shortlist-{form}")
+        assert waiting.value.suggested_filename == f"shortlist.{form}"
+        content: bytes = waiting.value.path().read_bytes()
+        return content
+
+    audio = address[1] / "audio"
+    with zipfile.ZipFile(io.BytesIO(take("zip"))) as archive:
+        sizes = {info.file_size for info in archive.infolist()}
+    assert sizes == {(audio / name).stat().st_size for name in ("long.wav", "b/5.wav")}
+    playlist = take("m3u").decode().splitlines()
+    assert [line for line in playlist if not line.startswith("#")] == [
+        str((audio / name).resolve()) for name in ("long.wav", "b/5.wav")
+    ]
+    page.locator("label:has(#shortlist-cuts)").click()
+    rows = [line.split(",") for line in take("csv").decode().split()]
+    assert rows[0] == ["path", "start_s", "end_s", "label"]
+    kept = [(name, float(start), float(end)) for name, start, end, _ in rows[1:]]
+    assert kept == [("long.wav", 2.0, 3.0), ("b/5.wav", 0.0, 1.0)]
+    # Off the list, all of it, and back.
+    page.click("#shortlist-rows [aria-label='Keep long.wav']")
+    wait(page, lambda: names(page, "#shortlist-rows") == ["b/5.wav"], "it stays on the list")
+    assert focused(page) == "b/5.wav"
+    page.click("#shortlist-empty")
+    assert page.inner_text("#shortlist-said").startswith("Nothing is kept yet.")
+    assert focused(page) == "shortlist-undo"
+    page.click("#shortlist-undo")
+    assert names(page, "#shortlist-rows") == ["b/5.wav"]
+
+
+def test_the_page_waits_for_a_collection_that_is_being_embedded(page: Any) -> None:
+    answers = [{"done": 0, "total": 0, "failed": 0, "seconds_of_audio": 0.0},
+               {"done": 30, "total": 120, "failed": 2, "seconds_of_audio": 600.0}]  # fmt: skip
+
+    def answer(route: Any) -> None:
+        if answers:
+            route.fulfill(json={"embedding": answers.pop(0)})
+        else:
+            route.continue_()
+
+    page.route("**/api/collection", answer)
+    page.reload()
+    page.locator("#embedding-said", has_text="Looking for sounds").wait_for()
+    page.locator("#embedding-said", has_text="30 of 120 sounds, 10 minutes; 2 cannot").wait_for()
+    bar = page.get_by_role("progressbar", name="Sounds heard")
+    assert bar.evaluate("(bar) => bar.value / bar.max") == 0.25
+    assert page.title() == "25 % · Listening to your sounds · embedkit"
+    page.wait_for_selector("#search-results .sound")
+    assert page.locator("#embedding").is_hidden()
+    page.unroute("**/api/collection")
+
+
+def test_the_loop_of_a_person_who_looks_for_sounds(
+    page: Any, address: tuple[str, Path], record_property: Any
+) -> None:
+    """From words to files on the desktop, without the pointer."""
+    walked: list[str] = []
+
+    def note(step: str) -> None:
+        walked.append(f"{step}: {page.title()}, {page.inner_text('#player-name')}")
+
+    page.keyboard.press("/")
+    assert focused(page) == "search-words"
+    page.keyboard.type("dog")
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.title.startsWith('dog')")
+    wait_for_rows(page)
+    found = names(page)
+    note("words")
+    page.locator("#search-results .name").first.focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    wait(page, lambda: player(page)["name"] == found[2], "the third does not play")
+    page.keyboard.press("w")
+    wait(page, lambda: page.inner_text("#player-at") != "", "the whole does not play")
+    note("audition")
+    page.keyboard.press("f")
+    page.keyboard.press("Tab")
+    while not page.evaluate("document.activeElement.title").startswith("Closest"):
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.locator("#search-query .chip", has_text=f"like {found[2]}").wait_for()
+    wait_for_rows(page)
+    closest = names(page)
+    note("closest")
+    page.locator("#search-results .name").first.focus()
+    page.keyboard.press("f")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(f"#listen-title:has-text({json.dumps(closest[0])})")
+    note("open")
+    page.go_back()
+    wait(page, lambda: focused(page) == closest[0], "back is elsewhere")
+    page.locator("#tab-shortlist").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector("body[data-view=shortlist]")
+    assert names(page, "#shortlist-rows") == [found[2], closest[0]]
+    note("shortlist")
+    page.locator("#shortlist-zip").focus()
+    with page.expect_download() as waiting:
+        page.keyboard.press("Enter")
+    with zipfile.ZipFile(waiting.value.path()) as archive:
+        contents = {archive.read(name) for name in archive.namelist()}
+    audio = address[1] / "audio"
+    assert contents == {(audio / name).read_bytes() for name in (found[2], closest[0])}
+    record_property("walk", walked)
+
+
+def test_axe_finds_nothing_in_any_view_and_theme(page: Any) -> None:
+    pytest.importorskip("axe_playwright_python", reason="axe-core comes with the extra [dev]")
+    page.evaluate((files("axe_playwright_python") / "axe.min.js").read_text())
+    listen(page, ("a/4.wav", 0.0))
+    page.evaluate("import('./player.js').then(({ stop }) => stop())")
+    page.click("[aria-label='Keep a/0.wav']")
+    found = {}
+    for theme in ("light", "dark"):
+        page.emulate_media(color_scheme=theme)
+        for view in VIEWS:
+            page.click(f"#tab-{view}")
+            page.wait_for_selector(f"body[data-view={view}]")
+            if view == "search":
+                page.locator("#search-results .name").nth(1).focus()
+                page.click("#search-results .sound.current [aria-haspopup]")
+            wrong = page.evaluate(
+                "axe.run().then(({ violations }) => violations.map(({ id, nodes }) =>"
+                " [id, nodes.map(({ html, failureSummary }) => [html, failureSummary])]))"
+            )
+            page.keyboard.press("Escape")
+            if wrong:
+                found[theme, view] = wrong
+    assert found == {}
+
+
+def test_small_screens_show_all(page: Any) -> None:
+    page.set_viewport_size({"width": 360, "height": 640})
+    for view in VIEWS:
+        page.click(f"#tab-{view}")
+        page.wait_for_selector(f"body[data-view={view}]")
+        assert not page.evaluate("document.body.scrollWidth > innerWidth"), view

@@ -32,7 +32,7 @@ async function ask(url, options) {
   }
 }
 
-// The first question: what the collection is, and which edition of it.
+// The first question: what the collection is, and which edition of it; or how much of it is there.
 export async function enter() {
   const facts = await (await ask("/api/collection")).json();
   edition = facts.edition;
@@ -46,12 +46,15 @@ export const getNumbers = async (path, Kind) =>
 
 export const getFile = async (path) => (await ask(address(path))).blob();
 
-export const post = async (path, value) =>
-  (await ask(address(path), {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify(value ?? {}),
-  })).json();
+const send = (path, value) => ask(address(path), {
+  method: "POST",
+  headers: { "Content-Type": "application/json" },
+  body: JSON.stringify(value ?? {}),
+});
+
+export const post = async (path, value) => (await send(path, value)).json();
+
+export const postForFile = async (path, value) => (await send(path, value)).blob();
 
 export const upload = async (blob) =>
   (await ask(address("upload"), {
@@ -68,4 +71,6 @@ const span = (card) => `start_s=${card.start_s}&end_s=${card.end_s}`;
 // is an address of its own. (Pictures it asks for again, as the server wants.)
 let times = 0;
 export const audioOf = (card) => address(`audio/${card.clip}?${span(card)}&time=${++times}`);
+export const originalOf = (card) => address(`original/${card.clip}`);
+export const cutOf = (card) => address(`cut/${card.clip}?${span(card)}`);
 export const pictureOf = (card) => address(`spectrogram/${card.clip}?${span(card)}`);

@@ -2,7 +2,8 @@
 
 import { askWhy, pictureOf } from "./api.js";
 import { play } from "./player.js";
-import { open } from "./state.js";
+import { open, state } from "./state.js";
+import { drag, moreFor, starFor } from "./take.js";
 
 export { play };
 
@@ -32,7 +33,7 @@ export function showPicture(picture, card) {
   picture.src = pictureOf(card);
 }
 
-export function makeCard(card, actions = {}) {
+export function makeCard(card) {
   const made = document.createElement("article");
   made.className = "card";
   made.dataset.row = card.row;
@@ -47,12 +48,11 @@ export function makeCard(card, actions = {}) {
   if (card.guess) facts.push(`${card.guess}?`);
   const buttons = line("actions", "");
   buttons.append(button("Play", () => play(card)), button("Open", () => open("listen", card)));
-  for (const [name, action] of Object.entries(actions)) {
-    buttons.append(button(name, () => action(card)));
-  }
-  if (!("Like this" in actions)) {
-    buttons.append(button("Search", () => open("search", card), "Find sounds like this one"));
-  }
+  buttons.append(button("Closest sounds", () => open("search", card)));
+  const star = starFor(() => card);
+  made.star = star;
+  buttons.append(star, moreFor(() => card));
+  drag(picture, () => card, true);
   made.append(picture, line("name", card.name), line("facts", facts.join(" · ")), buttons);
   return made;
 }
@@ -60,5 +60,8 @@ export function makeCard(card, actions = {}) {
 // The cards of sounds that a search found: of each its best second.
 export const bestOf = (sounds) => sounds.map((sound) => ({ ...sound, ...sound.seconds[0] }));
 
-export const showCards = (place, cards, actions) =>
-  place.replaceChildren(...cards.map((card) => makeCard(card, actions)));
+state.addEventListener("shortlist", () => {
+  for (const made of document.querySelectorAll(".card")) made.star.draw();
+});
+
+export const showCards = (place, cards) => place.replaceChildren(...cards.map(makeCard));

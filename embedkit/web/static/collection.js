@@ -4,41 +4,55 @@ import { get } from "./api.js";
 import { makeCard } from "./cards.js";
 import { state, trying } from "./state.js";
 
+const byId = (name) => document.getElementById(`collection-${name}`);
+
+const length = (hours) => (hours < 1
+  ? `${Math.round(60 * hours).toLocaleString()} minutes` : `${hours.toFixed(1)} hours`);
+
+function list(place, facts) {
+  place.replaceChildren(...facts.flatMap(([name, value]) => {
+    const [term, text] = [document.createElement("dt"), document.createElement("dd")];
+    term.textContent = name;
+    text.textContent = value;
+    return [term, text];
+  }));
+}
+
 export function start() {
   const { facts } = state;
-  const rows = [
-    ["Folder", facts.folder],
+  const kinds = Object.entries(facts.errors).map(([kind, n]) => `${n} ${kind}`);
+  list(byId("facts"), [
+    ["Name", facts.folder],
+    ["Sounds", facts.clips.toLocaleString()],
+    ["Length of all", length(facts.hours)],
+    ["Not read whole", kinds.join(", ") || "none"],
+    ["Labels are saved in", facts.labels_file],
+  ]);
+  list(byId("advanced"), [
     ["Files", facts.files.toLocaleString()],
-    ["Hours", facts.hours.toFixed(2)],
-    ["Segments", facts.segments.toLocaleString()],
+    ["Segments", `${facts.segments.toLocaleString()}, of ${facts.segment_s} s, every ${facts.hop_s} s`],
     ["Numbers a segment", facts.sizes.at(-1).toLocaleString()],
-    ["Segments of", `${facts.segment_s} s, every ${facts.hop_s} s`],
-    ["Model", `${facts.model}, ${facts.fingerprint.slice(0, 12)}, by ${facts.runtime}`],
-    ["Errors", Object.entries(facts.errors).map(([kind, n]) => `${n} ${kind}`).join(", ") || "none"],
-    ["Labels", facts.labels_file],
-  ];
-  document.getElementById("collection-facts").replaceChildren(
-    ...rows.flatMap(([name, value]) => {
-      const [term, text] = [document.createElement("dt"), document.createElement("dd")];
-      term.textContent = name;
-      text.textContent = value;
-      return [term, text];
-    }));
-  const failed = document.getElementById("collection-failed");
+    ["Model", facts.model],
+    ["Fingerprint", facts.fingerprint],
+    ["Runtime", facts.runtime],
+  ]);
+  const failed = byId("failed");
   failed.textContent = facts.failed.length ? "" : "None.";
   for (const each of facts.failed) {
     const line = document.createElement("p");
     line.textContent = `${each.clip}: ${each.kind}: ${each.message}`;
     failed.append(line);
   }
-  document.getElementById("collection-find").addEventListener("click", findPairs);
+  byId("find").addEventListener("click", findPairs);
 }
 
 async function findPairs() {
-  const place = document.getElementById("collection-pairs");
-  place.textContent = "Comparing …";
+  const place = byId("pairs");
+  byId("said").textContent = "Comparing …";
   const pairs = await trying(() => get("duplicates"));
-  place.textContent = pairs?.length ? "" : "None.";
+  const count = pairs?.length ?? 0;
+  byId("said").textContent = !pairs ? "" : `${count || "No"} ${count === 1 ? "pair" : "pairs"}.`;
+  place.replaceChildren();
   for (const { similarity, one, other } of pairs ?? []) {
     const line = document.createElement("div");
     line.className = "pair";

@@ -1,51 +1,126 @@
-// The views, one at a time; the address names the one that is open.
+// The views, one at a time, as the address says.
 
+import { addressOf, cardAt, go, here, nameIn, refer } from "./address.js";
 import * as collection from "./collection.js";
+import "./drop.js";
+import { whenEmbedded } from "./embedding.js";
+import * as kept from "./kept.js";
 import * as label from "./label.js";
 import * as listen from "./listen.js";
 import * as map from "./map.js";
+import { now } from "./player.js";
 import * as search from "./search.js";
-import { comeBack } from "./stale.js";
+import * as shortlist from "./shortlist.js";
+import { comeBack, keep } from "./stale.js";
 import { load, say, state, trying } from "./state.js";
+import { moreFor, starFor } from "./take.js";
 
-const views = { map, search, listen, label, collection };
+const views = { map, search, listen, shortlist, label, collection };
+const tabOf = (name) => document.getElementById(`tab-${name}`);
 const started = new Set();
+let left = {};  // the address of each view, as it was left
+let shown;
 
-async function show(name, detail) {
-  for (const [other, view] of Object.entries(views)) {
+async function show() {
+  const asked = here();
+  const name = asked.view in views ? asked.view : "map";
+  const address = addressOf(name, asked.wanted);
+  if (address !== location.hash) go(address, { quietly: true });
+  const fresh = left[name] !== address || !started.has(name);
+  left[name] = shown = address;
+  for (const other of Object.keys(views)) {
     document.getElementById(other).hidden = other !== name;
-    const tab = document.getElementById(`tab-${other}`);
-    tab.setAttribute("aria-selected", other === name);
-    tab.tabIndex = other === name ? 0 : -1;
-    if (other !== name) view.hide?.();
+    tabOf(other).setAttribute("aria-selected", other === name);
+    tabOf(other).tabIndex = other === name ? 0 : -1;
+    if (other !== name) views[other].hide?.();
   }
-  if (location.hash !== `#${name}`) history.replaceState(null, "", `#${name}`);
+  entitle(name, asked.wanted);
+  keepFocus(name);
   if (!started.has(name)) {
     started.add(name);
     await trying(() => views[name].start());
   }
-  await views[name].show?.(detail);
-  document.body.dataset.view = name;
+  await views[name].show?.(fresh ? detail(name, asked.wanted) : undefined);
+  if (shown === address) document.body.dataset.view = name;
+}
+
+// Search is told all that the address asks for, the other views the sound that it names.
+function detail(name, wanted) {
+  if (name === "search") return wanted;
+  const reference = wanted.get("sound");
+  if (!reference) return undefined;
+  const card = cardAt(reference);
+  if (!card) say(`${nameIn(reference)} is not in this collection.`);
+  return card;
+}
+
+function entitle(name, wanted) {
+  const sound = wanted.get("sound");
+  const about = sound ? nameIn(sound) : views[name].title?.(wanted);
+  document.title = [about, tabOf(name).firstChild.textContent.trim(), state.facts.folder, "embedkit"]
+    .filter((each) => each).join(" · ");
+}
+
+// What had the focus may be hidden now: then the view has it.
+function keepFocus(name) {
+  const focused = document.activeElement;
+  if (focused === document.body || focused?.closest("[hidden]")) {
+    document.getElementById(name).focus({ preventScroll: true });
+  }
+}
+
+function count() {
+  const number = kept.all().length;
+  document.getElementById("tab-shortlist-count").textContent = number || "";
+}
+
+function takeFromPlayer() {
+  const card = () => now().card;
+  const buttons = [starFor(card), moreFor(card)];
+  document.getElementById("player-take").append(...buttons);
+  for (const event of ["player", "shortlist"]) {
+    state.addEventListener(event, () => buttons.forEach((each) => each.draw()));
+  }
 }
 
 try {
-  await load();
+  await load(await whenEmbedded());
   document.getElementById("title").textContent =
     `${state.facts.folder}: ${state.facts.clips.toLocaleString()} sounds`;
-  const tabs = Object.keys(views).map((name) => document.getElementById(`tab-${name}`));
+  kept.start();
+  count();
+  state.addEventListener("shortlist", count);
+  takeFromPlayer();
+  const tabs = Object.keys(views).map(tabOf);
+  const lead = (tab) => go(left[tab.id.slice(4)] ?? addressOf(tab.id.slice(4)));
   tabs.forEach((tab, index) => {
-    tab.addEventListener("click", () => show(tab.id.slice(4)));
+    tab.addEventListener("click", () => lead(tab));
     tab.addEventListener("keydown", (event) => {
       const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
       if (!step) return;
       const next = tabs[(index + step + tabs.length) % tabs.length];
       next.focus();
-      next.click();
+      lead(next);
     });
   });
-  state.addEventListener("open", ({ detail }) => show(detail.view, detail.detail));
-  const asked = location.hash.slice(1);
-  await show(asked in views ? asked : "map");
+  state.addEventListener("open", ({ detail: { view, detail: card } }) => {
+    const wanted = card && { [view === "search" ? "like" : "sound"]: refer(card) };
+    go(wanted ? addressOf(view, wanted) : left[view] ?? addressOf(view));
+  });
+  state.addEventListener("address", show);
+  document.addEventListener("keydown", async (event) => {
+    if (event.key !== "/" || event.target.closest("input:not([type=range]), textarea")) return;
+    event.preventDefault();
+    go(left.search ?? addressOf("search"));
+    document.getElementById("search-words").select();
+  });
+  window.addEventListener("popstate", show);
+  keep("left", () => left, (before) => {
+    left = { ...before, ...left };
+    return "";
+  });
+  document.querySelector("nav").hidden = document.getElementById("player-bar").hidden = false;
+  await show();
   const words = comeBack();
   if (words) say(words);
 } catch (error) {

@@ -1,215 +1,237 @@
-// Search: by sounds that the results are to be like, or unlike; or by words for them.
+// Search: by words, by name, or by sounds that the results are to be like or unlike. The address says
+// what is asked for; all that a person does here leads to another address.
 
-import { post, upload } from "./api.js";
-import { bestOf, button, makeCard } from "./cards.js";
-import { keep } from "./stale.js";
-import { cardNamed, say, state, trying } from "./state.js";
+import { addressOf, cardAt, go, nameIn, refer } from "./address.js";
+import { post } from "./api.js";
+import { Rows } from "./rows.js";
+import { state, trying } from "./state.js";
+import { icon } from "./take.js";
 
-const results = document.getElementById("search-results");
-const chips = document.getElementById("search-query");
-const said = document.getElementById("search-said");
-const slider = document.getElementById("search-size");
-const sizeText = document.getElementById("search-size-text");
-const form = document.getElementById("search-form");
-const typed = document.getElementById("search-words");
-const drop = document.getElementById("search-drop");
-const file = document.getElementById("search-file");
-const record = document.getElementById("search-record");
-const filters = ["folder", "label", "shortest", "longest"].map((name) =>
-  document.getElementById(`search-${name}`));
+const PAGE = 30;
+const MOST = 200;  // sounds that the server gives at once
+const HOVER = "embedkit-hover";
+const byId = (name) => document.getElementById(`search-${name}`);
+const [said, chips, typed, more, size, hover] =
+  ["said", "query", "words", "more", "size", "hover"].map(byId);
+const fields = ["folder", "label", "shortest", "longest", "sort"];
 
-let words = "";  // searched for instead of sounds
-let like = [];
-let unlike = [];
-let uploads = [];
-let sending = "";  // name of the sound that is on its way
-let shown = new Set();
+let wanted = new URLSearchParams();  // by the address
+let body = {};  // of the request
+let total = 0;
 let asked = 0;
-let started = false;
+
+const kind = () => (wanted.has("words") ? "words"
+  : ["like", "unlike", "upload"].some((key) => wanted.has(key)) ? "search" : "named");
+
+const rows = new Rows(byId("results"), {
+  more: showMore,
+  extras: (card) => (kind() === "search" ? ["like", "unlike"].map((key) => [
+    key === "like" ? "More like this too" : "Less like this",
+    () => alter((next) => next.append(key, refer(card))),
+  ]) : []),
+  hovers: () => hover.checked,
+});
 
 export function start() {
   const { sizes } = state.facts;
-  slider.max = sizes.length - 1;
-  slider.value = sizes.length - 1;
-  slider.disabled = sizes.length < 2;
-  sizeText.textContent = sizes.at(-1);
-  slider.addEventListener("input", () => {
-    sizeText.textContent = sizes[slider.value];
-  });
-  slider.addEventListener("change", run);
-  for (const filter of filters) filter.addEventListener("change", run);
+  size.max = sizes.length - 1;
+  size.disabled = sizes.length < 2;
+  size.addEventListener("input", writeSize);
+  size.addEventListener("change", () => alter((next) => {
+    if (Number(size.value) === sizes.length - 1) next.delete("size");
+    else next.set("size", sizes[size.value]);
+  }));
+  for (const name of fields) {
+    byId(name).addEventListener("change", ({ target }) => alter((next) => {
+      if (target.value) next.set(name, target.value);
+      else next.delete(name);
+    }));
+  }
   const folders = [...new Set(state.folders.filter((name) => name))].sort();
   document.getElementById("folders").append(...folders.map((name) => new Option(name, name)));
   state.addEventListener("labels", listLabels);
-  listLabels();
-  form.addEventListener("submit", (event) => {
+  byId("form").addEventListener("submit", (event) => {
     event.preventDefault();
-    if (typed.value.trim()) ask({ words: typed.value.trim() });
+    askByText();
   });
-  drop.addEventListener("click", () => file.click());
-  file.addEventListener("change", () => {
-    if (file.files.length) add(file.files[0], file.files[0].name);
-    file.value = "";
+  for (const choice of document.querySelectorAll("[name=search-kind]")) {
+    choice.addEventListener("change", () => typed.value.trim() && askByText());
+  }
+  more.addEventListener("click", async () => {
+    const before = rows.length;
+    await showMore();
+    rows.focus(before);
   });
-  const over = (event) => {
-    event.preventDefault();
-    drop.classList.toggle("over", event.type === "dragover");
-  };
-  for (const kind of ["dragover", "dragleave", "drop"]) window.addEventListener(kind, over);
-  window.addEventListener("drop", (event) => {
-    const [dropped] = event.dataTransfer.files;
-    if (dropped) add(dropped, dropped.name);
-  });
-  record.addEventListener("click", listenToMicrophone);
-  started = true;
-  if (words || like.length) run();
+  hover.checked = localStorage.getItem(HOVER) !== "off";
+  hover.addEventListener("change", () =>
+    localStorage.setItem(HOVER, hover.checked ? "on" : "off"));
 }
 
-export function show(card) {
-  if (card) ask({ like: [card] });
+/** What the address asks for; nothing: what is shown already. */
+export async function show(now) {
+  if (!now) {
+    if (document.activeElement?.id === "search") rows.focus();  // back at the row that one left
+    return;
+  }
+  const before = wanted;
+  wanted = now;
+  fill();
+  await run(before);
 }
 
-// Another query than the one before.
+export const title = (asked) => describe(asked).map(([text]) => text).join(", ");
+
+const askByText = () => {
+  const text = typed.value.trim();
+  ask(text ? [[document.querySelector("[name=search-kind]:checked").value, text]] : []);
+};
+
+// Another query by the same filters.
 function ask(query) {
-  ({ words, like, unlike, uploads } = { words: "", like: [], unlike: [], uploads: [], ...query });
-  run();
+  const next = new URLSearchParams(query);
+  for (const name of [...fields, "size"]) {
+    if (wanted.has(name) && name !== "sort") next.set(name, wanted.get(name));
+  }
+  go(addressOf("search", next));
 }
 
-const named = (cards) => cards.map(({ name, start_s }) => ({ name, start_s }));
-
-keep(
-  "search",
-  () => ({
-    words, like: named(like), unlike: named(unlike),
-    dropped: [...uploads.map((each) => each.name), ...(sending ? [sending] : [])],
-  }),
-  (kept) => {
-    const found = (cards) =>
-      cards.map(({ name, start_s }) => cardNamed(name, start_s)).filter((card) => card);
-    [words, like, unlike] = [kept.words, found(kept.like), found(kept.unlike)];
-    if (started && (words || like.length)) run();
-    return kept.dropped.length ? `Drop ${kept.dropped.join(", ")} again to search by it.` : "";
-  },
-);
-
-async function add(blob, name) {
-  state.dispatchEvent(new CustomEvent("open", { detail: { view: "search" } }));
-  said.textContent = `Embedding ${name} …`;
-  sending = name;
-  const found = await trying(() => upload(blob));
-  sending = "";
-  if (!found) {
-    said.textContent = "";
-    return;
-  }
-  ask({ uploads: [{ number: found.upload, name }] });
+function alter(change) {
+  const next = new URLSearchParams(wanted);
+  next.delete("shown");
+  change(next);
+  go(addressOf("search", next));
 }
 
-async function listenToMicrophone() {
-  if (record.recorder) {
-    record.recorder.stop();
-    return;
-  }
-  await trying(async () => {
-    if (!navigator.mediaDevices) throw new Error("this browser lets no page record here");
-    const stream = await navigator.mediaDevices.getUserMedia({ audio: true });
-    const parts = [];
-    const recorder = new MediaRecorder(stream);
-    record.recorder = recorder;
-    record.textContent = "Stop";
-    recorder.addEventListener("dataavailable", (event) => parts.push(event.data));
-    recorder.addEventListener("stop", () => {
-      stream.getTracks().forEach((track) => track.stop());
-      record.recorder = undefined;
-      record.textContent = "Record";
-      add(new Blob(parts), "recording");
-    });
-    recorder.start();
-    setTimeout(() => recorder.state === "recording" && recorder.stop(), 10000);
-  });
-}
-
-const more = (card) => ask({ like: [...like, card], unlike, uploads });
-const less = (card) => ask({ like, unlike: [...unlike, card], uploads });
-
-async function run() {
-  const mine = ++asked;
-  listQuery();
-  if (!words && !like.length && !uploads.length) {
-    results.replaceChildren();
-    said.textContent = "Click any sound, drop one, or search by words.";
-    return;
-  }
-  const [folder, label, shortest, longest] = filters.map((filter) => filter.value);
-  const wanted = {
-    folder, label,
-    shortest_s: Number(shortest) || 0,
-    longest_s: Number(longest) || null,
-  };
-  const started = performance.now();
-  const answer = await trying(words ? () => byWords(wanted) : () => bySounds(wanted));
-  if (mine !== asked) return;  // another search was asked for meanwhile
-  if (!answer) {
-    results.replaceChildren();
-    said.textContent = "";
-    return;
-  }
-  const { found, by } = answer;
-  const rows = new Set(found.map((card) => card.row));
-  const fresh = found.filter((card) => !shown.has(card.row));
-  const changed = shown.size ? `, ${fresh.length} of them new` : "";
-  said.textContent = `${found.length} sounds by ${by}${changed},`
-    + ` ${Math.round(performance.now() - started)} ms`;
-  results.replaceChildren(...found.map((card) => {
-    const made = makeCard(card, { "Like this": more, ...(words ? {} : { "Not this": less }) });
-    made.classList.toggle("new", shown.size > 0 && !shown.has(card.row));
-    return made;
+// Fields and chips as the address says.
+function fill() {
+  listLabels();
+  for (const name of fields) byId(name).value = wanted.get(name) ?? "";
+  const best = byId("sort").options[0];
+  best.text = { words: "Surest first", search: "Closest first", named: "By name" }[kind()];
+  const at = state.facts.sizes.indexOf(Number(wanted.get("size")));
+  size.value = at < 0 ? state.facts.sizes.length - 1 : at;
+  writeSize();
+  const text = wanted.get("words") ?? wanted.get("named");
+  typed.value = text ?? "";
+  if (text !== null) byId(`by-${kind()}`).checked = true;
+  const focused = chips.contains(document.activeElement);
+  const inFields = kind() !== "search";
+  chips.replaceChildren(...(inFields ? [] : describe(wanted)).map(([words, key, value]) => {
+    const chip = document.createElement("button");
+    chip.type = "button";
+    chip.className = "chip";
+    chip.title = "Take it out";
+    chip.append(words, icon("remove"));
+    chip.addEventListener("click", () => alter((next) => next.delete(key, value)));
+    return chip;
   }));
-  shown = rows;
+  if (focused) (chips.lastElementChild ?? typed).focus();
 }
 
-async function byWords(wanted) {
-  const { found, names } = await post("words", { text: words, ...wanted });
-  return { found: bestOf(found), by: names };
-}
+// What is asked for in words, each with its place in the address.
+const DESCRIBED = {
+  words: (value) => value,
+  named: (value) => `“${value}” in the name`,
+  like: (value) => `like ${nameIn(value)}`,
+  unlike: (value) => `unlike ${nameIn(value)}`,
+  upload: (value) => `like ${value.replace(/^\d+:/, "")}`,
+};
+const describe = (asked) => [...asked].filter(([key]) => key in DESCRIBED)
+  .map(([key, value]) => [DESCRIBED[key](value), key, value]);
 
-async function bySounds(wanted) {
-  const size = state.facts.sizes[slider.value];
-  const { found } = await post("search", {
-    like: like.map((card) => card.row),
-    unlike: unlike.map((card) => card.row),
-    uploads: uploads.map((each) => each.number),
-    size, ...wanted,
-  });
-  return { found: bestOf(found), by: `${size} numbers` };
-}
-
-function listQuery() {
-  const made = [
-    ...(words ? [chip(words, () => { words = ""; })] : []),
-    ...uploads.map((each) => chip(`like ${each.name}`, () => {
-      uploads = uploads.filter((other) => other !== each);
-    })),
-    ...like.map((card) => chip(`like ${card.name}`, () => {
-      like = like.filter((other) => other !== card);
-    })),
-    ...unlike.map((card) => chip(`unlike ${card.name}`, () => {
-      unlike = unlike.filter((other) => other !== card);
-    })),
-  ];
-  chips.replaceChildren(...made);
-}
-
-function chip(text, remove) {
-  const made = button(`${text} ✕`, () => { remove(); say(""); run(); }, "Take it out");
-  made.className = "chip";
-  return made;
+function writeSize() {
+  const { sizes } = state.facts;
+  byId("size-text").textContent = `${sizes[size.value]} of ${sizes.at(-1)} numbers`;
 }
 
 function listLabels() {
-  const select = filters[1];
-  const kept = select.value;
-  const labels = [...new Set(Object.values(state.labels))].sort();
-  select.replaceChildren(new Option("any", ""), ...labels.map((name) => new Option(name, name)));
-  select.value = labels.includes(kept) ? kept : "";
+  const select = byId("label");
+  const asked = wanted.get("label") ?? "";
+  const labels = [...new Set([...Object.values(state.labels), ...(asked ? [asked] : [])])].sort();
+  select.replaceChildren(new Option("Any label", ""), ...labels.map((name) => new Option(name, name)));
+  select.value = asked;
+}
+
+// The request that the address stands for; a sound that is not there is named.
+function request() {
+  const number = (name) => Number(wanted.get(name)) || 0;
+  const filters = {
+    folder: wanted.get("folder") ?? "", label: wanted.get("label") ?? "",
+    shortest_s: number("shortest"), longest_s: number("longest") || null,
+    ...(wanted.has("sort") ? { sort: wanted.get("sort") } : {}),
+  };
+  if (kind() !== "search") return { text: wanted.get("words") ?? wanted.get("named") ?? "", ...filters };
+  const rowsOf = (key) => wanted.getAll(key).map((each) => {
+    const card = cardAt(each);
+    if (!card) throw new Error(`${nameIn(each)} is not in this collection.`);
+    return card.row;
+  });
+  return {
+    like: rowsOf("like"), unlike: rowsOf("unlike"),
+    uploads: wanted.getAll("upload").map((each) => Number.parseInt(each, 10)),
+    ...(number("size") ? { size: number("size") } : {}), ...filters,
+  };
+}
+
+const part = (offset, top) => post(kind(), { ...body, offset, top });
+
+async function run(before) {
+  const mine = ++asked;
+  said.textContent = "Searching …";
+  byId("results").setAttribute("aria-busy", "true");
+  const answer = await trying(async () => {
+    body = request();
+    return await part(0, Math.min(Math.max(PAGE, Number(wanted.get("shown")) || 0), MOST));
+  });
+  if (mine !== asked) return;  // another search was asked for meanwhile
+  byId("results").removeAttribute("aria-busy");
+  const known = onlySizeDiffers(before) ? new Set(rows.names) : undefined;
+  rows.show(answer?.found ?? [], known);
+  total = answer?.total ?? 0;
+  said.textContent = answer ? summary(answer, known) : "";
+  if (!answer && kind() === "words") offerNames();
+  drawMore();
+}
+
+function onlySizeDiffers(before) {
+  const rest = (each) => {
+    const others = new URLSearchParams(each);
+    for (const name of ["size", "shown"]) others.delete(name);
+    return String(others);
+  };
+  return before.get("size") !== wanted.get("size") && rest(before) === rest(wanted) && rows.length > 0;
+}
+
+function summary({ found, names }, known) {
+  const count = `${total.toLocaleString()} ${total === 1 ? "sound" : "sounds"}`;
+  const order = byId("sort").selectedOptions[0].text.toLowerCase();
+  const heard = names ? `, by how surely ${names} is heard` : "";
+  const fresh = found.filter((sound) => !known?.has(sound.name)).length;
+  const changed = known ? `; ${fresh} of the first ${found.length} are new` : "";
+  return total ? `${count}${heard || `, ${order}`}${changed}` : "No sound fits.";
+}
+
+// Words without a name may stand in the name of a file.
+function offerNames() {
+  const link = document.createElement("a");
+  link.href = addressOf("search", { named: wanted.get("words") });
+  link.textContent = `Look for “${wanted.get("words")}” in the names of files`;
+  said.replaceChildren(link);
+}
+
+async function showMore() {
+  if (rows.length >= total) return;
+  const mine = asked;
+  const answer = await trying(() => part(rows.length, PAGE));
+  if (!answer || mine !== asked) return;
+  rows.append(answer.found);
+  wanted.set("shown", rows.length);
+  go(addressOf("search", wanted), { quietly: true });
+  drawMore();
+}
+
+function drawMore() {
+  const left = total - rows.length;
+  more.hidden = left <= 0;
+  more.textContent = `Show ${Math.min(PAGE, left)} more of ${left.toLocaleString()}`;
 }

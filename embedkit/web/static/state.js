@@ -1,11 +1,10 @@
 // What the views share: the collection, its labels, and what was chosen last.
 
-import { enter, get, getNumbers, post } from "./api.js";
+import { get, getNumbers, post } from "./api.js";
 
 export const state = new EventTarget();
 
-export async function load() {
-  const facts = await enter();
+export async function load(facts) {
   const [clips, points, segments, labels] = await Promise.all([
     get("clips"),
     getNumbers("points", Float32Array),
@@ -29,15 +28,17 @@ export const cardOf = (row) => ({
   label: state.labels[state.names[state.clip[row]]] ?? "",
 });
 
-// The card of a sound by its name, which means the same in every edition; undefined: it is not there.
+// The card of a sound by its name, which means the same in every edition, and of the second that is
+// nearest to a time; undefined: it is not there.
 export function cardNamed(name, start_s = 0) {
   const clip = state.names.indexOf(name);
   if (clip < 0) return undefined;
-  const first = state.clip.indexOf(clip);
-  for (let row = first; state.clip[row] === clip; row++) {
-    if (Math.abs(cardOf(row).start_s - start_s) < 1e-3) return cardOf(row);
+  const away = (row) => Math.abs(state.segments[3 * row + 1] - start_s);
+  let nearest = state.clip.indexOf(clip);
+  for (let row = nearest; state.clip[row] === clip; row++) {
+    if (away(row) < away(nearest)) nearest = row;
   }
-  return cardOf(first);
+  return cardOf(nearest);
 }
 
 export async function setLabel(clip, label) {
@@ -45,14 +46,24 @@ export async function setLabel(clip, label) {
   state.dispatchEvent(new Event("labels"));
 }
 
-// Asks a view to come forward with something: "search" with cards, "listen" with a card.
+// Asks a view to come forward, with a card or without.
 export const open = (view, detail) =>
   state.dispatchEvent(new CustomEvent("open", { detail: { view, detail } }));
 
+// What went wrong.
 export function say(text) {
   const notice = document.getElementById("notice");
   notice.textContent = text;
   notice.hidden = !text;
+}
+
+// What was done, for a moment; or what is being done.
+let fading;
+export function mention(text, { stays = false } = {}) {
+  const mentioned = document.getElementById("mentioned");
+  mentioned.textContent = text;
+  clearTimeout(fading);
+  if (!stays) fading = setTimeout(() => { mentioned.textContent = ""; }, 4000);
 }
 
 // Runs what the server may refuse, and says why it did.
