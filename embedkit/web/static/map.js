@@ -1,11 +1,11 @@
-// The collection on a plane: every segment a point, drawn by WebGL.
+// The collection on a plane: every segment a point.
 
 import { getNumbers } from "./api.js";
 import { play, showCards } from "./cards.js";
 import { NONE, colourNames, legend } from "./colours.js";
-import { PointsLayer } from "./points.js";
-import { cardOf, state, trying } from "./state.js";
+import { cardOf, say, state, trying } from "./state.js";
 
+const SHOWN = 30;  // cards
 const RING = [220, 50, 47, 255];
 const place = document.getElementById("map-place");
 const canvas = document.getElementById("map-lasso-line");
@@ -17,7 +17,6 @@ const chosenTitle = document.getElementById("map-chosen-title");
 const chosenCards = document.getElementById("map-chosen");
 
 let plot;
-let points;  // made anew only when the colours change: deck.gl then keeps its buffers
 let chosen = [];
 let clusters;
 
@@ -25,31 +24,24 @@ export async function start() {
   colourBy.value = state.folders.some((folder) => folder) ? "folder" : "cluster";
   const names = document.getElementById("names");
   names.append(...state.names.slice(0, 5000).map((name) => new Option(name, name)));
-  plot = new deck.Deck({
-    parent: place,
-    deviceProps: { webgl: { antialias: false } },  // the points smooth their edges themselves
-    views: new deck.OrthographicView({ flipY: false }),
-    initialViewState: home(),
-    controller: { doubleClickZoom: false },
-    onResize: () => plot?.setProps({ initialViewState: home() }),
-    pickingRadius: 4,
-    getCursor: ({ isHovering }) => (isHovering ? "pointer" : "grab"),
-    onHover: ({ index }) => {
-      hover.textContent = index >= 0 ? cardOf(index).name : "";
-    },
-    onClick: ({ index }) => {
-      if (index >= 0) choose([index], true);
-    },
+  const drawn = document.createElement("canvas").getContext("webgl2") ? "gl" : "canvas";
+  const { makePlot } = await import(`./plot_${drawn}.js`);
+  plot = makePlot(place, {
+    onHover: (row) => { hover.textContent = row >= 0 ? cardOf(row).name : ""; },
+    onClick: (row) => choose([row], true),
   });
-  // Handles for tests and for the curious.
-  place.plot = plot;
+  place.plot = plot;  // for tests and for the curious
   colourBy.addEventListener("change", () => trying(paint));
   state.addEventListener("labels", () => colourBy.value === "label" && trying(paint));
-  document.getElementById("map-home").addEventListener("click", () =>
-    plot.setProps({ initialViewState: home() }));
-  find.addEventListener("change", () => {
-    const clip = state.names.indexOf(find.value);
-    if (clip >= 0) choose([state.clip.indexOf(clip)], true);
+  document.getElementById("map-home").addEventListener("click", () => {
+    plot.home();
+    focus();
+  });
+  find.addEventListener("change", search);
+  find.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter") return;
+    event.preventDefault();
+    focus();  // where the arrow keys go on; what was typed counts as it is left
   });
   lassoButton.addEventListener("click", () => {
     const drawing = canvas.classList.toggle("drawing");
@@ -60,12 +52,22 @@ export async function start() {
   await paint();
 }
 
-const home = () => ({
-  target: [0, 0, 0],
-  zoom: Math.log2(Math.max(100, Math.min(place.clientWidth, place.clientHeight)) / 2.3),
-  minZoom: 4, maxZoom: 16,
-  revision: performance.now(),  // a new object each time: it is set again
-});
+const focus = () =>
+  place.querySelector("canvas:not(#map-lasso-line)")?.focus({ preventScroll: true });
+
+// The sound of a name, or all whose names hold it.
+function search() {
+  const wanted = find.value.trim().toLowerCase();
+  if (!wanted) return;
+  const exact = state.names.indexOf(find.value.trim());
+  const clips = exact >= 0 ? [exact]
+    : [...state.names.keys()].filter((clip) => state.names[clip].toLowerCase().includes(wanted));
+  say(clips.length ? "" : `No sound has ${find.value.trim()} in its name.`);
+  const first = new Map();
+  const there = new Set(clips);
+  state.clip.forEach((clip, row) => there.has(clip) && !first.has(clip) && first.set(clip, row));
+  if (clips.length) choose([...first.values()], true);
+}
 
 async function paint() {
   let named;
@@ -83,42 +85,27 @@ async function paint() {
   names.forEach((name, row) => colours.set([...(known.get(name) ?? NONE), 190], 4 * row));
   const others = names.some((name) => !known.has(name));
   legend(document.getElementById("map-legend"), known, others ? "other" : "");
-  points = pointsOf(state.points, colours);
+  plot.paint(state.points, colours);
   draw();
 }
 
 function draw() {
   const radius = Math.max(1.5, 6 - Math.log10(state.count));
   const few = chosen.length <= 100;
-  plot.setProps({
-    layers: [
-      new PointsLayer({ id: "points", data: points, radius, pickable: true }),
-      new PointsLayer({
-        id: "chosen",
-        data: pointsOf(
-          Float32Array.from(chosen.flatMap((row) => [...state.points.subarray(2 * row, 2 * row + 2)])),
-          new Uint8Array(4 * chosen.length).map((_, place) => RING[place % 4]),
-        ),
-        radius: radius + (few ? 4 : 1.5),
-        line: few ? 2 : 1,
-      }),
-    ],
-  });
+  plot.choose(chosen, RING, { radius, ringRadius: radius + (few ? 4 : 1.5), line: few ? 2 : 1 });
 }
-
-const pointsOf = (places, colours) => ({
-  length: colours.length / 4,
-  attributes: {
-    getPosition: { value: places, size: 2 },
-    getFillColor: { value: colours, size: 4, normalized: true },
-  },
-});
 
 export function choose(rows, sounding = false) {
   chosen = rows;
-  chosenTitle.textContent = rows.length === 1 ? "" : `${rows.length.toLocaleString()} segments`;
-  showCards(chosenCards, rows.slice(0, 30).map(cardOf));
-  if (sounding && rows.length) play(cardOf(rows[0]));
+  const first = new Map();  // row of each sound
+  for (const row of rows) if (!first.has(state.clip[row])) first.set(state.clip[row], row);
+  const cards = [...first.values()].slice(0, SHOWN).map(cardOf);
+  const part = first.size > SHOWN ? `, of which ${SHOWN} are shown` : "";
+  chosenTitle.hidden = !rows.length;
+  chosenTitle.textContent =
+    rows.length === 1 ? "Chosen" : `${first.size.toLocaleString()} sounds${part}`;
+  showCards(chosenCards, cards);
+  if (sounding && rows.length) play(cards[0]);
   draw();
 }
 
@@ -142,11 +129,8 @@ function walk(event) {
   }
   if (nearest < 0) return;
   choose([nearest], true);
-  const [view] = plot.getViewports();
-  const [x, y] = view.project(at(nearest));
-  if (x < 0 || y < 0 || x > view.width || y > view.height) {
-    plot.setProps({ initialViewState: { ...home(), target: [...at(nearest), 0], zoom: view.zoom } });
-  }
+  const [x, y] = plot.project(at(nearest));
+  if (x < 0 || y < 0 || x > place.clientWidth || y > place.clientHeight) plot.centre(at(nearest));
 }
 
 // Freehand, with the pointer down: the points inside are chosen.
@@ -176,19 +160,19 @@ function lasso() {
   canvas.addEventListener("pointerup", () => {
     context.clearRect(0, 0, canvas.width, canvas.height);
     if (path.length > 2) choose(inside(path));
+    focus();
     path = [];
   });
 }
 
 function inside(path) {
-  const [view] = plot.getViewports();
   const outline = new Path2D();
   path.forEach(([x, y]) => outline.lineTo(x, y));
   outline.closePath();
   const context = canvas.getContext("2d");
   const rows = [];
   for (let row = 0; row < state.count; row++) {
-    const [x, y] = view.project([state.points[2 * row], state.points[2 * row + 1]]);
+    const [x, y] = plot.project([state.points[2 * row], state.points[2 * row + 1]]);
     if (context.isPointInPath(outline, x, y)) rows.push(row);
   }
   return rows;

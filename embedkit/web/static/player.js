@@ -2,9 +2,8 @@
 // card names or as the whole clip.
 
 import { askWhy, audioOf } from "./api.js";
-import { say, state } from "./state.js";
+import { LONGEST_S, say, state } from "./state.js";
 
-const LONGEST_S = 120;  // of what the server gives at once
 const REPLAYS_S = 0.2;  // this close to its end, a sound begins anew
 
 const audio = document.getElementById("player");
@@ -70,7 +69,8 @@ function load(from_s, sounding = true) {
   draw();
 }
 
-function seek(to_s, sounding) {
+/** Goes to a time of the clip that plays. */
+export function seek(to_s, sounding) {
   if (to_s < part.start_s || to_s >= part.end_s) {
     load(to_s, sounding);
     return;

@@ -10,7 +10,7 @@ const typed = () =>
 let leaving = false;
 
 // Of the tab; a browser that lets pages keep nothing has none.
-const storage = () => {
+export const storage = () => {
   try {
     return sessionStorage;
   } catch {

@@ -25,8 +25,16 @@ export const cardOf = (row) => ({
   name: state.names[state.clip[row]],
   start_s: state.segments[3 * row + 1],
   end_s: state.segments[3 * row + 2],
-  label: state.labels[state.names[state.clip[row]]] ?? "",
+  label: labelOf(state.clip[row]),
 });
+
+export const LONGEST_S = 120;  // of what the server gives at once
+
+/** A whole sound as a card, or its first two minutes. */
+export function wholeOf(clip) {
+  const row = state.clip.indexOf(clip);
+  return { ...cardOf(row), start_s: 0, end_s: Math.min(state.seconds[clip], LONGEST_S) };
+}
 
 // The card of a sound by its name, which means the same in every edition, and of the second that is
 // nearest to a time; undefined: it is not there.
@@ -41,9 +49,13 @@ export function cardNamed(name, start_s = 0) {
   return cardOf(nearest);
 }
 
+/** Of a clip; empty: none. */
+export const labelOf = (clip) => state.labels[state.names[clip]] ?? "";
+
 export async function setLabel(clip, label) {
   state.labels = await post("labels", { clip, label });
   state.dispatchEvent(new Event("labels"));
+  return true;
 }
 
 // Asks a view to come forward, with a card or without.
