@@ -17,7 +17,7 @@ export const labelling = new EventTarget();
 
 let before = [];  // clips, by number, that were shown; the last one was shown last
 let after = [];  // the one that is shown, and those to come
-let given = [];  // labels, to undo: { clip, from, to }
+let given = [];  // labels and skips, to undo: { clip, from, to }
 let passed = new Set();  // over, for now
 let names = [];  // of labels by first use: what the number keys stand for
 let waiting = [];  // what was asked for and is not done yet
@@ -30,7 +30,7 @@ export const keys = () => names;
 export const guess = (clip) => guesses.get(clip) ?? "";
 export const busy = () => waiting.length > 0;
 export const looking = () => fitting !== undefined;
-/** Clips that were labelled here, the last one first. */
+/** Clips that were labelled or skipped here, the last one first. */
 export const done = () => [...new Set(given.map(({ clip }) => clip).reverse())];
 /** What the last fit said of the labels. */
 export let learned;
@@ -62,7 +62,10 @@ export const give = (label) => ask(async () => {
 export const pass = () => ask(async () => {
   const clip = await there();
   if (clip === undefined) return false;
-  if (!labelOf(clip)) passed.add(clip);
+  if (!labelOf(clip)) {
+    passed.add(clip);
+    given.push({ clip, from: "", to: "" });
+  }
   await goOn();
   return true;
 });
@@ -73,14 +76,17 @@ export const back = () => ask(async () => {
   return true;
 });
 
-/** Takes the last label back, and shows its sound. */
+/** Takes the last label or skip back, and shows its sound. */
 export const undo = () => ask(async () => {
   const last = given.at(-1);
   if (!last) return true;
   if (labelOf(last.clip) !== last.to) {
     say(`${state.names[last.clip]} was given another label elsewhere, which stays.`);
-  } else if (!await trying(() => setLabel(last.clip, last.from))) return false;
+  } else if (last.from !== last.to && !await trying(() => setLabel(last.clip, last.from))) {
+    return false;
+  }
   given.pop();
+  passed.delete(last.clip);
   bring(last.clip);
   return true;
 });
