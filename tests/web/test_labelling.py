@@ -1,8 +1,6 @@
 """What a person who labels and listens does in the explorer. Needs Chromium."""
 
 import csv
-import json
-import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -10,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser import CHROMIUM, browse, needs_browser, serve, wait
+from browser import CHROMIUM, ask, browse, cookie_of, needs_browser, serve, wait
 from command import run
 
 pytestmark = needs_browser
@@ -49,11 +47,8 @@ def page(address: tuple[str, Path], browser: Any) -> Iterator[Any]:
     address[1].unlink(missing_ok=True)
     wrong: list[str] = []
     context = browser.new_context(viewport={"width": 1280, "height": 800})
-    page = context.new_page()
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.goto(address[0])
-    page.wait_for_selector("body[data-view]")
-    yield page
+    context.on("weberror", lambda error: wrong.append(str(error.error)))
+    yield enter(context, address[0])
     context.close()
     assert wrong == []
 
@@ -70,17 +65,20 @@ def labels(address: tuple[str, Path]) -> Any:
     return read
 
 
-def ask(address: tuple[str, Path], path: str, value: Any = None) -> Any:
+def answer(address: tuple[str, Path], path: str, value: Any = None) -> Any:
     """What the server answers, asked beside the page."""
-    with urllib.request.urlopen(f"{address[0]}api/collection") as answer:
-        edition = json.load(answer)["edition"]
-    asked = urllib.request.Request(
-        f"{address[0]}api/{edition}/{path}",
-        None if value is None else json.dumps(value).encode(),
-        {"Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(asked) as answer:
-        return json.load(answer)
+    edition = ask(address[0], "api/collection")["edition"]
+    return ask(address[0], f"api/{edition}/{path}", value)
+
+
+def enter(context: Any, address: str) -> Any:
+    """A page of a browser that has brought the token."""
+    name, _, value = cookie_of(address).partition("=")
+    context.add_cookies([{"name": name, "value": value, "url": address}])
+    page = context.new_page()
+    page.goto(address)
+    page.wait_for_selector("body[data-view]")
+    return page
 
 
 def start(page: Any) -> None:
@@ -421,11 +419,11 @@ def lines(page: Any) -> list[Any]:
 
 
 def test_scores_show_as_soon_as_there_are_labels(page: Any, address: tuple[str, Path]) -> None:
-    names = ask(address, "clips")["names"]
+    names = answer(address, "clips")["names"]
     clip = names.index("a/4.wav")
 
     def expected() -> list[list[float]]:
-        facts = ask(address, f"clip/{clip}")
+        facts = answer(address, f"clip/{clip}")
         scores = np.array(facts["scores"])
         tops = {int(row.argmax()) for row in scores}
         return sorted(scores[:, top].tolist() for top in tops)
@@ -434,7 +432,7 @@ def test_scores_show_as_soon_as_there_are_labels(page: Any, address: tuple[str, 
     page.locator("#listen-unscored").wait_for()
     assert not page.locator("#listen-scores").is_visible()
     for other, label in ((0, "rain"), (3, "wind")):
-        ask(address, "labels", {"clip": other, "label": label})
+        answer(address, "labels", {"clip": other, "label": label})
     listen(page, "a/4.wav")  # without the view in which one labels
     page.locator("#listen-scores").wait_for()
     assert page.locator("#listen-scores").bounding_box()["height"] > 50
@@ -511,9 +509,7 @@ def test_without_webgl_the_map_is_drawn_all_the_same(
     arguments = ["--no-sandbox", "--disable-3d-apis"]
     other = browser.browser_type.launch(executable_path=CHROMIUM, args=arguments)
     with closing(other):
-        page = other.new_page(viewport={"width": 1280, "height": 800})
-        page.goto(address[0])
-        page.wait_for_selector("body[data-view=map]")
+        page = enter(other.new_context(viewport={"width": 1280, "height": 800}), address[0])
         page.wait_for_selector("#map-legend li")
         box = page.locator("#map-place").bounding_box()
         points = page.evaluate("async () => Array.from((await import('./state.js')).state.points)")

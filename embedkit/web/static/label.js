@@ -79,7 +79,8 @@ const KEYS = {
 };
 
 function press(event) {
-  if (!active || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (!active || event.ctrlKey || event.metaKey || event.altKey
+    || document.querySelector(":popover-open")) return;
   const { key, target } = event;
   if (target.closest("input, select, textarea")) {
     if (key !== "Escape" || !target.closest("#label")) return;

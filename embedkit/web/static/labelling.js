@@ -22,6 +22,7 @@ let passed = new Set();  // over, for now
 let names = [];  // of labels by first use: what the number keys stand for
 let waiting = [];  // what was asked for and is not done yet
 let fitting;
+let restored = false;
 const guesses = new Map();
 
 export const now = () => after[0];
@@ -35,8 +36,15 @@ export const done = () => [...new Set(given.map(({ clip }) => clip).reverse())];
 /** What the last fit said of the labels. */
 export let learned;
 
-/** Goes on where the tab was before it was loaded again. */
 export function begin() {
+  restore();
+  return Promise.all([propose(), ask(async () => { await there(); return true; })]);
+}
+
+// Goes on where the tab was before it was loaded again.
+function restore() {
+  if (restored) return;
+  restored = true;
   const kept = JSON.parse(storage()?.getItem(KEPT) ?? "{}");
   if (kept.edition === state.facts.edition) {
     ({ before, given, names } = kept);
@@ -45,8 +53,6 @@ export function begin() {
   }
   state.addEventListener("labels", number);
   number();
-  // One sound is there; the others come with the fit, which tells how good the labels are.
-  return Promise.all([propose(), ask(async () => { await there(); return true; })]);
 }
 
 /** Each of these is whether it went well; what waits behind one that did not is dropped. */
@@ -99,6 +105,7 @@ export const clear = () => ask(async () =>
 export const take = (clip) => ask(async () => { bring(clip); return true; });
 
 function ask(work) {
+  restore();
   return new Promise((resolve) => {
     waiting.push({ work, resolve });
     if (waiting.length === 1) drain();

@@ -4,6 +4,7 @@ import WaveSurfer from "./vendor/wavesurfer-8.0.1.esm.js";
 import { get, post } from "./api.js";
 import { bestOf, button, play, showCards, showPicture, time } from "./cards.js";
 import { catchFocus } from "./focus.js";
+import { take } from "./labelling.js";
 import { now, seek, toggle } from "./player.js";
 import { markPlace } from "./playhead.js";
 import { drawScores } from "./scores.js";
@@ -26,7 +27,10 @@ export function start() {
   byId("play").addEventListener("click", playAll);
   byId("earlier").addEventListener("click", () => show(turned(-1)));
   byId("later").addEventListener("click", () => show(turned(1)));
-  byId("label").addEventListener("click", () => open("label", stretch));
+  byId("label").addEventListener("click", () => {
+    take(shown.clip);
+    open("label");
+  });
   segments.addEventListener("keydown", along);
   state.addEventListener("labels", () => { learned = false; });
   state.addEventListener("player", drawPlaying);
