@@ -16,7 +16,6 @@ const [title, segments] = ["title", "segments"].map(byId);
 let wave;
 let shown;  // the stretch of a clip that is open
 let stretch;  // the same as a card, to play
-let learned;  // whether its scores are of the labels as they stand
 let asked = 0;
 let searched = 0;
 
@@ -32,7 +31,6 @@ export function start() {
     open("label");
   });
   segments.addEventListener("keydown", along);
-  state.addEventListener("labels", () => { learned = false; });
   state.addEventListener("player", drawPlaying);
   for (const name of ["wave", "picture"]) {
     byId(name).parentElement.addEventListener("click", (event) => playFrom(name, event));
@@ -42,7 +40,7 @@ export function start() {
 
 export async function show(card) {
   if (!card) {
-    if (shown && !learned) await relearn();
+    if (shown) await relearn();
     return;
   }
   const mine = ++asked;
@@ -106,7 +104,6 @@ function draw(found) {
 }
 
 function drawLearned({ clip, labels, scores }) {
-  learned = true;
   byId("given").textContent = labelOf(clip);
   byId("given").hidden = !labelOf(clip);
   byId("unscored").hidden = labels.length > 0;
