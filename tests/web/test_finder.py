@@ -370,7 +370,7 @@ def test_the_address_holds_the_search(page: Any, address: tuple[str, Path]) -> N
     page.locator("#search-query .chip", has_text="like").wait_for()
     wait_for_rows(page)
     closest, link = names(page), page.url
-    assert re.fullmatch(r".*#search\?like=.+@[\d.]+", link)
+    assert re.fullmatch(r".*#/search\?like=.+@[\d.]+", link)
     for expected, text in ((shortest, "rain"), (by_words, "rain"), (all_of_them, "")):
         page.go_back()
         wait(page, lambda expected=expected: names(page) == expected, "back does not lead back")

@@ -3,13 +3,14 @@
 
 import { cardNamed, state } from "./state.js";
 
+// The slash keeps the browser from taking a view's name for an element to go to.
 export const addressOf = (view, wanted = {}) => {
   const query = new URLSearchParams(wanted).toString().replaceAll("%2F", "/").replaceAll("%40", "@");
-  return `#${view}${query && "?"}${query}`;
+  return `#/${view}${query && "?"}${query}`;
 };
 
 export const here = () => {
-  const [view, query] = location.hash.slice(1).split(/\?(.*)/s);
+  const [view, query] = location.hash.replace(/^#\/?/, "").split(/\?(.*)/s);
   return { view, wanted: new URLSearchParams(query) };
 };
 

@@ -2,6 +2,7 @@
 // collection: a reload and a new edition leave it as it is.
 
 import { state } from "./state.js";
+import { recall, store } from "./stored.js";
 
 let items = [];
 
@@ -9,13 +10,7 @@ const key = () => `embedkit-shortlist:${state.facts.folder}`;
 
 const changed = () => state.dispatchEvent(new Event("shortlist"));
 
-function read() {
-  try {
-    items = JSON.parse(localStorage.getItem(key())) ?? [];
-  } catch {  // a browser that lets pages keep nothing
-    items = [];
-  }
-}
+const read = () => { items = recall(key()) ?? []; };
 
 export function start() {
   read();
@@ -39,9 +34,6 @@ export const toggle = (card) => {
 /** Another list. */
 export function put(others) {
   items = others;
-  try {
-    localStorage.setItem(key(), JSON.stringify(items));
-  } catch {  // until the page is left
-  }
+  store(key(), items);
   changed();
 }

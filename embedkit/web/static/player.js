@@ -3,6 +3,7 @@
 
 import { askWhy, audioOf } from "./api.js";
 import { LONGEST_S, say, state } from "./state.js";
+import { clock } from "./times.js";
 
 const REPLAYS_S = 0.2;  // this close to its end, a sound begins anew
 
@@ -89,12 +90,6 @@ function sound() {
     say(`${name} cannot be played: ${reason.message}`);
   });
 }
-
-const clock = (seconds) => {
-  const minutes = Math.floor(seconds / 60);
-  const rest = (seconds - 60 * minutes).toFixed(1);
-  return minutes ? `${minutes}:${rest.padStart(4, "0")}` : `${rest} s`;
-};
 
 function draw() {
   const card = list[index];

@@ -5,6 +5,7 @@ import { showPicture } from "./cards.js";
 import { now, play, stop } from "./player.js";
 import { state } from "./state.js";
 import { drag, iconed, keep, moreFor, starFor } from "./take.js";
+import { clock, place } from "./times.js";
 
 const DWELL_MS = 250;  // that a pointer stays on a picture before it plays
 
@@ -14,14 +15,6 @@ const element = (name, kind, ...inside) => {
   made.append(...inside);
   return made;
 };
-
-const place = (seconds) => {
-  const whole = Math.floor(seconds / 60);
-  const rest = seconds - 60 * whole;
-  return whole ? `${whole}:${rest.toFixed(1).padStart(4, "0")}` : rest.toFixed(1);
-};
-
-export const lasts = (seconds) => `${place(seconds)}${seconds < 60 ? " s" : ""}`;
 
 /** Rows in a list, which may grow. */
 export class Rows {
@@ -48,6 +41,7 @@ export class Rows {
       if (at >= 0) this.#mark(at);
     });
     state.addEventListener("player", () => this.#follow());
+    state.addEventListener("labels", () => this.#rows.forEach(({ describe }) => describe()));
     state.addEventListener("shortlist", () => this.#rows.forEach(({ star }) => star.draw()));
   }
 
@@ -102,12 +96,17 @@ export class Rows {
       sound.name.slice(slash));
     link.title = sound.name;
     drag(link, card, true);
-    const facts = [lasts(sound.duration_s), sound.heard, sound.label].filter((each) => each);
+    const facts = element("div", "facts quiet");
+    const describe = () => {
+      const about = [clock(sound.duration_s), sound.heard, state.labels[sound.name]];
+      facts.textContent = about.filter((each) => each).join(" · ");
+    };
+    describe();
     const chips = sound.seconds.map((second, number) => {
       const chip = element("button", "second", place(second.start_s));
       chip.type = "button";
       const near = second.similarity == null ? "" : `, ${second.similarity.toFixed(2)}`;
-      chip.title = `Play ${lasts(second.start_s)} to ${lasts(second.end_s)}${near}`;
+      chip.title = `Play ${clock(second.start_s)} to ${clock(second.end_s)}${near}`;
       chip.setAttribute("aria-label", chip.title);
       chip.addEventListener("click", () => start(number));
       drag(chip, () => ({ ...sound, ...second }), false);
@@ -128,10 +127,10 @@ export class Rows {
     point();
     const [star, more] = [starFor(card), moreFor(card, this.#extras)];
     const item = element("li", "sound", picture,
-      element("div", "what", link, element("div", "facts quiet", facts.join(" · "))),
+      element("div", "what", link, facts),
       element("div", "seconds", ...chips), near, element("div", "actions", similar, star, more));
     item.dataset.name = sound.name;
-    return Object.assign(row, { item, link, star, chips, card, start,
+    return Object.assign(row, { item, link, star, chips, card, start, describe,
       stops: [link, ...chips, similar, star, more] });
   }
 

@@ -5,6 +5,7 @@ import { addressOf, cardAt, go, nameIn, refer } from "./address.js";
 import { post } from "./api.js";
 import { Rows } from "./rows.js";
 import { state, trying } from "./state.js";
+import { recall, store } from "./stored.js";
 import { icon } from "./take.js";
 
 const PAGE = 30;
@@ -62,9 +63,8 @@ export function start() {
     await showMore();
     rows.focus(before);
   });
-  hover.checked = localStorage.getItem(HOVER) !== "off";
-  hover.addEventListener("change", () =>
-    localStorage.setItem(HOVER, hover.checked ? "on" : "off"));
+  hover.checked = recall(HOVER) ?? true;
+  hover.addEventListener("change", () => store(HOVER, hover.checked));
 }
 
 /** What the address asks for; nothing: what is shown already. */
