@@ -194,6 +194,10 @@ def test_after_each_action_the_next_key_is_for_the_sound(page: Any, labels: Any)
     page.keyboard.press("1")
     wait(page, lambda: len(labels()) == 4, "the key gave no label")
     assert page.input_value("#label-text") == ""
+    page.locator("#player-place").focus()  # by its slider one goes about the sound
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("1")
+    wait(page, lambda: len(labels()) == 5, "the key gave no label")
     for control in (
         "#label-undo", "#label-skip", "#label-back", "#label-keys button", "#label-undo",
         "#label-play", "#label-next button", "#label-done button",

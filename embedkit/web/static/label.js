@@ -82,14 +82,14 @@ function press(event) {
   if (!active || event.ctrlKey || event.metaKey || event.altKey
     || document.querySelector(":popover-open")) return;
   const { key, target } = event;
-  if (target.closest("input, select, textarea")) {
+  if (target.closest("input:not([type=range]), select, textarea")) {
     if (key !== "Escape" || !target.closest("#label")) return;
     sound.focus({ preventScroll: true });
   } else {
     const label = /^[1-9]$/.test(key) && walk.keys()[key - 1];
     const work = label ? () => give(label) : KEYS[key.length === 1 ? key.toLowerCase() : key];
-    // A button has its own use for these; the tab that is open has none.
-    const own = target.closest("[role=tab]") ? key.startsWith("Arrow")
+    // A button has its own use for these; the tab that is open has none, but goes to others.
+    const own = target.closest("[role=tab], [type=range]") ? key.startsWith("Arrow")
       : [" ", "Enter"].includes(key) && target.closest("button, a, summary");
     if (!work || own) return;
     if (target !== sound) sound.focus({ preventScroll: true });
