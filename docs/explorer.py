@@ -31,7 +31,7 @@ def draw(page: Any, address: str) -> None:
         rows.nth(row).locator("[aria-label^='Keep']").click()
     rows.nth(1).locator(".name").focus()
     page.keyboard.press("ArrowDown")
-    page.wait_for_function("!document.getElementById('mentioned').textContent")
+    page.locator("#mentioned:empty").wait_for(state="attached")
     page.evaluate("Promise.all([...document.images].slice(0, 12).map((each) => each.decode()))")
     page.screenshot(path=HERE / "explorer-search.png")
 
@@ -47,15 +47,17 @@ def main() -> None:
         )  # fmt: skip
         assert server.stdout is not None
         address = server.stdout.readline().strip()
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(
-                executable_path=shutil.which("chromium"),
-                args=["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"],
-            )
-            draw(browser.new_page(viewport={"width": 1280, "height": 800}), address)
-            browser.close()
-        server.terminate()
-        server.communicate(timeout=30)
+        try:
+            with sync_playwright() as playwright:
+                browser = playwright.chromium.launch(
+                    executable_path=shutil.which("chromium"),
+                    args=["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"],
+                )
+                draw(browser.new_page(viewport={"width": 1280, "height": 800}), address)
+                browser.close()
+        finally:
+            server.terminate()
+            server.communicate(timeout=30)
 
 
 if __name__ == "__main__":

@@ -99,7 +99,7 @@ def ask(address: tuple[str, Path]) -> Ask:
 
 def wait_for_rows(page: Any) -> None:
     page.wait_for_selector("#search-results:not([aria-busy])", state="attached")
-    page.wait_for_function("!document.getElementById('search-said').textContent.includes('…')")
+    page.locator("#search-said", has_text="…").wait_for(state="detached")
 
 
 def names(page: Any, place: str = "#search-results") -> list[str]:
@@ -594,7 +594,7 @@ def test_the_loop_of_a_person_who_looks_for_sounds(
     assert focused(page) == "search-words"
     page.keyboard.type("dog")
     page.keyboard.press("Enter")
-    page.wait_for_function("document.title.startsWith('dog')")
+    wait(page, lambda: page.title().startswith("dog"), "the tab has another title")
     wait_for_rows(page)
     found = names(page)
     note("words")
