@@ -29,6 +29,7 @@ def draw(page: Any, address: str) -> None:
     rows = page.locator("#search-results .sound")
     for row in (1, 4):
         rows.nth(row).locator("[aria-label^='Keep']").click()
+    page.mouse.move(5, 5)
     rows.nth(1).locator(".name").focus()
     page.keyboard.press("ArrowDown")
     page.locator("#mentioned:empty").wait_for(state="attached")
