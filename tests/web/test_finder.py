@@ -15,7 +15,7 @@ import soundfile
 from browser import ask as ask_server
 from browser import browse, needs_browser, serve, wait
 from command import run
-from made import namer
+from made import draw, namer, write_table_of
 
 from embedkit.checkpoint import fingerprint as weights_fingerprint
 from embedkit.names.vocabulary import Vocabulary
@@ -80,11 +80,11 @@ def page(address: tuple[str, Path], tab: Any) -> Iterator[Any]:
         tab.on(event, handler)
     tab.goto(address[0] + "#search")
     tab.wait_for_selector("body[data-view=search]")
-    tab.evaluate("localStorage.clear()")
     wait_for_rows(tab)
     yield tab
     for event, handler in watched.items():
         tab.remove_listener(event, handler)
+    tab.evaluate("localStorage.clear()")
     tab.emulate_media(color_scheme="light")
     tab.set_viewport_size({"width": 1280, "height": 800})
     assert wrong == []
@@ -295,12 +295,15 @@ def test_arrow_keys_and_the_pointer_audition_and_enter_opens(page: Any) -> None:
     page.keyboard.press("ArrowUp")
     page.keyboard.press("ArrowUp")
     assert player(page)["name"] == focused(page) == listed[0]
-    # Along its seconds.
+    # A sound that ends takes nobody away from another row.
+    page.locator("#search-results .name").nth(3).focus()
+    wait(page, lambda: not player(page)["sounding"], "it does not end")
+    assert focused(page) == listed[3]
     page.keyboard.press("End")
     assert focused(page) == listed[29]
-    page.locator("#search-results .sound", has_text="long.wav").count()
     page.keyboard.press("ArrowDown")  # shows more
     wait(page, lambda: [focused(page)] == names(page)[30:31], "no more are shown")
+    # Along the seconds of one.
     seek(page, "long", "named")
     page.locator("#search-results .name").first.focus()
     page.keyboard.press("ArrowRight")
@@ -416,18 +419,39 @@ def test_a_dropped_file_and_the_microphone_search(page: Any, address: tuple[str,
     assert page.inner_text("#search-record") == "Record"
 
 
-def test_fewer_numbers_are_advanced_and_mark_what_they_change(page: Any, ask: Ask) -> None:
+def test_plain_words_and_the_rest_under_advanced(page: Any) -> None:
     assert not page.locator("#search-size").is_visible()
-    page.locator("#search-results .actions a").first.click()
-    page.locator("#search-query .chip", has_text="like").wait_for()
     page.click("#search .filters summary")
     assert page.locator("#search-size").is_disabled()  # of a model of 64 numbers
     assert page.inner_text("#search-size-text") == "64 of 64 numbers"
+    page.click("#search .filters summary")
     for view in VIEWS:
         page.click(f"#tab-{view}")
         page.wait_for_selector(f"body[data-view={view}]")
         shown = page.inner_text(f"#{view}")
-        assert not re.search(r"segments|embedding|vector|numbers a", shown.lower()), view
+        assert not re.search(r"segments|embedding|vector|numbers", shown.lower()), view
+
+
+def test_a_search_by_fewer_numbers_marks_what_it_changes(tab: Any, tmp_path: Path) -> None:
+    clips = {f"{number:02}.wav": draw(2, 128, seed=number) for number in range(40)}
+    write_table_of(tmp_path / "emb", clips, root=tmp_path)  # without sound: not watched
+    with serve(tmp_path / "emb") as url:
+        edition = ask_server(url, "api/collection")["edition"]
+        found = [
+            [sound["name"] for sound in ask_server(url, f"api/{edition}/search", query)["found"]]
+            for query in ({"like": [0]}, {"like": [0], "size": 64})
+        ]
+        tab.goto(f"{url}#search?like=00.wav@0")
+        wait(tab, lambda: names(tab) == found[0], "it finds others")
+        assert tab.locator(".sound.new").count() == 0
+        tab.click("#search .filters summary")
+        tab.locator("#search-size").press("ArrowLeft")
+        wait(tab, lambda: names(tab) == found[1], "it does not compare by fewer numbers")
+        assert tab.inner_text("#search-size-text") == "64 of 128 numbers"
+        fresh = [name for name in found[1] if name not in found[0]]
+        assert names(tab, ".sound.new") == fresh != []
+        said = f"40 sounds, closest first; {len(fresh)} of the first 30 are new"
+        assert tab.inner_text("#search-said") == said
 
 
 def menu(page: Any, name: str, item: str) -> Any:
@@ -581,14 +605,9 @@ def test_the_page_waits_for_a_collection_that_is_being_embedded(page: Any) -> No
     page.unroute("**/api/collection")
 
 
-def test_the_loop_of_a_person_who_looks_for_sounds(
-    page: Any, address: tuple[str, Path], record_property: Any
-) -> None:
-    """From words to files on the desktop, without the pointer."""
-    walked: list[str] = []
-
-    def note(step: str) -> None:
-        walked.append(f"{step}: {page.title()}, {page.inner_text('#player-name')}")
+def test_the_loop_of_a_person_who_looks_for_sounds(page: Any, address: tuple[str, Path]) -> None:
+    """From words to files, without the pointer."""
+    walked: list[str] = []  # the titles of the tab, on the way
 
     page.keyboard.press("/")
     assert focused(page) == "search-words"
@@ -597,14 +616,14 @@ def test_the_loop_of_a_person_who_looks_for_sounds(
     wait(page, lambda: page.title().startswith("dog"), "the tab has another title")
     wait_for_rows(page)
     found = names(page)
-    note("words")
+    walked.append(page.title())
     page.locator("#search-results .name").first.focus()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowDown")
     wait(page, lambda: player(page)["name"] == found[2], "the third does not play")
     page.keyboard.press("w")
     wait(page, lambda: page.inner_text("#player-at") != "", "the whole does not play")
-    note("audition")
+    walked.append(page.title())
     page.keyboard.press("f")
     page.keyboard.press("Tab")
     while not page.evaluate("document.activeElement.title").startswith("Closest"):
@@ -613,19 +632,19 @@ def test_the_loop_of_a_person_who_looks_for_sounds(
     page.locator("#search-query .chip", has_text=f"like {found[2]}").wait_for()
     wait_for_rows(page)
     closest = names(page)
-    note("closest")
+    walked.append(page.title())
     page.locator("#search-results .name").first.focus()
     page.keyboard.press("f")
     page.keyboard.press("Enter")
     page.wait_for_selector(f"#listen-title:has-text({json.dumps(closest[0])})")
-    note("open")
+    walked.append(page.title())
     page.go_back()
     wait(page, lambda: focused(page) == closest[0], "back is elsewhere")
     page.locator("#tab-shortlist").focus()
     page.keyboard.press("Enter")
     page.wait_for_selector("body[data-view=shortlist]")
     assert names(page, "#shortlist-rows") == [found[2], closest[0]]
-    note("shortlist")
+    walked.append(page.title())
     page.locator("#shortlist-zip").focus()
     with page.expect_download() as waiting:
         page.keyboard.press("Enter")
@@ -633,16 +652,28 @@ def test_the_loop_of_a_person_who_looks_for_sounds(
         contents = {archive.read(name) for name in archive.namelist()}
     audio = address[1] / "audio"
     assert contents == {(audio / name).read_bytes() for name in (found[2], closest[0])}
-    record_property("walk", walked)
+    ways = ("dog · Search", "dog · Search", f"like {found[2]} · Search", f"{closest[0]} · Listen",
+            "Shortlist")  # fmt: skip
+    assert walked == [f"{way} · emb · embedkit" for way in ways]
+
+
+def violations(page: Any) -> Any:
+    """What axe-core finds wrong with a page as it stands."""
+    if not page.evaluate("'axe' in window"):
+        page.evaluate((files("axe_playwright_python") / "axe.min.js").read_text())
+    return page.evaluate(
+        "axe.run().then(({ violations }) => violations.map(({ id, nodes }) =>"
+        " [id, nodes.map(({ html, failureSummary }) => [html, failureSummary])]))"
+    )
 
 
 def test_axe_finds_nothing_in_any_view_and_theme(page: Any) -> None:
     pytest.importorskip("axe_playwright_python", reason="axe-core comes with the extra [dev]")
-    page.evaluate((files("axe_playwright_python") / "axe.min.js").read_text())
+    found = {}
+    under_way = {"done": 1, "total": 2, "failed": 0, "seconds_of_audio": 60.0}
     listen(page, ("a/4.wav", 0.0))
     page.evaluate("import('./player.js').then(({ stop }) => stop())")
     page.click("[aria-label='Keep a/0.wav']")
-    found = {}
     for theme in ("light", "dark"):
         page.emulate_media(color_scheme=theme)
         for view in VIEWS:
@@ -651,14 +682,16 @@ def test_axe_finds_nothing_in_any_view_and_theme(page: Any) -> None:
             if view == "search":
                 page.locator("#search-results .name").nth(1).focus()
                 page.click("#search-results .sound.current [aria-haspopup]")
-            wrong = page.evaluate(
-                "axe.run().then(({ violations }) => violations.map(({ id, nodes }) =>"
-                " [id, nodes.map(({ html, failureSummary }) => [html, failureSummary])]))"
-            )
+            found[theme, view] = violations(page)
             page.keyboard.press("Escape")
-            if wrong:
-                found[theme, view] = wrong
-    assert found == {}
+    page.route("**/api/collection", lambda route: route.fulfill(json={"embedding": under_way}))
+    page.reload()
+    for theme in ("light", "dark"):
+        page.emulate_media(color_scheme=theme)
+        page.wait_for_selector("#embedding-said:not(:empty)")
+        found[theme, "embedding"] = violations(page)
+    page.unroute("**/api/collection")
+    assert {place: wrong for place, wrong in found.items() if wrong} == {}
 
 
 def test_small_screens_show_all(page: Any) -> None:

@@ -28,3 +28,11 @@ export const nameIn = (reference) => reference.slice(0, reference.lastIndexOf("@
 /** The card that a reference is to; undefined: the sound is not there. */
 export const cardAt = (reference) =>
   cardNamed(nameIn(reference), Number(reference.slice(reference.lastIndexOf("@") + 1)));
+
+// Links within the page lead there the same way.
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a[href^='#']");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  go(link.getAttribute("href"));
+});

@@ -2,9 +2,10 @@
 
 import { addressOf, refer } from "./address.js";
 import { showPicture } from "./cards.js";
+import { iconed } from "./icons.js";
 import { now, play, stop } from "./player.js";
 import { state } from "./state.js";
-import { drag, iconed, keep, moreFor, starFor } from "./take.js";
+import { drag, keep, moreFor, starFor } from "./take.js";
 import { clock, place } from "./times.js";
 
 const DWELL_MS = 250;  // that a pointer stays on a picture before it plays
@@ -24,6 +25,7 @@ export class Rows {
   #hovers;
   #rows = [];
   #current = 0;
+  #heard;  // the card that played last
 
   /**
    * @param list the element: an `ol`.
@@ -184,9 +186,11 @@ export class Rows {
     });
   }
 
-  // Rows show what plays; the current one goes with it.
+  // Rows show what plays; the current one goes with it when another plays, and is a person's otherwise.
   #follow() {
     const { card, sounding } = now();
+    const another = card !== this.#heard;
+    this.#heard = card;
     this.#rows.forEach(({ item, sound, chips }, at) => {
       const plays = sound.clip === card?.clip;
       item.classList.toggle("sounding", plays && sounding);
@@ -194,7 +198,7 @@ export class Rows {
         const own = plays && sound.seconds[number].start_s === card.start_s;
         chip.setAttribute("aria-pressed", own);
       });
-      if (!plays || at === this.#current) return;
+      if (!plays || !another || at === this.#current) return;
       if (this.#list.contains(document.activeElement)) this.focus(at);
       else this.#mark(at);
     });

@@ -3,10 +3,10 @@
 
 import { addressOf, cardAt, go, nameIn, refer } from "./address.js";
 import { post } from "./api.js";
+import { icon } from "./icons.js";
 import { Rows } from "./rows.js";
 import { state, trying } from "./state.js";
 import { recall, store } from "./stored.js";
-import { icon } from "./take.js";
 
 const PAGE = 30;
 const MOST = 200;  // sounds that the server gives at once

@@ -1,37 +1,12 @@
 // A sound is taken away: by its path, as a file, as a cut, by dragging, or on the shortlist.
 
-import { addressOf, go, refer } from "./address.js";
+import { addressOf, refer } from "./address.js";
 import { cutOf, get, originalOf, post } from "./api.js";
+import { iconButton } from "./icons.js";
 import * as kept from "./kept.js";
 import { mention, say, state, trying } from "./state.js";
 
-const SVG = "http://www.w3.org/2000/svg";
 const menu = document.getElementById("menu");
-
-export function icon(name) {
-  const made = document.createElementNS(SVG, "svg");
-  const use = document.createElementNS(SVG, "use");
-  made.setAttribute("class", "icon");
-  made.setAttribute("aria-hidden", "true");
-  use.setAttribute("href", `icons.svg#${name}`);
-  made.append(use);
-  return made;
-}
-
-/** A link or a button with a picture, and words for who does not see it. */
-export function iconed(made, picture, label) {
-  made.setAttribute("aria-label", label);
-  made.title = label;
-  made.append(icon(picture));
-  return made;
-}
-
-function iconButton(picture, label) {
-  const made = document.createElement("button");
-  made.type = "button";
-  made.className = "plain";
-  return iconed(made, picture, label);
-}
 
 /** A star: whether a sound is on the shortlist. */
 export function starFor(cardNow) {
@@ -172,11 +147,3 @@ export function drag(element, cardNow, whole) {
     dataTransfer.setData("text/uri-list", place ?? source);
   });
 }
-
-document.addEventListener("click", (event) => {
-  // A link within the page goes through `go`, so that one to where one is does nothing.
-  const link = event.target.closest?.("a[href^='#']");
-  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
-  event.preventDefault();
-  go(link.getAttribute("href"));
-});
