@@ -263,6 +263,7 @@ def test_a_label_keeps_its_number(page: Any, labels: Any) -> None:
     page.keyboard.press("2")
     wait(page, lambda: list(labels().values()) == ["ant", "ant"], "the label is not corrected")
     assert keys.all_inner_texts() == ["1 zebra", "2 ant"]
+    is_done(page)
     page.reload()
     page.wait_for_selector(SOUND)
     assert keys.all_inner_texts() == ["1 zebra", "2 ant"]
@@ -289,6 +290,7 @@ def test_labels_are_corrected_and_undone_over_a_reload(page: Any, labels: Any) -
     page.keyboard.press("Delete")
     wait(page, lambda: two not in labels(), "the label stays")
     assert page.inner_text("#label-name") == two
+    is_done(page)
     page.reload()
     page.wait_for_selector(SOUND)
     for expected in (
