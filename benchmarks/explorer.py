@@ -5,7 +5,7 @@
 
 A real server and a headless Chromium (apt-get install chromium) on one machine; the vectors are
 those of search.py. "First picture" is from the request of the page to the drawn map, "results" from
-a click on a segment's Search to its neighbours' cards, without their sounds, which are not there,
+a click on a sound's Closest sounds to their rows, without their sounds, which are not there,
 "search alone" is the same search without a browser; all are medians of five. The map is drawn
 without a GPU here, by Chromium's SwiftShader, on the cores that serve it. Memory is the server's,
 after all of it.
@@ -125,11 +125,12 @@ def measure(rows: int, size: int, chromium: str) -> str:
                 pictures.append(time.perf_counter() - started)
                 page.fill("#map-find", "0000/0000003.wav")
                 page.press("#map-find", "Enter")
-                button = page.locator("#map-chosen .card button", has_text="Search")
+                button = page.locator("#map-chosen .card button", has_text="Closest sounds")
                 button.wait_for()
                 started = time.perf_counter()
                 button.click()
-                page.wait_for_selector("#search-results .card")
+                page.wait_for_selector("#search-query .chip")
+                page.wait_for_selector("#search-results:not([aria-busy]) .sound")
                 results.append(time.perf_counter() - started)
                 page.close()
             browser.close()
