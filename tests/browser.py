@@ -110,5 +110,5 @@ class Server:
         os.killpg(self.process.pid, signal.SIGINT)
         _, said = self.process.communicate(timeout=60)
         assert self.process.returncode == 130
-        assert "Traceback" not in said
+        assert "Traceback" not in said, said
         return said

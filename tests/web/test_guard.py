@@ -131,8 +131,8 @@ def test_a_link_on_another_page_leads_in_and_nowhere_else(
 def test_a_click_on_another_page_opens_the_explorer(folder: Path) -> None:
     with serve(folder / "emb") as address, browse() as page:
         for link in (
-            f"{address}?token={TOKEN}#search",
-            f"{address}#collection",
+            f"{address}?token={TOKEN}#/search",
+            f"{address}#/collection",
         ):  # then by the cookie
             page.goto(f"data:text/html,<a href='{quote(link)}'>Sounds</a>")
             page.click("a")
