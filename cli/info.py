@@ -44,9 +44,11 @@ def info(
 
 
 def _embeddings(path: Path, json: bool) -> dict[str, Any]:
+    from embedkit.field.recordings import Recordings, cover
     from embedkit.store import EmbeddingTable
 
     table = EmbeddingTable.open(path)
+    known = cover(Recordings(table))
     kinds = Counter(record.kind for record in table.journal if record.kind)
     return {
         "kind": "embedding folder",
@@ -55,6 +57,8 @@ def _embeddings(path: Path, json: bool) -> dict[str, Any]:
         "remarks": sum(1 for record in table.journal if record.message and not record.kind),
         "audio_hours": round(sum(record.duration_s for record in table.journal) / 3600, 4),
         "rows": len(table),
+        "with_time": known.with_time,
+        "with_site": known.with_site,
         "heard": _heard(table, json),
         **asdict(table.provenance),
     }

@@ -65,6 +65,10 @@ NAMES = {
     "same": Names(("same",)),
     "threshold": Names(("threshold",)),
     "score": Names(("score",)),
+    "site": Names(("site",), ("station", "location", "site_id", "site_name", "location_id")),
+    "latitude": Names(("latitude",), ("lat",)),
+    "longitude": Names(("longitude",), ("lon", "lng", "long")),
+    "timezone": Names(("timezone",), ("time_zone", "tz")),
 }  # fmt: skip
 KNOWN = frozenset(name for names in NAMES.values() for name in (*names.ours, *names.others))
 SEVERAL = frozenset({"labels", "categories", "classes", "tags"})  # several labels in a cell

@@ -4,6 +4,7 @@ from embedkit.store.layout import (
     FILES_SCHEMA,
     IMPORTED,
     MANIFEST,
+    FieldNote,
     FileRecord,
     Provenance,
     clip_path,
@@ -13,6 +14,7 @@ from embedkit.store.layout import (
 )
 from embedkit.store.locks import only_run
 from embedkit.store.moved import move, with_times
+from embedkit.store.notes import note
 from embedkit.store.rewriting import forget, remove_leftovers
 from embedkit.store.table import EmbeddingTable, Rows, read_journal
 from embedkit.store.writer import EmbeddingWriter
@@ -23,12 +25,14 @@ __all__ = [
     "MANIFEST",
     "EmbeddingTable",
     "EmbeddingWriter",
+    "FieldNote",
     "FileRecord",
     "Provenance",
     "Rows",
     "clip_path",
     "forget",
     "move",
+    "note",
     "only_run",
     "read_journal",
     "read_manifest",

@@ -13,6 +13,7 @@ import json
 import os
 import re
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, get_origin, get_type_hints
 
@@ -40,6 +41,18 @@ FILES_SCHEMA = pa.schema(
         pa.field("message", pa.string(), nullable=False),
     ]
 )
+
+# Columns that a journal may have beside them; `describe` adds them.
+NOTES_SCHEMA = pa.schema(
+    [
+        pa.field("recorded_at", pa.timestamp("us", "UTC")),  # when the file's sound begins
+        pa.field("timezone", pa.string()),  # of the site: Europe/Berlin, UTC+0100
+        pa.field("site", pa.string()),
+        pa.field("latitude", pa.float64()),  # degrees
+        pa.field("longitude", pa.float64()),
+    ]
+)
+NOTED_SCHEMA = pa.schema([*FILES_SCHEMA, *NOTES_SCHEMA])
 
 
 def rows_schema(dim: int) -> pa.Schema:
@@ -127,6 +140,24 @@ class FileRecord:
     rows: int
     kind: str
     message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FieldNote:
+    """When and where a file was recorded; None is what is not known.
+
+    Attributes:
+        recorded_at: when its sound begins, with an offset.
+        timezone: that of the site, by which its hours of day are told.
+        site: its name.
+        latitude, longitude: in degrees.
+    """
+
+    recorded_at: datetime | None = None
+    timezone: str | None = None
+    site: str | None = None
+    latitude: float | None = None
+    longitude: float | None = None
 
 
 def clip_path(folder: Path, clip: str) -> Path:

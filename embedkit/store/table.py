@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,10 @@ from embedkit.store.layout import (
     FILES,
     FILES_SCHEMA,
     METADATA,
+    NOTED_SCHEMA,
+    NOTES_SCHEMA,
     ROWS,
+    FieldNote,
     FileRecord,
     Part,
     Provenance,
@@ -28,10 +31,7 @@ from embedkit.store.layout import (
     read_manifest,
     rows_schema,
 )
-
-
-class RewrittenError(EmbeddingFolderError):
-    """A part went while it was read: another run has put a successor in its place."""
+from embedkit.store.reading import RewrittenError, reading, repair
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class EmbeddingTable:
                 if list_parts(folder) == parts:
                     raise EmbeddingFolderError(
                         f"{folder}: has files/{part.name}, and no rows/{part.name};"
-                        f" {_repair(part.name)}"
+                        f" {repair(part.name)}"
                     ) from error
             else:
                 table._parts = [part.name for part in parts]
@@ -120,7 +120,7 @@ class EmbeddingTable:
         """How many rows there are."""
         total = 0
         for name in self._parts:
-            with _reading(self.folder / ROWS / name) as part:
+            with reading(self.folder / ROWS / name) as part:
                 total += part.metadata.num_rows
         return total
 
@@ -135,16 +135,31 @@ class EmbeddingTable:
         Raises:
             EmbeddingFolderError: a clip is in it twice.
         """
-        tables = [FILES_SCHEMA.empty_table()]
-        for name in self._parts:
-            with _reading(self.folder / FILES / name) as part:
-                tables.append(part.read().replace_schema_metadata())
-        journal = pa.concat_tables(tables).combine_chunks()
+        journal = self._read_files(FILES_SCHEMA)
         counts = journal.group_by("clip").aggregate([("clip", "count")])
         twice = counts.filter(pc.greater(counts["clip_count"], 1))["clip"]
         if len(twice):
             raise EmbeddingFolderError(f"{self.folder}: {twice[0]} is in the journal twice")
         return journal
+
+    @cached_property
+    def notes(self) -> dict[str, FieldNote]:
+        """When and where each file was recorded, by clip, as far as `describe` has noted it."""
+        rows = self.notes_table().to_pylist()
+        return {row.pop("clip"): FieldNote(**row) for row in rows}
+
+    def notes_table(self) -> pa.Table:
+        """The notes as Arrow's columns, behind `clip`, in the order of the parts."""
+        return self._read_files(pa.schema([FILES_SCHEMA.field("clip"), *NOTES_SCHEMA]))
+
+    def _read_files(self, schema: pa.Schema) -> pa.Table:
+        """Some columns of the journal; empty in the parts that do not have them."""
+        tables = [schema.empty_table()]
+        for name in self._parts:
+            with reading(self.folder / FILES / name) as part:
+                there = [name for name in schema.names if name in part.schema_arrow.names]
+                tables.append(part.read(there).replace_schema_metadata())
+        return pa.concat_tables(tables, promote_options="default").combine_chunks()
 
     @property
     def parts(self) -> list[StoredPart]:
@@ -152,7 +167,7 @@ class EmbeddingTable:
         found = []
         for name in self._parts:
             path = self.folder / ROWS / name
-            with _reading(path) as part:
+            with reading(path) as part:
                 rows, status = part.metadata.num_rows, path.stat()
             found.append(StoredPart(name, rows, status.st_size, status.st_mtime_ns))
         return found
@@ -162,7 +177,7 @@ class EmbeddingTable:
         names = ["clip", "segment", "start_s", "end_s"]
         tables = []
         for name in parts:
-            with _reading(self.folder / ROWS / name) as part:
+            with reading(self.folder / ROWS / name) as part:
                 tables.append(part.read(names).replace_schema_metadata())
         table = pa.concat_tables(tables).combine_chunks()
         clips, segments, start_s, end_s = (table[name].to_numpy() for name in names)
@@ -172,7 +187,7 @@ class EmbeddingTable:
         """The rows of one clip, by segment; none if there is no such clip."""
         found = []
         for name in self._parts:
-            with _reading(self.folder / ROWS / name) as part:
+            with reading(self.folder / ROWS / name) as part:
                 for group in range(part.num_row_groups):
                     about = part.metadata.row_group(group).column(0).statistics
                     if about is None or about.min <= clip <= about.max:
@@ -221,7 +236,7 @@ class EmbeddingTable:
     def batches(self, parts: Sequence[str] | None = None) -> Iterator[Rows]:
         """All rows, or those of some parts, a row group at a time, in the order of the parts."""
         for name in self._parts if parts is None else parts:
-            with _reading(self.folder / ROWS / name) as part:
+            with reading(self.folder / ROWS / name) as part:
                 for group in range(part.num_row_groups):
                     yield self._rows(part.read_row_group(group).combine_chunks())
 
@@ -311,16 +326,17 @@ class EmbeddingTable:
         if said != stored:
             raise EmbeddingFolderError(
                 f"{self.folder}: the journal files/{name} has {said:,} rows, rows/{name} has"
-                f" {stored:,}; {_repair(name)}"
+                f" {stored:,}; {repair(name)}"
             )
 
     def _count_rows(self, name: str) -> tuple[int, int]:
         """The rows that a part's journal has, and those that there are."""
-        with _reading(self.folder / ROWS / name) as part:
+        with reading(self.folder / ROWS / name) as part:
             self._check_schema(part, ROWS, name, rows_schema(self.embedding_size))
             stored = part.metadata.num_rows
-        with _reading(self.folder / FILES / name) as part:
-            self._check_schema(part, FILES, name, FILES_SCHEMA)
+        with reading(self.folder / FILES / name) as part:
+            noted = "recorded_at" in part.schema_arrow.names
+            self._check_schema(part, FILES, name, NOTED_SCHEMA if noted else FILES_SCHEMA)
             said = pc.sum(part.read(["rows"])["rows"]).as_py() or 0
         return said, stored
 
@@ -348,32 +364,6 @@ def read_journal(folder: Path) -> pa.Table:
     while True:
         with suppress(RewrittenError):
             return EmbeddingTable.open(folder).journal_table()
-
-
-def _repair(name: str) -> str:
-    return (
-        f"remove rows/{name} and files/{name} there and run `embedkit extract` again, which embeds"
-        " their clips anew"
-    )
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[pq.ParquetFile]:
-    try:
-        with pq.ParquetFile(path) as part:
-            yield part
-    except FileNotFoundError as error:
-        raise RewrittenError(
-            f"{path}: is not there any more: another run has rewritten the folder meanwhile; run"
-            " this again"
-        ) from error
-    except OSError as error:  # the disk's, not the part's
-        raise EmbeddingFolderError(f"{path}: cannot be read: {error}") from error
-    except pa.ArrowException as error:
-        reason = str(error).strip().rstrip(".")
-        raise EmbeddingFolderError(
-            f"{path}: cannot be read: {reason}; if it is damaged, {_repair(path.name)}"
-        ) from error
 
 
 def _fingerprint(schema: pa.Schema) -> object:

@@ -22,6 +22,7 @@ READ = {
     ("classify evaluate", "emb_dir"), ("classify fit", "emb_dir"),
     ("classify predict", "classifier"), ("classify predict", "emb_dir"),
     ("convert", "audio"), ("convert", "rows"), ("convert", "source"),
+    ("describe", "audio"), ("describe", "emb_dir"), ("describe", "sites"),
     ("detect", "classifier"), ("detect", "emb_dir"), ("detect", "thresholds"),
     ("distil", "audio_dir"), ("distil", "targets"), ("distil", "teacher"),
     ("duplicates", "emb_dir"),

@@ -32,7 +32,7 @@ from embedkit.store import (
 )
 from embedkit.store import layout as contract
 from embedkit.store.locks import rewriting
-from embedkit.store.table import RewrittenError
+from embedkit.store.reading import RewrittenError
 
 SPAWN = multiprocessing.get_context("spawn")
 D, ROWS = 4, 3  # rows of a clip

@@ -1,0 +1,56 @@
+"""Options of commands that look at recordings of some time or place alone."""
+
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ._output import message
+
+if TYPE_CHECKING:
+    from embedkit.field.filters import FieldFilter
+    from embedkit.store import EmbeddingTable
+
+option = partial(typer.Option, rich_help_panel="When and where (see embedkit describe)")
+
+After = Annotated[
+    str | None,
+    option(
+        help="What was recorded from then on: 2023-05-01, 2023-05-01T04:30 by the site's clocks, or"
+        " 2023-05-01T04:30Z."
+    ),
+]
+Before = Annotated[str | None, option(help="What was recorded before then; as --after.")]
+InHours = Annotated[
+    str | None,
+    option("--hours", help="Hours of the day by the site's clocks: 4-9, 4:30-9, 22-4."),
+]
+Sites = Annotated[list[str] | None, option("--site", help="What was recorded there. Repeatable.")]
+
+
+def field_filter(
+    table: "EmbeddingTable",
+    after: str | None,
+    before: str | None,
+    hours: str | None,
+    sites: list[str] | None,
+) -> "FieldFilter | None":
+    """What the options ask for, of a collection; None if nothing."""
+    from embedkit.field.filters import FieldFilter, Hours, parse_time
+    from embedkit.field.recordings import Recordings
+
+    if after is None and before is None and hours is None and not sites:
+        return None
+    asked = FieldFilter(
+        recordings=Recordings(table),
+        after=None if after is None else parse_time(after),
+        before=None if before is None else parse_time(before),
+        hours=None if hours is None else Hours.parse(hours),
+        sites=frozenset(sites or ()),
+    )
+    if asked.unknown:
+        message(
+            f"{asked.unknown:,} of {len(asked.recordings.notes):,} files are left out: when or"
+            " where they were recorded is not known (embedkit describe)"
+        )
+    return asked

@@ -1,0 +1,144 @@
+"""Which segments were recorded when, and where, that a person asks for."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedkit.errors import UsageError, choices
+from embedkit.field.recordings import Recordings
+from embedkit.store import EmbeddingTable
+
+HOURS = re.compile(r"(\d{1,2})(?::([0-5]\d))?\s*[-–]\s*(\d{1,2})(?::([0-5]\d))?")
+DAY = 24 * 60  # minutes
+
+
+class Hours(NamedTuple):
+    """From one time of day until before another, in minutes; over midnight if that is earlier."""
+
+    start: int
+    end: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Hours":
+        """`4-9`, `22-4`, `4:30-9`.
+
+        Raises:
+            UsageError: it is no such thing.
+        """
+        found = HOURS.fullmatch(text.strip())
+        if found is not None:
+            hours = [int(number or 0) for number in found.groups()]
+            start, end = 60 * hours[0] + hours[1], 60 * hours[2] + hours[3]
+            if start < DAY and end <= DAY and start != end:
+                return cls(start, end)
+        raise UsageError(
+            f"{text!r} is no part of a day; expected hours from 0 to 24, as 4-9, 4:30-9 or 22-4"
+        )
+
+    def have(self, clocks: NDArray[np.datetime64]) -> NDArray[np.bool_]:
+        """Which of some times [n] lie in it; not those that are not known."""
+        since = clocks - clocks.astype("datetime64[D]")
+        after = since >= np.timedelta64(self.start, "m")
+        before = since < np.timedelta64(self.end, "m")
+        inside: NDArray[np.bool_] = after & before if self.start < self.end else after | before
+        return inside
+
+
+def parse_time(text: str) -> datetime:
+    """A date or a time in ISO 8601; without an offset it is that of the clocks of each site.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        return datetime.fromisoformat(text.strip())
+    except ValueError as error:
+        raise UsageError(
+            f"{text!r} is no date or time; expected 2023-05-01, 2023-05-01T04:30, or with an offset"
+            " from UTC, 2023-05-01T04:30+02:00"
+        ) from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class FieldFilter:
+    """What is asked for, of a collection.
+
+    Attributes:
+        recordings: the collection's clocks.
+        after: from then on; without an offset, by the clocks of each site.
+        before: until before then.
+        hours: in that part of the day, by the clocks of each site.
+        sites: at one of them; of none, at any.
+    """
+
+    recordings: Recordings
+    after: datetime | None = None
+    before: datetime | None = None
+    hours: Hours | None = None
+    sites: frozenset[str] = field(default_factory=frozenset)
+
+    def __post_init__(self) -> None:
+        known = sorted({note.site for note in self.recordings.notes.values() if note.site})
+        for site in self.sites:
+            if site not in known:
+                hint = choices(site, known) if known else "; `embedkit describe` notes the sites"
+                raise UsageError(f"no site {site!r}{hint}")
+
+    @property
+    def asks_time(self) -> bool:
+        """Whether it asks when, not where alone."""
+        return any(each is not None for each in (self.after, self.before, self.hours))
+
+    @property
+    def unknown(self) -> int:
+        """How many clips it leaves out since their time, or their site, is not known."""
+        return sum(
+            (self.asks_time and note.recorded_at is None) or (bool(self.sites) and not note.site)
+            for note in self.recordings.notes.values()
+        )
+
+    def fits(
+        self, clips: Sequence[str], owner: NDArray[np.int64], start_s: NDArray[np.float64]
+    ) -> NDArray[np.bool_]:
+        """Which segments begin when, and were recorded where, it asks.
+
+        Args:
+            clips: names.
+            owner: of each segment the number of its clip [n].
+            start_s: where it begins in the clip [n].
+        """
+        there = [not self.sites or self.recordings.site(clip) in self.sites for clip in clips]
+        fits: NDArray[np.bool_] = np.array(there, bool)[owner]
+        if not self.asks_time:
+            return fits
+        instants = self.recordings.instants(clips, owner, start_s)
+        clocks = self.recordings.clocks(clips, owner, instants)
+        fits &= ~np.isnat(instants)
+        for bound, compare in ((self.after, np.greater_equal), (self.before, np.less)):
+            if bound is not None:
+                times = clocks if bound.tzinfo is None else instants
+                plain = bound if bound.tzinfo is None else bound.astimezone(UTC)
+                fits &= compare(times, np.datetime64(plain.replace(tzinfo=None), "us"))
+        if self.hours is not None:
+            fits &= self.hours.have(clocks)
+        return fits
+
+    def rows(
+        self, clips: Sequence[str] | NDArray[np.object_], start_s: NDArray[np.float64]
+    ) -> NDArray[np.bool_]:
+        """As `fits`, of segments with the name of each one's clip [n]."""
+        names, owner = np.unique(np.asarray(clips, object).astype(str), return_inverse=True)
+        return self.fits(names.tolist(), owner, start_s)
+
+    def clips(self, table: EmbeddingTable) -> set[str]:
+        """The clips of which at least one segment fits."""
+        found: set[str] = set()
+        for part in table.parts:
+            rows = table.spans([part.name])
+            found.update(rows.clips[self.rows(rows.clips, rows.start_s)])
+        return found

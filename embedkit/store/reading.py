@@ -1,0 +1,47 @@
+"""Opening the files of a part: what becomes of them while they are read, in words."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from embedkit.errors import EmbeddingFolderError
+
+
+class RewrittenError(EmbeddingFolderError):
+    """A part went while it was read: another run has put a successor in its place."""
+
+
+def repair(name: str) -> str:
+    """What to do about a part that is damaged."""
+    return (
+        f"remove rows/{name} and files/{name} there and run `embedkit extract` again, which embeds"
+        " their clips anew"
+    )
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[pq.ParquetFile]:
+    """Open a part's file of rows or journal.
+
+    Raises:
+        RewrittenError: it is not there any more.
+        EmbeddingFolderError: it cannot be read.
+    """
+    try:
+        with pq.ParquetFile(path) as part:
+            yield part
+    except FileNotFoundError as error:
+        raise RewrittenError(
+            f"{path}: is not there any more: another run has rewritten the folder meanwhile; run"
+            " this again"
+        ) from error
+    except OSError as error:  # the disk's, not the part's
+        raise EmbeddingFolderError(f"{path}: cannot be read: {error}") from error
+    except pa.ArrowException as error:
+        reason = str(error).strip().rstrip(".")
+        raise EmbeddingFolderError(
+            f"{path}: cannot be read: {reason}; if it is damaged, {repair(path.name)}"
+        ) from error
