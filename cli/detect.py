@@ -11,12 +11,15 @@ from embedkit.errors import UsageError, choices
 
 from ._app import app
 from ._cuts import Padding, SaveClips
+from ._field import After, Before, InHours, Sites, field_filter
 from ._output import Json, message, print_json, print_table, report_failures
-from ._outputs import OutPlace
+from ._outputs import OutFile, OutPlace
 
 if TYPE_CHECKING:
     from embedkit.classifiers.cuts import Failure
     from embedkit.classifiers.tracks import Span
+    from embedkit.field.calendar import Calendar, Tally
+    from embedkit.field.recordings import Recordings
 
 
 @app.command()
@@ -69,6 +72,14 @@ def detect(
     top_per_file: Annotated[
         int | None, typer.Option(help="Of each label in each file the best so many.", min=1)
     ] = None,
+    calendar: Annotated[
+        Path | None,
+        OutFile(help="A .png file: each label's detections, by day and hour of the site's clocks."),
+    ] = None,
+    after: After = None,
+    before: Before = None,
+    hours: InHours = None,
+    site: Sites = None,
     save_clips: SaveClips = None,
     padding: Padding = 0.0,
     json: Json = False,
@@ -79,13 +90,23 @@ def detect(
     Where segments overlap (`extract --hop`), each speaks for its own part of the recording: of what
     two have in common each has the half on its side. A smaller hop so gives finer places.
 
+    Where `embedkit describe` has noted when and where the files were recorded, each detection has
+    the time at which it begins there, recorded_at, and its site.
+
     Example: embedkit detect embeddings --classifier classifier --out detections.csv
     """
     from embedkit.classifiers import detect as backend
     from embedkit.classifiers.classifier import Classifier
     from embedkit.classifiers.cuts import cut_out
-    from embedkit.classifiers.detections import SCHEMA, DetectionFormat, write_detections
+    from embedkit.classifiers.detections import (
+        DetectionFormat,
+        as_records,
+        durations,
+        write_detections,
+    )
     from embedkit.classifiers.evaluate import predict
+    from embedkit.field.calendar import Tally
+    from embedkit.field.recordings import Recordings
     from embedkit.labels.join import Unit
     from embedkit.store import EmbeddingTable
 
@@ -105,20 +126,48 @@ def detect(
         top_per_file=top_per_file,
     )
     table = EmbeddingTable.open(emb_dir)
+    recordings = Recordings(table)
+    recorded = field_filter(table, after, before, hours, site)
     batches = predict(table, fitted, Unit.SEGMENT)
+    if recorded is not None:
+        batches = backend.silence(batches, recorded.rows)
     found: Iterable[Span] = backend.detect(batches, fitted.labels, criteria)
     if top is not None:
         found = backend.strongest(found, top)
+    if calendar is not None:
+        tally = Tally(recordings, durations(table), recorded)
+        found = _counted(found, tally)
     failures: list[Failure] = []
     if save_clips is not None:
         found = cut_out(found, table, save_clips, padding, failures)
     if out is not None:
         message(f"{out}: {write_detections(out, written, found, table)} detections")
     elif json:
-        print_json([dict(zip(SCHEMA.names, span, strict=True)) for span in sorted(found)])
+        print_json(list(as_records(sorted(found), recordings)))
     else:
-        _print(sorted(found))
+        _print(sorted(found), recordings)
+    if calendar is not None:
+        _draw(tally.result(criteria.thresholds), calendar)
     report_failures(failures, of=len(table.clip_names()) if failures else 0)
+
+
+def _counted(spans: Iterable["Span"], tally: "Tally") -> Iterable["Span"]:
+    for span in spans:
+        tally.add(span.clip, span.start_s, span.label)
+        yield span
+
+
+def _draw(calendar: "Calendar", path: Path) -> None:
+    from embedkit.pages.calendar import MOST, draw_calendar
+    from embedkit.pages.plots import save_png
+
+    save_png(draw_calendar(calendar), path)
+    days = len(calendar.recorded)
+    message(f"{path}: {days} days, {calendar.recorded.sum():,} hours of them recorded")
+    if len(calendar.counts) > MOST:
+        message(f"of {len(calendar.counts)} labels the {MOST} of which most was found")
+    if calendar.without_time:
+        message(f"{calendar.without_time:,} detections are of files whose time is not known")
 
 
 def _thresholds(
@@ -153,11 +202,15 @@ def _thresholds(
     return {label: found[label] for label in wanted if label in found}
 
 
-def _print(spans: Sequence["Span"]) -> None:
+def _print(spans: Sequence["Span"], recordings: "Recordings") -> None:
+    known = recordings.are_known
     print_table(
-        ["start_s", "end_s", "score", "label", "path"],
+        ["start_s", "end_s", "score", "label", *["recorded_at", "site"] * known, "path"],
         [
-            [f"{span.start_s:.2f}", f"{span.end_s:.2f}", f"{span.score:.3f}", span.label, span.clip]
+            [f"{span.start_s:.2f}", f"{span.end_s:.2f}", f"{span.score:.3f}", span.label]
+            + [recordings.stamp(span.clip, span.start_s) or "", recordings.site(span.clip) or ""]
+            * known
+            + [span.clip]
             for span in spans
         ],
     )

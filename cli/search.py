@@ -15,6 +15,7 @@ from embedkit.errors import AudioError, UsageError, choices
 
 from ._app import app
 from ._cuts import Padding, SaveClips
+from ._field import After, Before, InHours, Sites, field_filter
 from ._labels import Cover, LabelColumn, Within, parse_rule
 from ._output import Device, Json, message, print_json, print_table, report_failures, track
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     from embedkit.classifiers.classifier import Classifier
     from embedkit.classifiers.cuts import Failure
+    from embedkit.field.filters import FieldFilter
+    from embedkit.labels.marked import Segments
     from embedkit.search.index import IndexKind
     from embedkit.search.segments import Hit
     from embedkit.store import EmbeddingTable
@@ -125,6 +128,10 @@ def search(
     label_column: LabelColumn = "",
     cover: Cover = 0.5,
     within: Within = 0.5,
+    after: After = None,
+    before: Before = None,
+    hours: InHours = None,
+    site: Sites = None,
     kind: IndexName = None,
     metric: MetricName = "cosine",
     model: Annotated[
@@ -170,14 +177,20 @@ def search(
         raise UsageError("--index and --metric are for sounds; --text scores every segment")
     if classifier is not None and not text:
         raise UsageError("--classifier is for --text: it has the names that words are looked up in")
-    rule = parse_rule("some", cover, within)
     table = EmbeddingTable.open(emb_dir)
+    sounds = Queries(table, model, device)
+    recorded = field_filter(table, after, before, hours, site)
+
+    def allow(every: "Segments") -> "NDArray[np.bool_] | None":
+        rule = parse_rule("some", cover, within)
+        return _also(
+            sounds.allowed(every, among, labels, where, rule, label_column), recorded, every
+        )
+
     if text:
         namer = Classifier.load(classifier) if classifier else load_names(table, model)
-        allowed = None
-        if among is not None or where is not None:
-            every = read_spans(table, table.clip_names())
-            allowed = Queries(table).allowed(every, among, labels, where, rule, label_column)
+        every = (among, where, recorded) == (None, None, None)
+        allowed = None if every else allow(read_spans(table, table.clip_names()))
         heard = _find_heard(table, namer, text, top, allowed, by_clip=not segments)
         _print(heard, Form.JSON if json else form, [*COLUMNS, "score", "name"])
         report_failures(
@@ -190,7 +203,6 @@ def search(
     )
     if kind is None and not json:
         message(f"{collection.kind} index, {collection.metric}")
-    sounds = Queries(table, model, device)
     failures: list[Failure] = []
     names, vectors = [], []
     if like:
@@ -202,7 +214,7 @@ def search(
             failures.append((query, str(error.kind), str(error)))
             continue
         names.append(query)
-    allowed = sounds.allowed(collection.segments, among, labels, where, rule, label_column)
+    allowed = allow(collection.segments)
     hits: list[list[Hit]] = []
     if vectors:
         hits = collection.search(
@@ -216,6 +228,19 @@ def search(
     failures += _cut_out(answers, table, save_clips, padding)
     _print(answers, Form.JSON if json else form, [*COLUMNS, "similarity"])
     report_failures(failures, of=len(names) + len(failures))
+
+
+def _also(
+    allowed: "NDArray[np.bool_] | None", recorded: "FieldFilter | None", segments: "Segments"
+) -> "NDArray[np.bool_] | None":
+    """Of the segments that are allowed those that were recorded when and where it is asked."""
+    if recorded is None:
+        return allowed
+    fits = recorded.fits(segments.names, segments.owner, segments.start_s)
+    found = fits if allowed is None else fits & allowed
+    if not found.any():
+        raise UsageError("nothing of the collection was recorded then and there")
+    return found
 
 
 def _find_heard(

@@ -2,8 +2,8 @@
 
 import heapq
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
@@ -59,6 +59,21 @@ def detect(
         if criteria.top_per_file is not None:
             found = strongest(found, criteria.top_per_file)
         yield from sorted(found)
+
+
+def silence(
+    batches: Iterable[Predictions],
+    heard: Callable[[Sequence[str], NDArray[np.float64]], NDArray[np.bool_]],
+) -> Iterator[Predictions]:
+    """The same segments, of which some reach no threshold, so that nothing is detected in them.
+
+    Args:
+        batches: scores of segments.
+        heard: which segments of some clips' names and starts [n] stay as they are, bool [n].
+    """
+    for batch in batches:
+        fits = heard(batch.clips, _given(batch.start_s))
+        yield replace(batch, scores=np.where(fits[:, None], batch.scores, -np.inf))
 
 
 def strongest(spans: Iterable[Span], count: int) -> list[Span]:

@@ -16,6 +16,7 @@ import pyarrow.parquet
 from embedkit.atomic import atomic_write
 from embedkit.classifiers.tracks import RAVEN, Span, TrackFormat, one_line, raven_row, write_tracks
 from embedkit.errors import UsageError
+from embedkit.field.recordings import Recordings
 from embedkit.store import EmbeddingTable
 
 SCHEMA = pa.schema(
@@ -27,6 +28,8 @@ SCHEMA = pa.schema(
         ("score", pa.float64()),
     ]
 )
+# Behind them where the collection knows when and where it was recorded.
+RECORDED = [("recorded_at", pa.string()), ("site", pa.string())]
 BIRDNET = ("Start (s)", "End (s)", "Scientific name", "Common name", "Confidence", "File")
 AT_ONCE = 10_000  # rows of a table
 
@@ -69,7 +72,8 @@ def write_detections(
     """Write detections as they come; how many they are.
 
     Raven's is one selection table over all files of the folder, sorted by name, as Raven opens them
-    one behind the other; Begin Path and File Offset place each in its own. Audacity's is a folder
+    one behind the other; Begin Path and File Offset place each in its own. Where it is known when
+    and where the files were recorded, tables and Raven's have it. Audacity's is a folder
     of one label track a file. BirdNET's columns of names both hold the label.
 
     Args:
@@ -93,40 +97,64 @@ def write_detections(
     return count
 
 
-def _csv(path: Path, spans: Iterator[Span], _: EmbeddingTable) -> None:
-    _table(path, spans, pa.csv.CSVWriter)
+def as_records(spans: Iterable[Span], recordings: Recordings) -> Iterator[dict[str, Any]]:
+    """Detections by column; where a time or a site of the collection is known, with its own."""
+    known = recordings.are_known
+    for span in spans:
+        record = dict(zip(SCHEMA.names, span, strict=True))
+        if known:
+            record["recorded_at"] = recordings.stamp(span.clip, span.start_s)
+            record["site"] = recordings.site(span.clip)
+        yield record
 
 
-def _parquet(path: Path, spans: Iterator[Span], _: EmbeddingTable) -> None:
-    _table(path, spans, pa.parquet.ParquetWriter)
+def _csv(path: Path, spans: Iterator[Span], table: EmbeddingTable) -> None:
+    _table(path, spans, table, pa.csv.CSVWriter)
 
 
-def _table(path: Path, spans: Iterator[Span], kind: Callable[..., Any]) -> None:
-    with atomic_write(path) as file, kind(file, SCHEMA) as writer:
-        while rows := list(islice(spans, AT_ONCE)):
-            columns = list(map(list, zip(*rows, strict=True)))
-            writer.write_table(pa.table(columns, schema=SCHEMA))
+def _parquet(path: Path, spans: Iterator[Span], table: EmbeddingTable) -> None:
+    _table(path, spans, table, pa.parquet.ParquetWriter)
+
+
+def _table(
+    path: Path, spans: Iterator[Span], table: EmbeddingTable, kind: Callable[..., Any]
+) -> None:
+    recordings = Recordings(table)
+    schema = pa.schema([*SCHEMA, *RECORDED]) if recordings.are_known else SCHEMA
+    records = as_records(spans, recordings)
+    with atomic_write(path) as file, kind(file, schema) as writer:
+        while rows := list(islice(records, AT_ONCE)):
+            writer.write_table(pa.Table.from_pylist(rows, schema))
 
 
 def _raven(path: Path, spans: Iterator[Span], table: EmbeddingTable) -> None:
-    begins = _begins(table)
+    begins, recordings = _begins(table), Recordings(table)
     root, rate = Path(table.provenance.audio_root), table.provenance.sample_rate
     with atomic_write(path) as file:
-        file.write(f"{RAVEN}\tBegin Path\tFile Offset (s)\n".encode())
+        more = "\tRecorded At\tSite" * recordings.are_known
+        file.write(f"{RAVEN}\tBegin Path\tFile Offset (s){more}\n".encode())
         for number, span in enumerate(spans, start=1):
             begin = begins[span.clip]
             shifted = span._replace(start_s=begin + span.start_s, end_s=begin + span.end_s)
             place = one_line(str(root / span.clip))
-            row = f"{raven_row(number, shifted, rate)}\t{place}\t{span.start_s:.6f}\n"
-            file.write(row.encode("utf-8", "replace"))
+            row = f"{raven_row(number, shifted, rate)}\t{place}\t{span.start_s:.6f}"
+            if recordings.are_known:
+                row += f"\t{recordings.stamp(span.clip, span.start_s) or ''}"
+                row += f"\t{one_line(recordings.site(span.clip) or '')}"
+            file.write(f"{row}\n".encode("utf-8", "replace"))
 
 
 def _begins(table: EmbeddingTable) -> dict[str, float]:
     """Where each clip begins when all are played one behind the other, sorted by name."""
+    lengths = durations(table)
+    ends = np.cumsum([0.0, *lengths.values()])
+    return dict(zip(lengths, ends[:-1].tolist(), strict=True))
+
+
+def durations(table: EmbeddingTable) -> dict[str, float]:
+    """The length of each file in seconds, sorted by name."""
     journal = table.journal_table().select(["clip", "duration_s"]).sort_by("clip")
-    seconds = journal["duration_s"].to_numpy()
-    begins = np.concatenate([[0.0], np.cumsum(seconds)[:-1]]) if len(seconds) else seconds
-    return dict(zip(journal["clip"].to_pylist(), begins.tolist(), strict=True))
+    return dict(zip(*(journal[name].to_pylist() for name in journal.column_names), strict=True))
 
 
 def _audacity(path: Path, spans: Iterator[Span], table: EmbeddingTable) -> None:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,7 @@ class Recordings:
         """Read what the journal has of it."""
         self.notes = table.notes
 
-    @property
+    @cached_property
     def are_known(self) -> bool:
         """Whether the time or the site of any of them is."""
         return any(note.recorded_at or note.site for note in self.notes.values())

@@ -1,0 +1,111 @@
+"""Events of a collection counted by the day and the hour of its sites' clocks."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedkit.errors import UsageError
+from embedkit.field.filters import FieldFilter
+from embedkit.field.recordings import Recordings
+
+STEP_S = 900.0  # clocks change hour by steps of a quarter of an hour
+HOURS = 24
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calendar:
+    """What a collection has of each hour.
+
+    Attributes:
+        first: the first day.
+        recorded: bool [days, 24]; whether anything was recorded, and looked at, in that hour.
+        counts: of each label how many events began in that hour, int64 [days, 24].
+        without_time: events whose time is not known.
+    """
+
+    first: date
+    recorded: NDArray[np.bool_]
+    counts: dict[str, NDArray[np.int64]]
+    without_time: int
+
+
+class Tally:
+    """Counts events as they come."""
+
+    def __init__(
+        self,
+        recordings: Recordings,
+        durations: dict[str, float],
+        among: FieldFilter | None = None,
+    ) -> None:
+        """Of a collection.
+
+        Args:
+            recordings: its clocks.
+            durations: the length of each clip in seconds.
+            among: what was looked at; by default everything.
+
+        Raises:
+            UsageError: no clip's time is known, or nothing was looked at.
+        """
+        self._recordings = recordings
+        hours = _hours_recorded(recordings, durations, among)
+        if not len(hours):
+            raise UsageError(
+                "no hour of what is looked at has a known time: `embedkit describe` notes when the"
+                " files were recorded"
+            )
+        days = hours.astype("datetime64[D]")
+        self._first: date = days.min().item()
+        self._recorded = np.zeros(((days.max().item() - self._first).days + 1, HOURS), bool)
+        of_day = (hours - days).astype(np.int64)
+        self._recorded[(days - days.min()).astype(np.int64), of_day] = True
+        self._counts: dict[str, NDArray[np.int64]] = {}
+        self._without_time = 0
+
+    def add(self, clip: str, start_s: float, label: str) -> None:
+        """Count an event in the hour in which it begins."""
+        moment = self._recordings.moment(clip, start_s)
+        if moment is None:
+            self._without_time += 1
+            return
+        counts = self._counts.setdefault(label, np.zeros(self._recorded.shape, np.int64))
+        counts[(moment.date() - self._first).days, moment.hour] += 1
+
+    def result(self, labels: Iterable[str] = ()) -> Calendar:
+        """What has been counted; labels that are named have counts even if nothing was found."""
+        none = {label: np.zeros(self._recorded.shape, np.int64) for label in labels}
+        return Calendar(
+            first=self._first,
+            recorded=self._recorded,
+            counts=none | self._counts,
+            without_time=self._without_time,
+        )
+
+
+def days_of(calendar: Calendar) -> list[date]:
+    """The days of a calendar."""
+    return [calendar.first + timedelta(days=number) for number in range(len(calendar.recorded))]
+
+
+def _hours_recorded(
+    recordings: Recordings, durations: dict[str, float], among: FieldFilter | None
+) -> NDArray[np.datetime64]:
+    """The hours of the sites' clocks of which something was recorded and looked at, once each."""
+    clips = [clip for clip, note in recordings.notes.items() if note.recorded_at is not None]
+    seconds = [max(durations.get(clip, 0.0), 0.0) for clip in clips]
+    # A look at every quarter of an hour from the start on, and one at the last moment.
+    looks = [np.append(np.arange(0, long, STEP_S), max(long - 1e-3, 0)) for long in seconds]
+    if not looks:
+        return np.zeros(0, "datetime64[h]")
+    owner = np.repeat(np.arange(len(clips)), [len(each) for each in looks])
+    at_s = np.concatenate(looks)
+    if among is not None:
+        kept = among.fits(clips, owner, at_s)
+        owner, at_s = owner[kept], at_s[kept]
+    clocks = recordings.clocks(clips, owner, recordings.instants(clips, owner, at_s))
+    hours: NDArray[np.datetime64] = np.unique(clocks.astype("datetime64[h]"))
+    return hours
