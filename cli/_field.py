@@ -36,17 +36,13 @@ def field_filter(
     sites: list[str] | None,
 ) -> "FieldFilter | None":
     """What the options ask for, of a collection; None if nothing."""
-    from embedkit.field.filters import FieldFilter, Hours, parse_time
+    from embedkit.field.filters import FieldFilter
     from embedkit.field.recordings import Recordings
 
     if after is None and before is None and hours is None and not sites:
         return None
-    asked = FieldFilter(
-        recordings=Recordings(table),
-        after=None if after is None else parse_time(after),
-        before=None if before is None else parse_time(before),
-        hours=None if hours is None else Hours.parse(hours),
-        sites=frozenset(sites or ()),
+    asked = FieldFilter.parse(
+        Recordings(table), after=after, before=before, hours=hours, sites=sites or ()
     )
     if asked.unknown:
         message(

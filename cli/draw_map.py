@@ -8,6 +8,7 @@ import typer
 from embedkit.errors import UsageError, choices
 
 from ._app import app
+from ._field import After, Before, InHours, Sites, field_filter
 from ._labels import Cover, LabelColumn, MarkedName, Within, parse_rule
 from ._output import message, report_failures, track
 from ._outputs import OutFile
@@ -31,6 +32,10 @@ def draw_map(
     marked: MarkedName = "some",
     cover: Cover = 0.5,
     within: Within = 0.5,
+    after: After = None,
+    before: Before = None,
+    hours: InHours = None,
+    site: Sites = None,
     audio: Annotated[
         Path | None,
         typer.Option(
@@ -74,6 +79,7 @@ def draw_map(
         labels=named,
         names=find_names(table),
         segments=segments,
+        among=field_filter(table, after, before, hours, site),
         audio=audio,
         seed=seed,
         track=track,

@@ -1,7 +1,7 @@
 """What `import embedkit` offers: the commands as functions, for programs and notebooks."""
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from embedkit.classifiers.classifier import Classifier
     from embedkit.classifiers.naming import NamingClassifier
+    from embedkit.field.filters import FieldFilter
     from embedkit.labels.stretches import Rule
     from embedkit.names.tagging import Tagged
     from embedkit.search.segments import Hit, SearchIndex
@@ -185,7 +186,14 @@ class Embeddings(EmbeddingTable):
         crow.wav
     """
 
-    def search(self, sound: str | Path, *, top: int = 10, segments: bool = False) -> "list[Hit]":
+    def search(
+        self,
+        sound: str | Path,
+        *,
+        top: int = 10,
+        segments: bool = False,
+        among: "FieldFilter | None" = None,
+    ) -> "list[Hit]":
         """Find what sounds most alike; `search_text` finds what words stand for.
 
         Args:
@@ -193,6 +201,7 @@ class Embeddings(EmbeddingTable):
                 span of seconds too, as in `long.wav@12.5-14`.
             top: how many to find.
             segments: find every segment, not the best one of each clip.
+            among: look at what was recorded when and where it asks; see `recorded`.
 
         Raises:
             UsageError: there is neither such a clip nor such a file.
@@ -203,10 +212,50 @@ class Embeddings(EmbeddingTable):
 
         queries = Queries(self)
         name = str(sound)
+        every = self._index.segments
         [hits] = self._index.search(
-            queries.vector(name)[None], top, without=[{queries.clip(name)}], by_clip=not segments
+            queries.vector(name)[None],
+            top,
+            without=[{queries.clip(name)}],
+            among=among and among.fits(every.names, every.owner, every.start_s),
+            by_clip=not segments,
         )
         return hits
+
+    def recorded(
+        self,
+        *,
+        after: str | None = None,
+        before: str | None = None,
+        hours: str | None = None,
+        sites: Collection[str] = (),
+    ) -> "FieldFilter":
+        """What was recorded at some time or place, as `embedkit describe` has noted it.
+
+        `notes` has when and where each clip was recorded.
+
+        Example:
+            >>> dawn = table.recorded(hours="4-9", sites=["lake"])
+            >>> hits = table.search("rooster.wav", among=dawn)
+            >>> rows = table.rows()
+            >>> rows.embeddings[dawn.rows(rows.clips, rows.start_s)]
+
+        Args:
+            after: from then on: `2023-05-01`, `2023-05-01T04:30` by the clocks of each site, or
+                `2023-05-01T04:30Z`.
+            before: until before then.
+            hours: `4-9` or `22-4`, by the clocks of each site.
+            sites: at one of them; by default at any.
+
+        Raises:
+            UsageError: one of them is no such thing, or there is no such site.
+        """
+        from embedkit.field.filters import FieldFilter
+        from embedkit.field.recordings import Recordings
+
+        return FieldFilter.parse(
+            Recordings(self), after=after, before=before, hours=hours, sites=sites
+        )
 
     def search_text(
         self,

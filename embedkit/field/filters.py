@@ -1,7 +1,7 @@
 """Which segments were recorded when, and where, that a person asks for."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -88,6 +88,29 @@ class FieldFilter:
             if site not in known:
                 hint = choices(site, known) if known else "; `embedkit describe` notes the sites"
                 raise UsageError(f"no site {site!r}{hint}")
+
+    @classmethod
+    def parse(
+        cls,
+        recordings: Recordings,
+        *,
+        after: str | None,
+        before: str | None,
+        hours: str | None,
+        sites: Collection[str],
+    ) -> "FieldFilter":
+        """Of what a person writes.
+
+        Raises:
+            UsageError: a text is no time or no part of a day, or there is no such site.
+        """
+        return cls(
+            recordings=recordings,
+            after=None if after is None else parse_time(after),
+            before=None if before is None else parse_time(before),
+            hours=None if hours is None else Hours.parse(hours),
+            sites=frozenset(sites),
+        )
 
     @property
     def asks_time(self) -> bool:

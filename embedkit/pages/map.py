@@ -16,6 +16,7 @@ from embedkit.atomic import atomic_write
 from embedkit.audio.decode import decode
 from embedkit.classifiers.classifier import Classifier
 from embedkit.errors import AudioError, UsageError
+from embedkit.field.filters import FieldFilter
 from embedkit.labels.join import Labelled
 from embedkit.names.groups import names_of_groups
 from embedkit.pages.plots import embedding_map, save_png
@@ -46,6 +47,7 @@ def write_map(
     labels: Sequence[tuple[str, str]] = (),
     names: Classifier | None = None,
     segments: Labelled | None = None,
+    among: FieldFilter | None = None,
     audio: Path | None = None,
     seed: int = 0,
     track: Track = untracked,
@@ -61,6 +63,7 @@ def write_map(
             where all clips lie in one, the name of its region.
         names: a classifier of the vectors, for the names of the plane's regions.
         segments: draw these instead of the clips, each coloured by the labels that it has.
+        among: draw what was recorded when and where it asks: clips of which a segment fits.
         audio: where the sounds are now, if they have moved.
         seed: of the projection and of the draw.
         track: shows the progress.
@@ -71,11 +74,15 @@ def write_map(
     if path.suffix not in {".png", ".html"}:
         raise UsageError(f"{path}: name a .png or an .html file")
     if segments is None:
-        clips, vectors = table.clip_vectors()
+        clips, vectors = table.clip_vectors(None if among is None else among.clips(table))
         starts, named = np.zeros(len(clips)), _names(clips, dict(labels))
     else:
         clips, vectors, named = segments.clips, segments.vectors, segments.names
         starts = np.zeros(len(clips)) if segments.start_s is None else segments.start_s
+        if among is not None:
+            kept = np.flatnonzero(among.rows(clips, starts))
+            clips, named = [clips[row] for row in kept], [named[row] for row in kept]
+            vectors, starts = vectors[kept], starts[kept]
     if not clips:
         raise UsageError(f"{table.folder}: it has no clips to draw")
     if path.suffix == ".html" and len(clips) > MOST:

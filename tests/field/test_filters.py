@@ -12,6 +12,7 @@ import pytest
 from command import run, succeed
 from made import draw, log_odds, namer, write_table_of
 
+import embedkit
 from embedkit.errors import UsageError
 from embedkit.field.calendar import Tally, days_of
 from embedkit.field.filters import FieldFilter, Hours, parse_time
@@ -255,3 +256,20 @@ def test_the_calendar_is_written_beside_the_detections(
     other = write_table_of(tmp_path / "plain", {"a.wav": log_odds((0.9, 0.1))}).folder
     done = run("detect", other, "--classifier", classifier, "--calendar", out)
     assert (done.returncode, "embedkit describe" in done.stderr) == (2, True)
+
+
+def test_a_map_draws_what_was_recorded_then_and_there(
+    table: EmbeddingTable, tmp_path: Path
+) -> None:
+    done = run("map", table.folder, "--out", tmp_path / "map.png", "--hours", "22-2")
+    assert done.stderr.endswith("map.png: 3 sounds\n")
+    done = run("map", table.folder, "--out", tmp_path / "map.png", "--site", "wood")
+    assert done.stderr.endswith("map.png: 2 sounds\n")
+
+
+def test_python_searches_what_was_recorded_then_and_there(table: EmbeddingTable) -> None:
+    opened = embedkit.open(table.folder)
+    asked = opened.recorded(after="2023-04-01", before="2023-07-01", hours="23-1", sites=["wood"])
+    hits = opened.search("plain.wav", segments=True, top=99, among=asked)
+    assert {(hit.clip, hit.start_s) for hit in hits} == kept(table, asked)
+    assert {hit.clip for hit in hits} == {"midnight.wav"}
