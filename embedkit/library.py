@@ -235,10 +235,9 @@ class Embeddings(EmbeddingTable):
         `notes` has when and where each clip was recorded.
 
         Example:
-            >>> dawn = table.recorded(hours="4-9", sites=["lake"])
-            >>> hits = table.search("rooster.wav", among=dawn)
-            >>> rows = table.rows()
-            >>> rows.embeddings[dawn.rows(rows.clips, rows.start_s)]
+            >>> dawn = table.recorded(hours="4-9")
+            >>> table.search("rooster.wav", among=dawn)  # nobody has described this folder
+            []
 
         Args:
             after: from then on: `2023-05-01`, `2023-05-01T04:30` by the clocks of each site, or
