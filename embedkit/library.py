@@ -217,7 +217,7 @@ class Embeddings(EmbeddingTable):
             queries.vector(name)[None],
             top,
             without=[{queries.clip(name)}],
-            among=among and among.fits(every.names, every.owner, every.start_s),
+            among=None if among is None else among.fits(every.names, every.owner, every.start_s),
             by_clip=not segments,
         )
         return hits
