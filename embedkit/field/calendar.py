@@ -12,6 +12,7 @@ from embedkit.field.filters import FieldFilter
 from embedkit.field.recordings import Recordings
 
 STEP_S = 900.0  # clocks change hour by steps of a quarter of an hour
+ASKED_STEP_S = 60.0  # and a person asks for minutes
 HOURS = 24
 
 
@@ -97,8 +98,9 @@ def _hours_recorded(
     """The hours of the sites' clocks of which something was recorded and looked at, once each."""
     clips = [clip for clip, note in recordings.notes.items() if note.recorded_at is not None]
     seconds = [max(durations.get(clip, 0.0), 0.0) for clip in clips]
-    # A look at every quarter of an hour from the start on, and one at the last moment.
-    looks = [np.append(np.arange(0, long, STEP_S), max(long - 1e-3, 0)) for long in seconds]
+    # A look at every step from the start on, and one at the last moment.
+    step_s = STEP_S if among is None else ASKED_STEP_S
+    looks = [np.append(np.arange(0, long, step_s), max(long - 1e-3, 0)) for long in seconds]
     if not looks:
         return np.zeros(0, "datetime64[h]")
     owner = np.repeat(np.arange(len(clips)), [len(each) for each in looks])

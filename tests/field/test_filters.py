@@ -228,6 +228,8 @@ def test_the_calendar_counts_by_day_and_hour_and_knows_what_was_recorded(
     dawn = FieldFilter(recordings=Recordings(table), hours=Hours.parse("3-4"))
     seen = Tally(Recordings(table), durations, dawn).result().recorded
     assert set(np.argwhere(seen)[:, 1].tolist()) == {3}
+    few = FieldFilter(recordings=Recordings(table), hours=Hours.parse("3:05-3:10"))
+    assert Tally(Recordings(table), durations, few).result().recorded.sum() == 2
 
 
 def test_the_picture_is_grey_where_nothing_was_recorded(table: EmbeddingTable) -> None:
