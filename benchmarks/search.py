@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.progress import untracked
+from embedkit.search.choice import EVERY
 from embedkit.search.index import IndexKind, Metric, open_index
 from embedkit.search.segments import EFFORT as SEARCH_EFFORT
 from embedkit.search.segments import PARAMETERS, PROBES, SearchIndex
@@ -72,15 +73,15 @@ def measure(folder: Path, cache: Path, kind: IndexKind, size: int) -> dict[str, 
     index = SearchIndex(table, kind=kind, cache=cache)
     made = time.perf_counter() - started
     asked = queries(size)
-    index.search(asked[:10], TOP, by_clip=False)
+    index.search(asked[:10], TOP, choice=EVERY)
     seconds, found = [], []
     for query in asked:
         started = time.perf_counter()
-        [hits] = index.search(query[None], TOP, by_clip=False)
+        [hits] = index.search(query[None], TOP, choice=EVERY)
         seconds.append(time.perf_counter() - started)
         found.append([(hit.clip, hit.start_s) for hit in hits])
     started = time.perf_counter()
-    index.search(asked, TOP, by_clip=False)
+    index.search(asked, TOP, choice=EVERY)
     together = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
     plain, _, _ = open_index(table, kind, Metric.COSINE, cache, untracked)

@@ -15,7 +15,7 @@ def duplicates(
     emb_dir: Annotated[Path, typer.Argument(help="The embedding folder.")],
     least: Annotated[
         float, typer.Option(help="Cosine from which two clips are nearly the same.", min=-1, max=1)
-    ] = 0.98,
+    ] = 0.98,  # as embedkit.search.duplicates.LEAST
     json: Json = False,
 ) -> None:
     """List pairs of clips that are nearly the same: copies, other formats, other gains.

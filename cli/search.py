@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from embedkit.classifiers.cuts import Failure
     from embedkit.field.filters import FieldFilter
     from embedkit.labels.marked import Segments
+    from embedkit.search.choice import Choice
     from embedkit.search.index import IndexKind
     from embedkit.search.segments import Hit
     from embedkit.store import EmbeddingTable
@@ -113,6 +114,33 @@ def search(
     segments: Annotated[
         bool, typer.Option("--segments", help="Every segment, not the best one of each clip.")
     ] = False,
+    per_clip: Annotated[
+        int | None,
+        typer.Option(help="So many segments of a clip, at most.", min=1, show_default="1"),
+    ] = None,
+    per_folder: Annotated[
+        int | None,
+        typer.Option(help="So many of the clips in one folder, at most.", min=1),
+    ] = None,
+    distinct: Annotated[
+        bool,
+        typer.Option(
+            "--distinct", help="Leave out near-copies of better ones, as `duplicates` tells them."
+        ),
+    ] = False,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Least similarity, or score of --text; with --farthest the highest."),
+    ] = None,
+    farthest: Annotated[
+        bool, typer.Option("--farthest", help="The least similar ones, or lowest scores, first.")
+    ] = False,
+    longer: Annotated[
+        float | None, typer.Option(help="Only clips that last so many seconds or more.", min=0)
+    ] = None,
+    shorter: Annotated[
+        float | None, typer.Option(help="Only clips that last so many seconds or less.", min=0)
+    ] = None,
     among: Annotated[
         str | None, typer.Option(help="Only clips whose path fits a pattern, as in 'birds/*'.")
     ] = None,
@@ -162,6 +190,7 @@ def search(
     from embedkit.classifiers.classifier import Classifier
     from embedkit.labels.reading import read_spans
     from embedkit.names.bundled import load_names
+    from embedkit.search.choice import Choice, lasting
     from embedkit.search.index import Metric
     from embedkit.search.queries import Queries
     from embedkit.search.segments import SearchIndex
@@ -171,27 +200,32 @@ def search(
         raise UsageError(
             "name sounds to search for, or --like, with or without --unlike, or --text"
         )
-    if (labels is None) != (where is None):
-        raise UsageError("--labels and --where go together")
-    if text and (kind is not None or metric != Metric.COSINE):
-        raise UsageError("--index and --metric are for sounds; --text scores every segment")
-    if classifier is not None and not text:
-        raise UsageError("--classifier is for --text: it has the names that words are looked up in")
+    _check_pairs(
+        text, classifier, labels, where, by_index=kind is not None or metric != Metric.COSINE
+    )
+    choice = Choice.of(
+        segments=segments,
+        per_clip=per_clip,
+        per_folder=per_folder,
+        distinct=distinct,
+        threshold=threshold,
+        farthest=farthest,
+    )
     table = EmbeddingTable.open(emb_dir)
     sounds = Queries(table, model, device)
     recorded = field_filter(table, after, before, hours, site)
 
     def allow(every: "Segments") -> "NDArray[np.bool_] | None":
         rule = parse_rule("some", cover, within)
-        return _also(
-            sounds.allowed(every, among, labels, where, rule, label_column), recorded, every
-        )
+        allowed = sounds.allowed(every, among, labels, where, rule, label_column)
+        return lasting(table, every, longer, shorter, _also(allowed, recorded, every))
 
     if text:
         namer = Classifier.load(classifier) if classifier else load_names(table, model)
-        every = (among, where, recorded) == (None, None, None)
+        wishes = (among, where, recorded, longer, shorter)
+        every = all(wish is None for wish in wishes)
         allowed = None if every else allow(read_spans(table, table.clip_names()))
-        heard = _find_heard(table, namer, text, top, allowed, by_clip=not segments)
+        heard = _find_heard(table, namer, text, top, allowed, choice)
         _print(heard, Form.JSON if json else form, [*COLUMNS, "score", "name"])
         report_failures(
             _cut_out(heard, table, save_clips, padding),
@@ -222,7 +256,7 @@ def search(
             top,
             without=[{sounds.clip(member) for member in like or [name]} for name in names],
             among=allowed,
-            by_clip=not segments,
+            choice=choice,
         )
     answers = [{"query": name, "results": found} for name, found in zip(names, hits, strict=True)]
     failures += _cut_out(answers, table, save_clips, padding)
@@ -243,13 +277,29 @@ def _also(
     return found
 
 
+def _check_pairs(
+    text: Sequence[str] | None,
+    classifier: Path | None,
+    labels: Path | None,
+    where: str | None,
+    by_index: bool,
+) -> None:
+    """Refuse options that do not go together."""
+    if (labels is None) != (where is None):
+        raise UsageError("--labels and --where go together")
+    if text and by_index:
+        raise UsageError("--index and --metric are for sounds; --text scores every segment")
+    if classifier is not None and not text:
+        raise UsageError("--classifier is for --text: it has the names that words are looked up in")
+
+
 def _find_heard(
     table: "EmbeddingTable",
     namer: "Classifier",
     texts: Sequence[str],
     top: int,
     among: "NDArray[np.bool_] | None",
-    by_clip: bool,
+    choice: "Choice",
 ) -> list[dict[str, Any]]:
     """Answers to words, by the labels of a classifier."""
     from embedkit.names.vocabulary import Vocabulary
@@ -259,7 +309,7 @@ def _find_heard(
     meanings = [vocabulary.find(text) for text in texts]
     for meaning in meanings:
         message(f"searching for {meaning}")
-    hits = find_heard(table, namer, meanings, top, among=among, by_clip=by_clip, track=track)
+    hits = find_heard(table, namer, meanings, top, among=among, choice=choice, track=track)
     return [
         {"query": text, "sounds": [asdict(match) for match in meaning.matches], "results": found}
         for text, meaning, found in zip(texts, meanings, hits, strict=True)

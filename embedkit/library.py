@@ -193,6 +193,9 @@ class Embeddings(EmbeddingTable):
         top: int = 10,
         segments: bool = False,
         among: "FieldFilter | None" = None,
+        longer: float | None = None,
+        shorter: float | None = None,
+        **choice: Any,
     ) -> "list[Hit]":
         """Find what sounds most alike; `search_text` finds what words stand for.
 
@@ -202,23 +205,29 @@ class Embeddings(EmbeddingTable):
             top: how many to find.
             segments: find every segment, not the best one of each clip.
             among: look at what was recorded when and where it asks; see `recorded`.
+            longer: only clips that last so many seconds at least.
+            shorter: only clips that last so many seconds at most.
+            choice: which of those found are kept, as `embedkit.search.choice.Choice` says:
+                per_clip, per_folder, distinct, threshold, farthest.
 
         Raises:
-            UsageError: there is neither such a clip nor such a file.
+            UsageError: there is neither such a clip nor such a file, or no clip lasts so long.
             AudioError: the file cannot be decoded.
             EmbeddingFolderError: the model that made the folder is not there.
         """
+        from embedkit.search.choice import Choice, lasting
         from embedkit.search.queries import Queries
 
         queries = Queries(self)
         name = str(sound)
         every = self._index.segments
+        fits = None if among is None else among.fits(every.names, every.owner, every.start_s)
         [hits] = self._index.search(
             queries.vector(name)[None],
             top,
             without=[{queries.clip(name)}],
-            among=None if among is None else among.fits(every.names, every.owner, every.start_s),
-            by_clip=not segments,
+            among=lasting(self, every, longer, shorter, fits),
+            choice=Choice.of(segments=segments, **choice),
         )
         return hits
 
@@ -263,6 +272,7 @@ class Embeddings(EmbeddingTable):
         top: int = 10,
         segments: bool = False,
         classifier: "Classifier | None" = None,
+        **choice: Any,
     ) -> "list[Heard]":
         """Find where what some words stand for is heard most surely.
 
@@ -277,6 +287,7 @@ class Embeddings(EmbeddingTable):
             segments: find every segment, not the best one of each clip.
             classifier: in whose labels the words are looked up; by default the names that the
                 folder's model brings.
+            choice: as of `search`; its similarities are scores here.
 
         Raises:
             UsageError: some word leads to no name; the message says what is near.
@@ -285,11 +296,14 @@ class Embeddings(EmbeddingTable):
         """
         from embedkit.names.bundled import load_names
         from embedkit.names.vocabulary import Vocabulary
+        from embedkit.search.choice import Choice
         from embedkit.search.words import find_heard
 
         namer = classifier or load_names(self)
         meaning = Vocabulary(namer.labels).find(text)
-        [hits] = find_heard(self, namer, [meaning], top, by_clip=not segments)
+        [hits] = find_heard(
+            self, namer, [meaning], top, choice=Choice.of(segments=segments, **choice)
+        )
         return hits
 
     def tags(

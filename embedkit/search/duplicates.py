@@ -13,6 +13,7 @@ from embedkit.progress import Track, untracked
 from embedkit.store import EmbeddingTable
 from embedkit.vectors import unit
 
+LEAST = 0.98  # cosine, from which two are nearly the same unless somebody says another
 ROWS, COLUMNS = 256, 4096  # clips that are compared with each other at a time
 WAITING = 1_000_000  # links that are held, at most about, before they are sorted into groups
 EQUAL = 1e-6  # similarities that are nearer to each other than this are equal

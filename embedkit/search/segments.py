@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from embedkit.errors import EmbeddingFolderError
 from embedkit.labels.marked import Segments
 from embedkit.progress import Track, untracked
+from embedkit.search.choice import BEST_OF_EACH, EVERY, Choice, centred, number_folders
 from embedkit.search.index import IndexKind, Metric, choose_kind, open_index
 from embedkit.search.rows import searched
 from embedkit.store import EmbeddingTable
@@ -23,6 +25,7 @@ RERANKED = 10  # candidates of a compressed index for each segment that is asked
 EFFORT = 128  # neighbours that HNSW keeps in mind, at least
 PROBES = 32  # lists that IVF looks into
 FEW = 20_000  # segments that are compared one by one
+AT_ONCE = 65_536  # vectors that are added to a mean
 PARAMETERS: dict[IndexKind, Any] = {
     IndexKind.FLAT: faiss.SearchParameters,
     IndexKind.HNSW: vars(faiss)["SearchParametersHNSW"],  # which its type stubs do not know
@@ -80,6 +83,7 @@ class SearchIndex:
         kept = searched(spans, table)
         self._start_s, self._end_s = spans.start_s[kept], spans.end_s[kept]
         self.clips, self._clip = np.unique(spans.clips[kept].astype(str), return_inverse=True)
+        self._folder = number_folders(self.clips.tolist())
 
     @property
     def segments(self) -> Segments:
@@ -95,7 +99,7 @@ class SearchIndex:
         *,
         without: Sequence[Collection[str]] = (),
         among: NDArray[np.bool_] | None = None,
-        by_clip: bool = True,
+        choice: Choice = BEST_OF_EACH,
     ) -> list[list[Hit]]:
         """The segments nearest to each of some vectors [n, D], best first.
 
@@ -104,29 +108,32 @@ class SearchIndex:
             top: how many at most.
             without: of each query the clips to leave out, such as its own; by default none.
             among: which segments to look at, bool [segments]; by default all.
-            by_clip: only the best segment of each clip.
+            choice: which of those found are kept; by default the best segment of each clip.
         """
-        queries = np.ascontiguousarray(vectors, np.float32)
+        queries = choice.sign * np.ascontiguousarray(vectors, np.float32)
         if self.metric is Metric.COSINE:
             queries = unit(queries)
         allowed = None if among is None else np.flatnonzero(among)
         total = len(self._clip) if allowed is None else len(allowed)
-        if by_clip:  # nor are there more clips than there are
-            there = self.clips if allowed is None else np.unique(self._clip[allowed])
-            top = min(top, len(there))
+        clips = self._clip if allowed is None else self._clip[allowed]
+        top = min(top, choice.most(clips, self._folder[clips]))
         answers: list[list[Hit]] = [[] for _ in queries]
         unanswered, deeper = list(range(len(queries))), bool(total)
-        depth = 4 * top if by_clip or without else top
+        depth = top if choice == EVERY and not without else 4 * top
         while unanswered and deeper:
             depth = min(total, depth)
             deeper = depth < total
             values, rows = self._nearest(queries[unanswered], depth, allowed)
             for query, value, row in zip(unanswered, values, rows, strict=True):
                 own = without[query] if without else ()
-                answers[query] = self._hits(value, row, own, by_clip)[:top]
-            short = [query for query in unanswered if len(answers[query]) < top]
+                answers[query] = self._choose(value, row, own, choice, top)
+            short = [
+                query
+                for query, value in zip(unanswered, values, strict=True)
+                if len(answers[query]) < top and value[-1] >= choice.least_fit
+            ]
             unanswered = short if (rows[:, -1] >= 0).any() else []  # -1: it knows no more
-            depth *= 4  # segments of one clip, or of one left out, came first
+            depth *= 4  # segments of one clip, copies, or those of one left out came first
         return answers
 
     def _nearest(
@@ -162,27 +169,61 @@ class SearchIndex:
         self, queries: Vectors, depth: int, allowed: NDArray[np.int64]
     ) -> tuple[Vectors, NDArray[np.int64]]:
         """The nearest of a few segments [n, depth]; an index would pass many others on the way."""
-        exact = self._exact
-        vectors = self._index.reconstruct_batch(allowed) if exact is None else exact[allowed]
-        values, places = faiss.knn(queries, vectors, depth, faiss.METRIC_INNER_PRODUCT)
+        values, places = faiss.knn(
+            queries, self._stored(allowed), depth, faiss.METRIC_INNER_PRODUCT
+        )
         return values, allowed[places]
 
-    def _hits(
-        self, values: Vectors, rows: NDArray[np.int64], own: Collection[str], by_clip: bool
+    def _choose(
+        self,
+        fits: Vectors,
+        rows: NDArray[np.int64],
+        own: Collection[str],
+        choice: Choice,
+        top: int,
     ) -> list[Hit]:
-        hits, seen = [], set()
-        for value, row in zip(values, rows, strict=True):
-            clip = self._clip[row]
-            name = str(self.clips[clip])
-            if row < 0 or name in own or (by_clip and clip in seen):
-                continue
-            seen.add(clip)
-            hits.append(
-                Hit(
-                    clip=name,
-                    start_s=float(self._start_s[row]),
-                    end_s=float(self._end_s[row]),
-                    similarity=float(value),
-                )
+        """Those that are kept of segments that stand best first; -1 is none."""
+        there = (rows >= 0) & ~np.isin(self._clip[rows], self._numbers(own))
+        fits, rows = fits[there], rows[there]
+        clips = self._clip[rows]
+        places = choice.keep(
+            top,
+            fits,
+            clips,
+            self._folder[clips],
+            lambda places: centred(self._stored(rows[places]), self._mean),
+        )
+        return [
+            Hit(
+                clip=str(self.clips[clips[place]]),
+                start_s=float(self._start_s[rows[place]]),
+                end_s=float(self._end_s[rows[place]]),
+                similarity=choice.sign * float(fits[place]),
             )
-        return hits
+            for place in places
+        ]
+
+    def _numbers(self, names: Collection[str]) -> NDArray[np.int64]:
+        """The numbers of those of some clips that have segments."""
+        wanted = np.array(list(names), str)
+        places = np.searchsorted(self.clips, wanted).clip(max=len(self.clips) - 1)
+        found: NDArray[np.int64] = places[self.clips[places] == wanted]
+        return found
+
+    def _stored(self, rows: NDArray[np.int64]) -> Vectors:
+        """The vectors that are searched at some rows [n, D]."""
+        if self._exact is not None:
+            return np.asarray(self._exact[rows])
+        found: Vectors = self._index.reconstruct_batch(rows)
+        return found
+
+    @cached_property
+    def _mean(self) -> NDArray[np.float64]:
+        """Of all vectors and one of zeros [D], as for `duplicates`."""
+        rows = np.arange(len(self._clip))
+        starts = range(0, len(rows), AT_ONCE)
+        total = sum(
+            self._stored(rows[start : start + AT_ONCE]).sum(axis=0, dtype=float) for start in starts
+        )
+        mean: NDArray[np.float64] = total / (len(rows) + 1)
+        return mean

@@ -1,14 +1,16 @@
 """The segments of a collection in which what some words stand for is heard most surely."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.classifiers.classifier import Classifier
-from embedkit.names.meaning import Floats, Meaning
+from embedkit.names.meaning import Meaning
 from embedkit.progress import Track, untracked
+from embedkit.search.choice import BEST_OF_EACH, EVERY, Choice, centred, number_folders
 from embedkit.search.rows import searched
 from embedkit.store import EmbeddingTable
 
@@ -38,7 +40,7 @@ def find_heard(
     top: int,
     *,
     among: NDArray[np.bool_] | None = None,
-    by_clip: bool = True,
+    choice: Choice = BEST_OF_EACH,
     track: Track = untracked,
 ) -> list[list[Heard]]:
     """The segments where each of some meanings is heard most surely, best first.
@@ -52,70 +54,96 @@ def find_heard(
         meanings: of words in the classifier's labels.
         top: how many at most.
         among: which rows to look at, in the order of the parts, bool [rows]; by default all.
-        by_clip: only the best segment of each clip.
+        choice: which of those found are kept; by default the best segment of each clip. Its
+            similarities are scores here.
         track: shows the progress.
 
     Raises:
         EmbedkitError: the classifier is one of other vectors.
     """
     classifier.check(table)
-    best: list[list[Heard]] = [[] for _ in meanings]
-    seen = 0
+    # Which copies are left out is known when all that is better is: so more are looked at, until
+    # enough are left.
+    first = replace(EVERY, farthest=choice.farthest, threshold=choice.threshold)
+    depth = 4 * top if choice.distinct else top
+    while True:
+        best, mean = _listen(
+            table, classifier, meanings, depth, among, first if choice.distinct else choice, track
+        )
+        answers = [[found.heard for found in _keep(mine, top, choice, mean)] for mine in best]
+        if not choice.distinct or all(
+            len(answer) == top or len(mine) < depth
+            for answer, mine in zip(answers, best, strict=True)
+        ):
+            return answers
+        depth *= 4
+
+
+class _Found(NamedTuple):
+    """A segment found, and its vector [D]."""
+
+    heard: Heard
+    vector: NDArray[np.float32]
+
+
+def _listen(
+    table: EmbeddingTable,
+    classifier: Classifier,
+    meanings: Sequence[Meaning],
+    top: int,
+    among: NDArray[np.bool_] | None,
+    choice: Choice,
+    track: Track,
+) -> tuple[list[list[_Found]], NDArray[np.float64]]:
+    """The best of each meaning, best first; and the mean of all vectors and one of zeros [D]."""
+    best: list[list[_Found]] = [[] for _ in meanings]
+    total, seen = np.zeros(table.embedding_size), 0
     for batch in track(table.batches(), "Listening", None):
+        total += batch.embeddings.sum(axis=0, dtype=float)
         kept = searched(batch, table)
         if among is not None:
             kept &= among[seen : seen + len(kept)]
         seen += len(kept)
         clips, owner = np.unique(batch.clips[kept].astype(str), return_inverse=True)
         start_s, end_s = batch.start_s[kept], batch.end_s[kept]
-        probabilities = classifier.scores(batch.embeddings[kept])
+        vectors = batch.embeddings[kept]
+        folders = number_folders(clips.tolist())
+        probabilities = classifier.scores(vectors)
         for number, meaning in enumerate(meanings):
             scores = meaning.scores(probabilities)
-            rows = best_rows(scores, owner, start_s, top, by_clip=by_clip)
+            order = np.lexsort((start_s, owner, -choice.sign * scores))
+            clip = owner[order]
+            fits = choice.sign * scores[order]
+            places = choice.keep(top, fits, clip, folders[clip])
+            rows = order[places]
             names = meaning.names(probabilities[rows])
             found = [
-                Heard(
-                    clip=str(clips[owner[row]]),
-                    start_s=float(start_s[row]),
-                    end_s=float(end_s[row]),
-                    score=float(scores[row]),
-                    name=name,
+                _Found(
+                    Heard(
+                        clip=str(clips[owner[row]]),
+                        start_s=float(start_s[row]),
+                        end_s=float(end_s[row]),
+                        score=float(scores[row]),
+                        name=name,
+                    ),
+                    vectors[row].copy(),
                 )
                 for row, name in zip(rows, names, strict=True)
             ]
-            best[number] = _merge([*best[number], *found], top, by_clip)
-    return best
+            best[number] = _keep([*best[number], *found], top, choice, total)
+    return best, total / (seen + 1)
 
 
-def best_rows(
-    scores: Floats,
-    owner: NDArray[np.integer],
-    start_s: Floats,
-    top: int,
-    *,
-    by_clip: bool = True,
-) -> NDArray[np.int64]:
-    """Rows of the highest scores, best first; of equal ones the first by clip and time.
-
-    Args:
-        scores: [n].
-        owner: of each row, the number of its clip [n].
-        start_s: of each row [n].
-        top: how many at most.
-        by_clip: only the best row of each clip.
-    """
-    order = np.lexsort((start_s, owner, -scores))
-    if by_clip:
-        _, first = np.unique(owner[order], return_index=True)
-        order = order[np.sort(first)]
-    return order[:top]
-
-
-def _merge(hits: list[Heard], top: int, by_clip: bool) -> list[Heard]:
-    hits.sort(key=lambda hit: (-hit.score, hit.clip, hit.start_s))
-    if by_clip:
-        firsts: dict[str, Heard] = {}
-        for hit in hits:
-            firsts.setdefault(hit.clip, hit)
-        hits = list(firsts.values())
-    return hits[:top]
+def _keep(found: list[_Found], top: int, choice: Choice, mean: NDArray[np.float64]) -> list[_Found]:
+    """Those of some in any order that are kept, best first."""
+    found.sort(key=lambda one: (-choice.sign * one.heard.score, one.heard.clip, one.heard.start_s))
+    names = [one.heard.clip for one in found]
+    _, clips = np.unique(np.array(names, object), return_inverse=True)
+    places = choice.keep(
+        top,
+        np.array([choice.sign * one.heard.score for one in found]),
+        clips,
+        number_folders(names),
+        lambda places: centred([found[place].vector for place in places], mean),
+    )
+    return [found[place] for place in places]

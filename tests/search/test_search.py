@@ -15,6 +15,7 @@ from embedkit.errors import AudioError, DatasetError, EmbeddingFolderError, Usag
 from embedkit.labels.marked import Segments
 from embedkit.search import index as index_module
 from embedkit.search import segments as search_module
+from embedkit.search.choice import EVERY, Choice, lasting
 from embedkit.search.exact import ExactSearch
 from embedkit.search.index import IndexKind, Metric
 from embedkit.search.queries import Queries
@@ -160,7 +161,7 @@ def test_slivers_at_the_ends_of_clips_are_not_searched(tmp_path: Path) -> None:
     table = EmbeddingTable.open(tmp_path / "emb")
     for kind in (IndexKind.FLAT, IndexKind.HNSW):
         index = SearchIndex(table, kind=kind, cache=tmp_path / "cache")
-        [hits] = index.search(query[None], 9, by_clip=False)
+        [hits] = index.search(query[None], 9, choice=EVERY)
         found = sorted((hit.clip, hit.start_s, hit.end_s) for hit in hits)
         assert found == [
             ("half.wav", 0.0, 1.0), ("half.wav", 1.0, 1.5), ("long.wav", 0.0, 1.0),
@@ -171,7 +172,7 @@ def test_slivers_at_the_ends_of_clips_are_not_searched(tmp_path: Path) -> None:
 def test_segments_are_found_one_by_one(table: EmbeddingTable) -> None:
     index, rows = SearchIndex(table), table.rows()
     query = rows.embeddings[3]
-    [hits] = index.search(query[None], 2000, by_clip=False)
+    [hits] = index.search(query[None], 2000, choice=EVERY)
     cosine = rows.embeddings @ query / np.linalg.norm(rows.embeddings, axis=1)
     order = np.argsort(-cosine)
     assert len(hits) == 2000
@@ -464,3 +465,129 @@ def test_exact_search_in_memory_is_brute_force(size: int | None) -> None:
     part = vectors[:, :size].astype(float)
     cosine = part @ query[:size] / np.linalg.norm(part, axis=1) / np.linalg.norm(query[:size])
     np.testing.assert_allclose(ExactSearch(vectors).scores(query, size), cosine, atol=1e-6)
+
+
+# What is kept
+
+
+@pytest.fixture(scope="module")
+def copies(tmp_path_factory: pytest.TempPathFactory) -> EmbeddingTable:
+    """Clips in folders of clips; every third one is nearly the one before, at half the gain."""
+    rng = np.random.default_rng(3)
+    clips: dict[str, Vectors] = {}
+    for n in range(150):
+        vectors = rng.standard_normal((int(rng.integers(1, 9)), SIZE)).astype(np.float32)
+        if n % 3 == 2:
+            vectors = clips[f"f{(n - 1) % 4}/{n - 1:03d}.wav"] / 2
+            vectors = vectors + rng.normal(0, 0.01, vectors.shape).astype(np.float32)
+        clips[f"f{n % 4}/{n:03d}.wav"] = vectors
+    return add(tmp_path_factory.mktemp("copies") / "emb", clips)
+
+
+def chosen(
+    table: EmbeddingTable, query: Vectors, top: int, choice: Choice
+) -> list[tuple[str, float]]:
+    """What is kept of all segments, by one look at each in the order of their cosines."""
+    rows = table.rows()
+    units = rows.embeddings / np.linalg.norm(rows.embeddings, axis=1, keepdims=True)
+    cosines = units @ (query / np.linalg.norm(query))
+    away = units - units.sum(axis=0) / (len(units) + 1)
+    away /= np.linalg.norm(away, axis=1, keepdims=True)
+    kept: list[int] = []
+    for row in np.argsort(cosines if choice.farthest else -cosines, kind="stable"):
+        clip, folder = rows.clips[row], rows.clips[row].split("/")[0]
+        clips = [rows.clips[other] for other in kept]
+        if choice.threshold is not None and (
+            cosines[row] > choice.threshold if choice.farthest else cosines[row] < choice.threshold
+        ):
+            break
+        if choice.per_clip is not None and clips.count(clip) >= choice.per_clip:
+            continue
+        folders = [other.split("/")[0] for other in clips]
+        if choice.per_folder is not None and folders.count(folder) >= choice.per_folder:
+            continue
+        if choice.distinct and any(away[row] @ away[other] >= 0.98 for other in kept):
+            continue
+        kept.append(row)
+    return [(rows.clips[row], rows.start_s[row]) for row in kept[:top]]
+
+
+CHOICES = [
+    Choice(),
+    Choice(per_clip=2),
+    Choice(per_folder=3),
+    Choice(per_clip=None, per_folder=5),
+    Choice(distinct=True),
+    Choice(per_clip=None, distinct=True),
+    Choice(threshold=0.2),
+    Choice(farthest=True),
+    Choice(farthest=True, threshold=-0.3, distinct=True),
+    Choice(per_clip=2, per_folder=4, distinct=True, threshold=0.0),
+]
+
+
+@pytest.mark.parametrize("top", [7, 400])
+@pytest.mark.parametrize("choice", CHOICES, ids=str)
+def test_what_is_kept_is_what_a_look_at_every_segment_keeps(
+    copies: EmbeddingTable, choice: Choice, top: int
+) -> None:
+    index = SearchIndex(copies)
+    for query in np.random.default_rng(8).standard_normal((3, SIZE)).astype(np.float32):
+        [hits] = index.search(query[None], top, choice=choice)
+        expected = chosen(copies, query, top, choice)
+        assert [(hit.clip, hit.start_s) for hit in hits] == expected
+
+
+@pytest.mark.parametrize("kind", list(IndexKind))
+def test_every_index_is_asked_for_more_until_enough_are_left(
+    tmp_path: Path, kind: IndexKind
+) -> None:
+    """One clip of 1,200 near-copies is nearest; 40 clips farther away are all found."""
+    rng = np.random.default_rng(4)
+    axis = np.eye(SIZE, dtype=np.float32)[0]
+    near = axis + 0.001 * rng.standard_normal((1200, SIZE)).astype(np.float32)
+    far = {
+        f"far/{n:02d}.wav": (0.2 * axis + rng.standard_normal((1, SIZE))).astype(np.float32)
+        for n in range(40)
+    }
+    table = add(tmp_path / "emb", {"near/a.wav": near, "near/b.wav": near[:3], **far})
+    index = SearchIndex(table, kind=kind, cache=tmp_path / "cache")
+    [hits] = index.search(axis[None], 41, choice=Choice(distinct=True))
+    assert hits[0].clip.startswith("near/")
+    assert {hit.clip for hit in hits[1:]} == set(far)
+    [hits] = index.search(axis[None], 41, choice=Choice(per_folder=2))
+    assert [hit.clip.split("/")[0] for hit in hits] == ["near", "near", "far", "far"]
+    [hits] = index.search(axis[None], 5, choice=Choice(farthest=True))
+    assert hits[0].similarity == min(hit.similarity for hit in hits)
+    assert len(hits) == 5
+
+
+def test_clips_are_chosen_by_how_long_they_last(copies: EmbeddingTable) -> None:
+    index = SearchIndex(copies)
+    found = lasting(copies, index.segments, 3, 5)
+    [hits] = index.search(np.ones((1, SIZE), np.float32), 200, among=found)
+    seconds = {record.clip: record.duration_s for record in copies.journal}
+    assert {hit.clip for hit in hits} == {clip for clip, s in seconds.items() if 3 <= s <= 5}
+    with pytest.raises(UsageError, match="no clip that is asked about is 9 s or longer"):
+        lasting(copies, index.segments, 9, None)
+    assert lasting(copies, index.segments, None, None) is None
+
+
+def test_the_command_and_python_keep_the_same(copies: EmbeddingTable) -> None:
+    import embedkit
+
+    answer = json.loads(
+        succeed(
+            "search", copies.folder, "f0/000.wav", "--json", "--per-folder", 2, "--per-clip", 2,
+            "--distinct", "--threshold", 0.05, "--longer", 2, "--shorter", 6,
+        )
+    )  # fmt: skip
+    hits = embedkit.open(copies.folder).search(
+        "f0/000.wav", per_folder=2, per_clip=2, distinct=True, threshold=0.05, longer=2, shorter=6
+    )
+    assert answer[0]["results"] == [vars(hit) for hit in hits]
+    assert 0 < len(hits) <= 8
+    with pytest.raises(UsageError, match="no setting 'per_folders'; did you mean per_folder"):
+        embedkit.open(copies.folder).search("f0/000.wav", per_folders=2)
+    with pytest.raises(UsageError, match="per clip 0: at least 1"):
+        Choice(per_clip=0)

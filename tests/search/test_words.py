@@ -14,6 +14,7 @@ from made import Vectors, draw, namer, write_table_of
 from embedkit.checkpoint import fingerprint as weights_fingerprint
 from embedkit.errors import EmbedkitError
 from embedkit.names.vocabulary import Vocabulary
+from embedkit.search.choice import EVERY, Choice
 from embedkit.search.words import find_heard
 from embedkit.store import EmbeddingTable, writer
 
@@ -69,7 +70,12 @@ def test_what_is_found_is_what_a_look_at_every_segment_finds(
         clips = np.concatenate([batch.clips for batch in table.batches()])
         allowed = np.array([clip.startswith("a/") for clip in clips])
         answers = find_heard(
-            table, namer(*LABELS), meanings, top, among=allowed if among else None, by_clip=by_clip
+            table,
+            namer(*LABELS),
+            meanings,
+            top,
+            among=allowed if among else None,
+            choice=Choice(per_clip=1 if by_clip else None),
         )
         for text, hits in zip(TEXTS, answers, strict=True):
             expected = look(table, text, by_clip=by_clip, among=among)[:top]
@@ -81,10 +87,47 @@ def test_what_is_found_is_what_a_look_at_every_segment_finds(
             )
 
 
+@pytest.mark.parametrize("choice", [
+    Choice(per_folder=2), Choice(per_clip=2, per_folder=5), Choice(threshold=0.6),
+    Choice(farthest=True, per_clip=None),
+], ids=str)  # fmt: skip
+def test_what_is_kept_of_words_is_what_a_look_at_every_segment_keeps(
+    table: EmbeddingTable, choice: Choice
+) -> None:
+    expected: Found = []
+    every = look(table, "dog", by_clip=False)
+    if choice.farthest:
+        every.sort(key=lambda hit: (round(hit[2], 9), hit[0], hit[1]))
+    for hit in every:
+        clips = [clip for clip, *_ in expected]
+        folders = [clip.split("/")[0] for clip in clips]
+        if choice.threshold is not None and hit[2] < choice.threshold:
+            break
+        full = choice.per_clip is not None and clips.count(hit[0]) >= choice.per_clip
+        if full or folders.count(hit[0].split("/")[0]) >= (choice.per_folder or 10_000):
+            continue
+        expected.append(hit)
+    meaning = Vocabulary(LABELS).find("dog")
+    [hits] = find_heard(table, namer(*LABELS), [meaning], 9, choice=choice)
+    assert [(hit.clip, hit.start_s, hit.name) for hit in hits] == [
+        (clip, start_s, name) for clip, start_s, _, name in expected[:9]
+    ]
+
+
+def test_copies_of_what_is_heard_are_left_out_and_more_is_looked_at(tmp_path: Path) -> None:
+    loud = np.array([[9, 0, 0, 0]], np.float32)
+    clips = {f"copy/{n:02d}.wav": loud - n / 1000 for n in range(60)}
+    others = {f"b/{n}.wav": draw(1, seed=n) for n in range(9)}
+    table = write_table_of(tmp_path / "emb", clips | others, last_s=1.0)
+    meaning = Vocabulary(LABELS).find("dog")
+    [hits] = find_heard(table, namer(*LABELS), [meaning], 5, choice=Choice(distinct=True))
+    assert [hit.clip.split("/")[0] for hit in hits] == ["copy", *4 * ["b"]]
+
+
 def test_slivers_are_not_listened_to(tmp_path: Path) -> None:
     loud = np.array([[0, 0, 0, 0], [9, 9, 9, 9]], np.float32)
     table = write_table_of(tmp_path / "emb", {"a.wav": loud, "b.wav": loud[1:]}, last_s=0.4)
-    [hits] = find_heard(table, namer(*LABELS), [Vocabulary(LABELS).find("dog")], 9, by_clip=False)
+    [hits] = find_heard(table, namer(*LABELS), [Vocabulary(LABELS).find("dog")], 9, choice=EVERY)
     # The first segment of a clip counts, however short.
     assert [(hit.clip, hit.start_s, hit.end_s) for hit in hits] == [
         ("b.wav", 0.0, 0.4), ("a.wav", 0.0, 1.0),
