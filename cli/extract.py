@@ -47,7 +47,10 @@ def extract(
     dim: Dim = None,
     runtime: RuntimeName = None,
     hop: Annotated[
-        float | None, typer.Option(help="Seconds between two segments.", show_default="the model's")
+        float | None,
+        typer.Option(
+            help="Seconds of the recording between two segments.", show_default="the model's"
+        ),
     ] = None,
     batch_size: Annotated[
         int | None,
@@ -58,6 +61,21 @@ def extract(
         str, typer.Option(help="mix, left, right, or a channel's number from 1 on.")
     ] = "mix",
     track: SoundTrack = None,
+    speed: Annotated[
+        float | None,
+        typer.Option(
+            help="How often as fast as it was recorded a file is heard: 0.1 for bats and insects, 8"
+            " for whales. All times stay those of the recording.",
+            show_default="as the folder was made, else 1",
+        ),
+    ] = None,
+    band: Annotated[
+        str | None,
+        typer.Option(
+            help="LOW-HIGH in Hz of the recording, as in 2000-8000: what is outside is not heard.",
+            show_default="as the folder was made, else all",
+        ),
+    ] = None,
     device: Annotated[
         str,
         typer.Option(
@@ -128,6 +146,7 @@ def extract(
     from embedkit.extraction import Settings, Shard, estimate
     from embedkit.extraction import extract as extract_here
     from embedkit.extraction.cluster import extract_on_ray
+    from embedkit.hearing import Band
     from embedkit.names.bundled import check_named
     from embedkit.runtime import Runtime
 
@@ -143,6 +162,8 @@ def extract(
         workers=workers,
         channel=Channel.parse(channel),
         track=track,
+        speed=speed,
+        band=None if band is None else Band.parse(band),
         device=device,
         shard=Shard.parse(shard),
         refresh=refresh,

@@ -48,6 +48,7 @@ class Kind(StrEnum):
     EMPTY = "empty"  # it opens as audio and holds no sample, or has no byte
     GAPS = "gaps"  # pieces are missing midway; silence stands for them
     NO_AUDIO = "no-audio"  # a container without a sound track
+    NO_BAND = "no-band"  # its sample rate is too low for the band asked for
     NO_CHANNEL = "no-channel"  # the channel asked for does not exist, or not to the end
     NO_TRACK = "no-track"  # the sound track asked for does not exist
     NON_FINITE = "non-finite"  # NaN or infinite samples

@@ -17,6 +17,7 @@ from embedkit.errors import AudioError, EmbedkitWarning, Kind, UsageError, choic
 from embedkit.extraction import Extraction, Settings
 from embedkit.extraction import extract as run_extraction
 from embedkit.extractor import Extractor
+from embedkit.hearing import Band
 from embedkit.store import EmbeddingTable
 
 if TYPE_CHECKING:
@@ -114,6 +115,8 @@ def extract(
     for name in settings:
         if name not in known:
             raise UsageError(f"extract has no setting {name!r}{choices(name, known)}")
+    if isinstance(settings.get("band"), str):
+        settings["band"] = Band.parse(settings["band"])
     if isinstance(settings.get("channel"), str):
         settings["channel"] = Channel.parse(settings["channel"])
     return run_extraction(Path(sounds), Path(model), Path(out), Settings(**settings), report)

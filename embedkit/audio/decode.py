@@ -9,12 +9,13 @@ from io import FileIO
 from pathlib import Path
 
 import numpy as np
-import soxr
 from numpy.typing import NDArray
 
+from embedkit.audio.band import Passage
 from embedkit.audio.blocks import Block, Note, truncated
 from embedkit.audio.read import read
 from embedkit.errors import AudioError, Kind, UsageError
+from embedkit.hearing import AS_RECORDED, Hearing
 
 Samples = NDArray[np.float32]
 
@@ -76,8 +77,9 @@ def decode(
     channel: Channel = MIX,
     track: int | None = None,
     note: Note = lambda message: None,
+    hearing: Hearing = AS_RECORDED,
 ) -> Iterator[Samples]:
-    """Decode, take the channel, and resample; the blocks may have any length.
+    """Decode, take the channel and the band, and resample; the blocks may have any length.
 
     Content decides which decoder reads the file, not the suffix. What a header says of the length
     is not trusted, but a file that ends before it is reported after its last block. Where a piece
@@ -90,6 +92,8 @@ def decode(
         track: which of several sound tracks, from 1 on; by default the first, and `note` is told
             that there are more.
         note: is told, in words for people, what is odd about a file that is read all the same.
+        hearing: at which speed it is heard, and which band of it: samples at a rate r are taken as
+            those at r times the speed.
 
     Yields:
         float32 [samples] at `sample_rate`, nominally in [-1, 1].
@@ -99,10 +103,10 @@ def decode(
             is damaged (what is good of it has been yielded).
     """
     seconds = 0.0
-    resample = None
+    passage = None
     rate = 0
     damage: AudioError | None = None
-    first: Samples | None = None  # set while no sample has come out of the resampler
+    first: Samples | None = None  # set while no sample has come out of the passage
     with open_file(path) as file:
         try:
             for block_rate, block in _noted(read(file, path, note, track), note):
@@ -111,13 +115,14 @@ def decode(
                 if seconds == 0 and len(mono):
                     first = mono[:1]
                 if block_rate != rate:
-                    if resample is not None and len(out := _last(resample)):
+                    if passage is not None and len(out := _last(passage)):
                         first = None
                         yield out
                     rate = block_rate
-                    resample = _resampler(rate, sample_rate)
+                    passage = None  # what it held is out
+                    passage = Passage(rate, sample_rate, hearing)
                 seconds += len(mono) / rate
-                out = mono if resample is None else resample.resample_chunk(mono)
+                out = passage.take(mono)
                 if len(out):
                     first = None
                     yield out
@@ -125,7 +130,7 @@ def decode(
             damage = error
         except Exception as error:  # a decoder's own fault: one bad file never stops a run
             damage = truncated(seconds, f"{type(error).__name__}: {error}")
-    if resample is not None and len(out := _last(resample)):
+    if passage is not None and len(out := _last(passage)):
         first = None
         yield out
     if first is not None:
@@ -185,15 +190,8 @@ def probe(path: Path, track: int | None = None) -> AudioInfo:
     )
 
 
-def _resampler(rate: int, sample_rate: int) -> soxr.ResampleStream | None:
-    if rate == sample_rate:
-        return None
-    return soxr.ResampleStream(rate, sample_rate, 1, dtype="float32")
-
-
-def _last(resample: soxr.ResampleStream) -> Samples:
-    out: Samples = resample.resample_chunk(np.zeros(0, np.float32), last=True)
-    return out
+def _last(passage: Passage) -> Samples:
+    return passage.take(np.zeros(0, np.float32), last=True)
 
 
 def _noted(blocks: Iterator[Block], note: Note) -> Iterator[Block]:

@@ -29,12 +29,17 @@ class Segment:
     samples: Samples
 
 
-def cut(blocks: Iterable[Samples], spec: SegmentSpec, sample_rate: int) -> Iterator[Segment]:
+def cut(
+    blocks: Iterable[Samples], spec: SegmentSpec, sample_rate: int, speed: float = 1.0
+) -> Iterator[Segment]:
     """Cut a stream of blocks into segments; the blocks' lengths do not matter.
 
     Windows start every hop until one reaches the clip's end; the tail is padded with zeros. A clip
     of at least one sample gives a segment, and none gives none. When `blocks` raises, what came
     before is cut as if the clip ended there, and the exception follows.
+
+    The segments are as long as they are heard, and their times are those of the recording, which is
+    heard `speed` times as fast.
     """
     length, hop = spec.samples(sample_rate)
     held = np.zeros(0, np.float32)
@@ -44,7 +49,8 @@ def cut(blocks: Iterable[Samples], spec: SegmentSpec, sample_rate: int) -> Itera
     def segment(samples: Samples) -> Segment:
         start = index * hop
         padded = np.pad(samples, (0, length - len(samples)))
-        return Segment(index, start / sample_rate, (start + len(samples)) / sample_rate, padded)
+        start_s, end_s = (place / sample_rate * speed for place in (start, start + len(samples)))
+        return Segment(index, start_s, end_s, padded)
 
     blocks = iter(blocks)
     while True:

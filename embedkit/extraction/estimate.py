@@ -122,7 +122,7 @@ def estimate(root: Path, model: Path, folder: Path, settings: Settings = DEFAULT
         sampled=tried.files,
         audio_s=audio_s,
         # The last segment of a clip is half empty on average.
-        rows=round(audio_s / job.segments.hop_s + files / 2),
+        rows=round(audio_s / job.provenance.hop_s + files / 2),
         speed=speed,
         seconds=audio_s / speed if speed else 0.0,
     )

@@ -13,6 +13,7 @@ from embedkit.extraction.moved import compare_files
 from embedkit.extraction.progress import Progress
 from embedkit.extraction.settings import DEFAULTS, Settings
 from embedkit.extraction.worker import Job
+from embedkit.hearing import AS_RECORDED, Hearing
 from embedkit.processes import start_server
 from embedkit.runtime import Runtime, prepare
 from embedkit.scratch import scratch_folder
@@ -128,7 +129,8 @@ def make_job(collection: AudioCollection, model: Path, folder: Path, settings: S
     if runtime is None and (folder / MANIFEST).exists():
         runtime = Runtime.that_made(read_manifest(folder))
     config = load_config(model)
-    hop = {} if settings.hop_s is None else {"hop_s": settings.hop_s}
+    hearing = _hearing(folder, settings)
+    hop = {} if settings.hop_s is None else {"hop_s": settings.hop_s / hearing.speed}
     segments = replace(config.segments, **hop)
     program = prepare(model, runtime=runtime, device=settings.device, dim=settings.dim)
     provenance = Provenance(
@@ -137,18 +139,30 @@ def make_job(collection: AudioCollection, model: Path, folder: Path, settings: S
         fingerprint=program.fingerprint,
         embedding_size=program.embedding_size,
         features=config.features.to_dict(),
-        segment_s=segments.duration_s,
-        hop_s=segments.hop_s,
+        segment_s=segments.duration_s * hearing.speed,
+        hop_s=settings.hop_s or segments.hop_s * hearing.speed,
         channel=str(settings.channel),
         runtime=str(program.runtime),
         track=settings.track or 1,
+        speed=hearing.speed,
+        band="" if hearing.band is None else str(hearing.band),
     )
     return Job(
         program=program,
         segments=segments,
         channel=settings.channel,
         track=settings.track,
+        hearing=hearing,
         batch_size=settings.segments_at_a_time(),
         folder=folder,
         provenance=provenance,
     )
+
+
+def _hearing(folder: Path, settings: Settings) -> Hearing:
+    """How a run hears: as is asked for, else as the folder was made."""
+    known = AS_RECORDED
+    if (folder / MANIFEST).exists():
+        known = read_manifest(folder).hearing
+    speed = known.speed if settings.speed is None else settings.speed
+    return Hearing(speed=speed, band=settings.band or known.band)

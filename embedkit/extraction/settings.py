@@ -7,6 +7,7 @@ from pathlib import Path
 from embedkit.audio.decode import MIX, Channel
 from embedkit.errors import UsageError
 from embedkit.extraction.collection import WHOLE, Shard
+from embedkit.hearing import Band
 from embedkit.runtime import Runtime, is_cpu
 
 BATCH_ON_CPU, BATCH_ON_CARD = 8, 256  # segments
@@ -20,7 +21,8 @@ class Settings:
         runtime: what executes the network; by default what made the folder, in a new one ONNX
             Runtime on a CPU and torch on any other device.
         dim: size of the embedding, where the model was trained for several.
-        hop_s: between two segments; the model's own by default.
+        hop_s: between two segments, in seconds of the recording; by default the model's own, which
+            are seconds as they are heard.
         batch_size: segments that the network takes at a time; by default 8 on a CPU, 256 on any
             other device. Where memory is too short for them, fewer.
         workers: processes that decode, embed and write; by default one for each processor. On
@@ -29,6 +31,10 @@ class Settings:
         channel: of the files.
         track: which of several sound tracks, from 1 on; by default the first, and the journal says
             of which files there are more.
+        speed: how often as fast as it was recorded a file is heard; all times stay those of the
+            recording. By default as the folder was made, a new one as it was recorded.
+        band: which frequencies of the recordings are heard; by default as the folder was made, in a
+            new one all.
         device: where the network is computed; `cuda` is all cards of this machine.
         shard: the share of the collection that the run embeds; others may run beside it.
         refresh: embed files anew that have changed, and take out those that have vanished.
@@ -50,6 +56,8 @@ class Settings:
     workers: int | None = None
     channel: Channel = MIX
     track: int | None = None
+    speed: float | None = None
+    band: Band | None = None
     device: str = "cpu"
     shard: Shard = WHOLE
     refresh: bool = False

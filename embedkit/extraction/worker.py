@@ -24,6 +24,7 @@ from embedkit.config import SegmentSpec
 from embedkit.errors import AudioError, EmbedkitError, Kind
 from embedkit.extraction.card import AtCard, Line
 from embedkit.extraction.collection import Task
+from embedkit.hearing import Hearing
 from embedkit.processes import portable
 from embedkit.runtime import Embedder, Program
 from embedkit.store import EmbeddingWriter, FileRecord, Provenance
@@ -38,9 +39,10 @@ class Job:
 
     Attributes:
         program: the extractor.
-        segments: how clips are cut.
+        segments: how clips are cut, in seconds as they are heard.
         channel: of the files.
         track: which of several sound tracks; None: the first, and the journal says of the others.
+        hearing: of the files.
         batch_size: segments that the network takes at a time.
         folder: the embedding folder.
         provenance: of its vectors.
@@ -50,6 +52,7 @@ class Job:
     segments: SegmentSpec
     channel: Channel
     track: int | None
+    hearing: Hearing
     batch_size: int
     folder: Path
     provenance: Provenance
@@ -159,7 +162,7 @@ def run_worker(
         threadpool_limits(threads)  # of numpy: the others' cores are theirs
         embedder = AtCard(job.program, line) if line else job.program.start(threads)
         with EmbeddingWriter(job.folder, job.provenance, shard) as writer:
-            overlap_s = job.segments.duration_s - job.segments.hop_s
+            overlap_s = job.provenance.segment_s - job.provenance.hop_s
             sink = _Sink(embedder, writer, overlap_s)
             told = time.monotonic()
             batches = _batches(_items(job, tasks, decoding), job.batch_size)
@@ -236,8 +239,8 @@ def _items_of(job: Job, task: Task, decoding: Decoding) -> Iterator[Item]:
 
 def _segments_of(job: Job, task: Task, note: Note) -> Iterator[Segment]:
     rate = job.program.features.sample_rate
-    blocks = decode(task.path, rate, job.channel, job.track, note)
-    yield from cut(blocks, job.segments, rate)
+    blocks = decode(task.path, rate, job.channel, job.track, note, job.hearing)
+    yield from cut(blocks, job.segments, rate, job.hearing.speed)
 
 
 def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

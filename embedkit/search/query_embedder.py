@@ -30,7 +30,8 @@ class QueryEmbedder:
         """Load the model that made the folder.
 
         Args:
-            provenance: of the embedding folder: its model, hop, channel and track are used.
+            provenance: of the embedding folder: its model, hop, channel, track, speed and band are
+                used.
             model: where the model is now, if it has moved.
             device: where torch computes.
 
@@ -51,7 +52,11 @@ class QueryEmbedder:
             dim=provenance.embedding_size,
         )
         self._embedder = program.start()
-        self._spec = SegmentSpec(duration_s=provenance.segment_s, hop_s=provenance.hop_s)
+        self._hearing = provenance.hearing
+        speed = self._hearing.speed
+        self._spec = SegmentSpec(
+            duration_s=provenance.segment_s / speed, hop_s=provenance.hop_s / speed
+        )
         self._channel = Channel.parse(provenance.channel)
         self._track = provenance.track if provenance.track > 1 else None
 
@@ -71,10 +76,9 @@ class QueryEmbedder:
             raise UsageError(f"{path}: neither a clip of the collection nor a file")
         if not 0 <= start_s < end_s:
             raise UsageError(f"{path}: a span from {start_s:g} to {end_s:g} s is empty")
-        decoded = decode(
-            path, self._rate, self._channel, self._track, partial(log.warning, "%s: %s", path)
-        )
-        blocks = _span(decoded, start_s, end_s, self._rate)
+        note = partial(log.warning, "%s: %s", path)
+        decoded = decode(path, self._rate, self._channel, self._track, note, self._hearing)
+        blocks = _span(decoded, start_s, end_s, self._rate / self._hearing.speed)
         vector, damage = embed_stream(self._embedder, blocks, self._spec, self._rate)
         if vector is None and damage is not None:
             raise AudioError(damage.kind, f"{path}: {damage}") from damage
@@ -86,9 +90,9 @@ class QueryEmbedder:
 
 
 def _span(
-    blocks: Iterable[NDArray[np.float32]], start_s: float, end_s: float, rate: int
+    blocks: Iterable[NDArray[np.float32]], start_s: float, end_s: float, rate: float
 ) -> Iterator[NDArray[np.float32]]:
-    """The samples of a span of some blocks."""
+    """The samples of a span of some blocks, which have `rate` for a second."""
     first, last = round(start_s * rate), math.inf if math.isinf(end_s) else round(end_s * rate)
     place = 0
     for block in blocks:

@@ -23,7 +23,8 @@ from filelock import FileLock
 from embedkit import __version__
 from embedkit.atomic import atomic_write
 from embedkit.config import FORMER_MODELS
-from embedkit.errors import EmbeddingFolderError
+from embedkit.errors import EmbeddingFolderError, UsageError
+from embedkit.hearing import Band, Hearing
 
 FORMAT = 1
 MANIFEST, ROWS, FILES = "manifest.json", "rows", "files"
@@ -82,11 +83,13 @@ class Provenance:
         fingerprint: SHA-256 of the model's weights.
         embedding_size: D.
         features: settings of the front-end.
-        segment_s: length of a segment.
+        segment_s: length of a segment, in seconds of the recording, as all times are.
         hop_s: between two segments.
         channel: mix, or the channel's number.
         runtime: what executed the network.
         track: which of several sound tracks of a file, from 1 on.
+        speed: how often as fast as they were recorded files were heard.
+        band: which frequencies of the recordings were heard, as `2000-8000`; empty: all.
     """
 
     audio_root: str
@@ -98,12 +101,26 @@ class Provenance:
     hop_s: float
     channel: str
     runtime: str
-    track: int = 1  # version 0.1.0 knows no other
+    track: int = 1  # version 0.1.0 knows no other, and neither speeds nor bands
+    speed: float = 1.0
+    band: str = ""
 
     @property
     def sample_rate(self) -> int:
-        """Of the front-end, in Hz; of other tools' vectors it may not be known: then 48,000."""
-        return int(self.features.get("sample_rate", 48000))
+        """Samples of a second of a recording that the front-end hears.
+
+        Of other tools' vectors it may not be known: then 48,000.
+        """
+        return round(self.features.get("sample_rate", 48000) / self.speed)
+
+    @property
+    def hearing(self) -> Hearing:
+        """How the recordings were heard.
+
+        Raises:
+            UsageError: as nobody can.
+        """
+        return Hearing(speed=self.speed, band=Band.parse(self.band) if self.band else None)
 
     def check_same(self, asked: "Provenance", folder: Path) -> None:
         """Refuse to go on with other settings.
@@ -231,6 +248,10 @@ def _checked(provenance: Provenance) -> Provenance:
             raise TypeError(f"{name} is {value!r}")
     if provenance.embedding_size < 1:
         raise ValueError(f"embedding_size is {provenance.embedding_size}")
+    try:
+        _ = provenance.hearing
+    except UsageError as error:
+        raise ValueError(str(error)) from error
     return provenance
 
 

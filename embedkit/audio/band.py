@@ -1,0 +1,74 @@
+"""The band of a recording that is heard, by a filter; and its rate changed to the one wanted."""
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+from scipy.signal import firwin, kaiserord, oaconvolve
+
+from embedkit.errors import AudioError, Kind
+from embedkit.hearing import Band, Hearing
+
+Samples = NDArray[np.float32]
+
+STOPPED_DB = 60.0  # by which what is outside of a band is weaker
+EDGE = 0.25  # width of a band's edge, of its lowest frequency or of its own width
+TAPS = 2**16  # at most; of a filter with steeper edges
+
+
+def taps_of(band: Band, rate: int) -> NDArray[np.float64] | None:
+    """The filter of a band at a sample rate, of an odd length; None: all that there is, is in it.
+
+    Raises:
+        AudioError: at that rate nothing of the band can be there.
+    """
+    top = rate / 2
+    if band.low >= top:
+        raise AudioError(
+            Kind.NO_BAND,
+            f"the band {band} Hz was asked for, a recording at {rate} Hz ends at {top:g} Hz",
+        )
+    edge = EDGE * min(band.low or band.high, band.high - band.low)
+    edges = [at for at in (band.low, band.high) if 0 < at < top]
+    if not edges:
+        return None
+    length, beta = kaiserord(STOPPED_DB, min(1.0, edge / top))
+    length = min(length, TAPS) | 1
+    taps: NDArray[np.float64] = firwin(
+        length, edges, window=("kaiser", beta), fs=rate, pass_zero=band.low == 0
+    )
+    return taps
+
+
+class Passage:
+    """Samples of a recording on their way to those that are wanted: its band, at another rate."""
+
+    def __init__(self, rate: int, sample_rate: int, hearing: Hearing) -> None:
+        """Of a rate, in Hz, to the one at which they are heard.
+
+        Raises:
+            AudioError: at that rate nothing of the band can be there.
+        """
+        wanted = sample_rate / hearing.speed  # of a second of the recording
+        self._taps = None if hearing.band is None else taps_of(hearing.band, rate)
+        # A filter that is centred on a sample begins and ends half in silence.
+        self._half = np.zeros(0 if self._taps is None else len(self._taps) // 2, np.float32)
+        self._held = self._half
+        self._resample = None
+        if rate != wanted:
+            self._resample = soxr.ResampleStream(rate, wanted, 1, dtype="float32")
+
+    def take(self, samples: Samples, *, last: bool = False) -> Samples:
+        """Pass samples on; what comes out is certain; all, if they are the last."""
+        if self._taps is not None:
+            samples = self._filter(samples, self._taps, last)
+        if self._resample is None:
+            return samples
+        out: Samples = self._resample.resample_chunk(samples, last=last)
+        return out
+
+    def _filter(self, samples: Samples, taps: NDArray[np.float64], last: bool) -> Samples:
+        held = np.concatenate([self._held, samples, self._half if last else samples[:0]])
+        self._held = held[max(0, len(held) - len(taps) + 1) :]
+        if len(held) < len(taps):
+            return held[:0]
+        return oaconvolve(held.astype(np.float64), taps, mode="valid").astype(np.float32)
