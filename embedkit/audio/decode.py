@@ -112,15 +112,15 @@ def decode(
             for block_rate, block in _noted(read(file, path, note, track), note):
                 mono = channel.of(block, seconds)
                 _check_finite(mono, seconds)
-                if seconds == 0 and len(mono):
-                    first = mono[:1]
-                if block_rate != rate:
+                if passage is None or block_rate != rate:
                     if passage is not None and len(out := _last(passage)):
                         first = None
                         yield out
                     rate = block_rate
                     passage = None  # what it held is out
                     passage = Passage(rate, sample_rate, hearing)
+                if seconds == 0 and len(mono):
+                    first = mono[:1]
                 seconds += len(mono) / rate
                 out = passage.take(mono)
                 if len(out):

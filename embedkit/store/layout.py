@@ -111,7 +111,7 @@ class Provenance:
 
         Of other tools' vectors it may not be known: then 48,000.
         """
-        return round(self.features.get("sample_rate", 48000) / self.speed)
+        return round(int(self.features.get("sample_rate", 48000)) / self.speed)
 
     @property
     def hearing(self) -> Hearing:

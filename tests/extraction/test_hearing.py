@@ -239,3 +239,4 @@ def test_a_recording_without_the_band_is_a_row_with_a_kind(model_dir: Path, tmp_
     )  # fmt: skip
     assert done.returncode == 3
     assert "low.wav: no-band: the band 5000-7000 Hz was asked for" in done.stderr
+    assert not len(EmbeddingTable.open(tmp_path / "emb"))

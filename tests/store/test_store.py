@@ -239,6 +239,8 @@ OTHER = {
     "channel": "1",
     "runtime": "onnx",
     "track": 2,
+    "speed": 0.5,
+    "band": "2000-8000",
 }
 
 
