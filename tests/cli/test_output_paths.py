@@ -21,6 +21,7 @@ READ = {
     ("bench sizes", "data"), ("bench sizes", "embeddings"), ("bench sizes", "root"),
     ("classify evaluate", "emb_dir"), ("classify fit", "emb_dir"),
     ("classify predict", "classifier"), ("classify predict", "emb_dir"),
+    ("cluster", "emb_dir"),
     ("convert", "audio"), ("convert", "rows"), ("convert", "source"),
     ("describe", "audio"), ("describe", "emb_dir"), ("describe", "sites"),
     ("detect", "classifier"), ("detect", "emb_dir"), ("detect", "thresholds"),
