@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from command import run, succeed
 from made import draw, write_table_of
-from test_headers import guano, info, wav
+from test_recording_headers import guano, info, wav
 
 from embedkit.errors import DatasetError, UsageError
 from embedkit.field.describe import Sources, describe
