@@ -3,7 +3,8 @@
 import json
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -60,6 +61,16 @@ def track(items: Iterable[T], description: str, total: int | None = None) -> Ite
 def message(text: str) -> None:
     """Say something that is not the result; --quiet leaves it out."""
     log.info("\n".join(map(_safe, text.split("\n"))))  # its own lines are meant
+
+
+@contextmanager
+def resumable(how: str) -> Iterator[None]:
+    """Around what can be gone on with, also as a decorator: say how, where Ctrl-C ends it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        message(f"interrupted; {how} to go on")
+        raise
 
 
 def print_json(value: Any) -> None:

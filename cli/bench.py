@@ -11,7 +11,7 @@ from embedkit.config import DEFAULT_MODEL, Precision, Schedule, TrainSpec
 from ._app import app
 from ._data import Dataset, Root, read
 from ._extraction import Model, RuntimeName, Workers, extraction_progress
-from ._output import Device, Dim, Json, message, print_json, print_table, track
+from ._output import Device, Dim, Json, message, print_json, print_table, resumable, track
 from ._outputs import OutFolder
 
 bench = typer.Typer(help="Measure on data of your own.", no_args_is_help=True)
@@ -21,6 +21,7 @@ RECIPE = TrainSpec()
 
 
 @bench.command()
+@resumable("run again")
 def paper(
     out: Annotated[Path, OutFolder(help="Folder to write, or to go on with.")],
     data: Annotated[

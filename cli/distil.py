@@ -22,7 +22,7 @@ from embedkit.progress import untracked
 from embedkit.recipe import DistilSpec, Heads
 
 from ._app import app
-from ._output import Device, Json, print_json, report_failures, track
+from ._output import Device, Json, print_json, report_failures, resumable, track
 from ._outputs import OutFolder
 from ._training import RUNNING, Resume, TensorBoard, running, sizes
 
@@ -42,6 +42,7 @@ share = partial(typer.Option, rich_help_panel=TEACHERS, min=0.0, max=1.0)
 
 
 @app.command()
+@resumable("run again with --resume")
 def distil(
     context: typer.Context,
     audio_dir: Annotated[Path, typer.Argument(help="Folder of audio, searched recursively.")],

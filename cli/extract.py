@@ -22,6 +22,7 @@ from ._output import (
     message,
     name_failures,
     print_json,
+    resumable,
 )
 from ._output import track as progress
 from ._outputs import OutFile, OutFolder
@@ -181,12 +182,8 @@ def extract(
     run: Callable[..., Extraction] = extract_here
     if engine is Engine.RAY:
         run = partial(extract_on_ray, address=address)
-    try:
-        with extraction_progress() as report:
-            done = run(audio_dir, model, out, settings, report)
-    except KeyboardInterrupt:
-        message("interrupted; run again to go on")
-        raise
+    with resumable("run again"), extraction_progress() as report:
+        done = run(audio_dir, model, out, settings, report)
     _show(done, out, None if tag is None else _tag(out, model, tag), json)
 
 

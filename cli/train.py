@@ -24,7 +24,7 @@ from embedkit.progress import untracked
 from ._app import app
 from ._data import Data, Dataset, Root, read_marked
 from ._labels import Cover, LabelColumn, MarkedName, Within, parse_rule
-from ._output import Json, print_json, report_failures, track
+from ._output import Json, print_json, report_failures, resumable, track
 from ._outputs import OutFolder
 from ._training import Cache, FeatureWorkers, Resume, TensorBoard, running, sizes
 
@@ -36,6 +36,7 @@ beyond = partial(typer.Option, rich_help_panel="Beyond the paper")
 
 
 @app.command()
+@resumable("run again with --resume")
 def train(
     out: Annotated[Path, OutFolder(help="The model folder to write.")],
     model: Annotated[

@@ -150,6 +150,20 @@ def test_wrong_usage_is_said(tmp_path: Path, arguments: list[str], message: str)
     assert message in done.stderr
 
 
+def test_where_ctrl_c_ends_a_training_it_says_how_it_goes_on(
+    tmp_path: Path, sounds: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("embedkit.training.train", interrupted)
+    lines = [f"{sound},{('a', 'b')[number % 2]}" for number, sound in enumerate(sounds)]
+    (tmp_path / "labels.csv").write_text("\n".join(["path,label", *lines]))
+    done = run("train", tmp_path / "labels.csv", "--model", "mlp", "--out", tmp_path / "model")
+    assert done.returncode == 130
+    assert "interrupted; run again with --resume to go on\n" in done.stderr
+
+
 def test_the_papers_tables_come_out_of_one_command(
     tmp_path: Path, sounds: list[Path], narrow: None
 ) -> None:
