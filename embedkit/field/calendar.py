@@ -1,5 +1,6 @@
 """Events of a collection counted by the day and the hour of its sites' clocks."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -59,12 +60,8 @@ class Tally:
                 "no hour of what is looked at has a known time: `embedkit describe` notes when the"
                 " files were recorded"
             )
-        days = hours.astype("datetime64[D]")
-        self._first: date = days.min().item()
-        self._recorded = np.zeros(((days.max().item() - self._first).days + 1, HOURS), bool)
-        of_day = (hours - days).astype(np.int64)
-        self._recorded[(days - days.min()).astype(np.int64), of_day] = True
-        self._counts: dict[str, NDArray[np.int64]] = {}
+        self._hours = hours
+        self._found: Counter[tuple[str, np.datetime64]] = Counter()
         self._without_time = 0
 
     def add(self, clip: str, start_s: float, label: str) -> None:
@@ -73,16 +70,28 @@ class Tally:
         if moment is None:
             self._without_time += 1
             return
-        counts = self._counts.setdefault(label, np.zeros(self._recorded.shape, np.int64))
-        counts[(moment.date() - self._first).days, moment.hour] += 1
+        self._found[label, np.datetime64(moment.replace(tzinfo=None), "h")] += 1
 
     def result(self, labels: Iterable[str] = ()) -> Calendar:
         """What has been counted; labels that are named have counts even if nothing was found."""
-        none = {label: np.zeros(self._recorded.shape, np.int64) for label in labels}
+        # An hour in which something was found was looked at, however short the look.
+        found = np.array([hour for _, hour in self._found], "datetime64[h]")
+        hours = np.unique(np.append(self._hours, found))
+        first = hours.min().astype("datetime64[D]")
+        since = (hours - first).astype("timedelta64[h]").astype(np.int64)
+        days = int(since.max()) // HOURS + 1
+        recorded = np.zeros(days * HOURS, bool)
+        recorded[since] = True
+        counts = {
+            label: np.zeros(days * HOURS, np.int64)
+            for label in dict.fromkeys([*labels, *(label for label, _ in self._found)])
+        }
+        for (label, hour), count in self._found.items():
+            counts[label][(hour - first).astype("timedelta64[h]").astype(np.int64)] = count
         return Calendar(
-            first=self._first,
-            recorded=self._recorded,
-            counts=none | self._counts,
+            first=first.item(),
+            recorded=recorded.reshape(days, HOURS),
+            counts={label: each.reshape(days, HOURS) for label, each in counts.items()},
             without_time=self._without_time,
         )
 

@@ -229,7 +229,15 @@ def test_the_calendar_counts_by_day_and_hour_and_knows_what_was_recorded(
     seen = Tally(Recordings(table), durations, dawn).result().recorded
     assert set(np.argwhere(seen)[:, 1].tolist()) == {3}
     few = FieldFilter(recordings=Recordings(table), hours=Hours.parse("3:05-3:10"))
-    assert Tally(Recordings(table), durations, few).result().recorded.sum() == 2
+    narrow = Tally(Recordings(table), durations, few)
+    assert narrow.result().recorded.sum() == 2
+    # What begins in an hour of which no look is in the raster has a place all the same.
+    here = clock("plain.wav", 5400.0)
+    narrow.add("plain.wav", 5400.0, "owl")
+    calendar = narrow.result()
+    place = days_of(calendar).index(here.date()), here.hour
+    assert (calendar.counts["owl"][place], calendar.counts["owl"].sum()) == (1, 1)
+    assert (calendar.recorded[place], calendar.recorded.sum()) == (True, 3)
 
 
 def test_the_picture_is_grey_where_nothing_was_recorded(table: EmbeddingTable) -> None:
