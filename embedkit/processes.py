@@ -1,13 +1,14 @@
-"""Worker processes: they do not outlive the process that started them, and say what went wrong."""
+"""Worker processes, which end with what started them and say what went wrong, and others."""
 
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -112,6 +113,18 @@ def start_server() -> None:
 
         with undisturbed():
             forkserver.ensure_running()
+
+
+def launch(command: Sequence[str]) -> None:
+    """Start a program of the machine's, which goes on by itself."""
+    done = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C stops us alone
+    )
+    threading.Thread(target=done.wait, daemon=True).start()  # leaves no zombie
 
 
 def end_with_parent() -> None:

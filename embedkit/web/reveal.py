@@ -2,10 +2,10 @@
 
 import os
 import shutil
-import subprocess
 import sys
-import threading
 from pathlib import Path
+
+from embedkit.processes import launch
 
 
 def possible() -> bool:
@@ -35,11 +35,4 @@ def command(path: Path, platform: str = sys.platform) -> list[str]:
 
 def reveal(path: Path) -> None:
     """Show a file in its folder, and do not wait."""
-    done = subprocess.Popen(
-        command(path),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C stops the server alone
-    )
-    threading.Thread(target=done.wait, daemon=True).start()  # leaves no zombie
+    launch(command(path))
