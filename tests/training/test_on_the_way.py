@@ -223,11 +223,19 @@ def test_held_out_packages_are_never_learned_from(
 ) -> None:
     drawn = []
 
+    def note(pool: Any, chances: Any) -> None:
+        there = [pool.names[index] for index in np.flatnonzero(chances)]
+        drawn.append({name.rpartition("/")[0] for name in there})
+
     class Scenes(FreshScenes):
         def __init__(self, pool: Any, chances: Any, *rest: Any, **options: Any) -> None:
-            there = [pool.names[index] for index in np.flatnonzero(chances)]
-            drawn.append({name.rpartition("/")[0] for name in there})
+            self.pool = pool
+            note(pool, chances)
             super().__init__(pool, chances, *rest, **options)
+
+        def of(self, chances: Any) -> FreshScenes:
+            note(self.pool, chances)
+            return super().of(chances)
 
     monkeypatch.setattr(on_the_way, "FreshScenes", Scenes)
     monkeypatch.setattr(on_the_way, "_run", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
