@@ -66,7 +66,7 @@ class Trainer:
             lr=self.spec.learning_rate,
             betas=(self.spec.beta1, self.spec.beta2),
             weight_decay=self.spec.weight_decay,
-            fused=True,  # one pass over the weights: the step of 56 million takes a seventh
+            fused=True,  # one pass over weights, gradients and moments instead of ten
         )
         self.schedule = make_schedule(self.optimizer, self.spec, self.steps)
 
