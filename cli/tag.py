@@ -9,12 +9,14 @@ import typer
 from embedkit.errors import UsageError
 
 from ._app import app
+from ._field import After, Before, InHours, Sites, field_filter
 from ._output import Json, message, print_json, print_table
 from ._outputs import OutFile
 from ._tracks import Audacity, Raven, tracks_of
 
 if TYPE_CHECKING:
     from embedkit.classifiers.classifier import Classifier
+    from embedkit.field.filters import FieldFilter
     from embedkit.names.tagging import Tagged
     from embedkit.store import EmbeddingTable
 
@@ -46,6 +48,10 @@ def tag(
             show_default="the names that the folder's model brings",
         ),
     ] = None,
+    after: After = None,
+    before: Before = None,
+    hours: InHours = None,
+    site: Sites = None,
     model: Annotated[
         Path | None, typer.Option(help="The folder's model, if it has moved or its path is gone.")
     ] = None,
@@ -55,7 +61,8 @@ def tag(
 
     embedkit's own model brings the 527 names of AudioSet. A clip is named by its mean vector. A
     stretch is of neighbouring segments with one name, each heard with the seconds about it; label
-    tracks are of stretches. Clips without a likely name are listed with none.
+    tracks are of stretches. Clips without a likely name are listed with none. With --hours and the
+    like, clips are named of which a segment was recorded then and there.
 
     Example: embedkit tag embeddings --out tags.csv
     """
@@ -71,6 +78,7 @@ def tag(
         tagged = tag_stretches(table, names, top=top, least=least, around_s=around)
     else:
         tagged = tag_clips(table, names, top=top, least=least)
+    tagged = _recorded(tagged, table, field_filter(table, after, before, hours, site))
     if out is not None:
         tagged = write_tags(out, tagged)
     shown: list[Tagged] = []
@@ -94,6 +102,15 @@ def tag(
         message(f"{place}: names of {clips} clips")
     if without:
         message(f"{without} of {clips} clips have no name of probability {least:g} or more")
+
+
+def _recorded(
+    tagged: Iterable["Tagged"], table: "EmbeddingTable", asked: "FieldFilter | None"
+) -> Iterable["Tagged"]:
+    if asked is None:
+        return tagged
+    clips = asked.clips(table)
+    return (clip for clip in tagged if clip.clip in clips)
 
 
 def _names(table: "EmbeddingTable", classifier: Path | None, model: Path | None) -> "Classifier":

@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from embedkit.field.filters import FieldFilter
+from embedkit.field.recordings import Recordings
 from embedkit.labels.answers import LONGEST
 
 MOST_S = 1e9  # of a recording: thirty years
@@ -30,7 +32,32 @@ class Passed(_Body):
     passed: list[Number] = Field(default=[], max_length=10_000)
 
 
-class Filters(_Body):
+class When(_Body):
+    """When and where sounds were recorded, as `embedkit search` is asked it."""
+
+    after: str = Field(default="", max_length=LONGEST)
+    before: str = Field(default="", max_length=LONGEST)
+    hours: str = Field(default="", max_length=LONGEST)
+    site: str = Field(default="", max_length=1000)
+
+    def of(self, recordings: Recordings) -> FieldFilter | None:
+        """What it asks for, of a collection; None if nothing.
+
+        Raises:
+            UsageError: a text is no time or no part of a day, or there is no such site.
+        """
+        if not (self.after or self.before or self.hours or self.site):
+            return None
+        return FieldFilter.parse(
+            recordings,
+            after=self.after or None,
+            before=self.before or None,
+            hours=self.hours or None,
+            sites=[self.site] if self.site else [],
+        )
+
+
+class Filters(When):
     """Which sounds are looked at, in which order they come, and which of them are answered."""
 
     top: int = Field(default=30, ge=1, le=200)

@@ -50,12 +50,15 @@ class Cards:
 
     def _of(self, clip: int) -> dict[str, Any]:
         name = self.collection.clips[clip]
-        return {"name": name, "label": self.answers.labels.get(name, "")}
+        label = self.answers.labels.get(name, "")
+        return {"name": name, "label": label, "site": self.collection.recordings.site(name)}
 
     def _times(self, row: int) -> dict[str, Any]:
         collection = self.collection
+        start_s, name = float(collection.start_s[row]), collection.clips[collection.clip[row]]
         return {
             "row": row,
-            "start_s": float(collection.start_s[row]),
+            "start_s": start_s,
             "end_s": float(collection.end_s[row]),
+            "recorded_at": collection.recordings.stamp(name, start_s),
         }

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from embedkit.errors import EmbeddingFolderError, UsageError
+from embedkit.field.recordings import Recordings, cover
 from embedkit.pages.projection import Projection, principal_axes, project
 from embedkit.search.exact import ExactSearch
 from embedkit.search.rows import searched
@@ -25,6 +26,7 @@ class Collection:
 
     Attributes:
         table: the folder.
+        recordings: when and where they were made, as far as that is known.
         audio: where its sounds are.
         clips: names, sorted.
         clip: of each segment, int32 [n].
@@ -53,7 +55,7 @@ class Collection:
         kept = searched(rows, table)
         if not kept.any():
             raise EmbeddingFolderError(f"{table.folder}: it has no vectors to explore")
-        self.table = table
+        self.table, self.recordings = table, Recordings(table)
         self.track = table.provenance.track
         self.audio = (audio or Path(table.provenance.audio_root)).absolute()
         if not self.audio.exists():
@@ -109,7 +111,17 @@ class Collection:
             "segment_s": provenance.segment_s,
             "hop_s": provenance.hop_s,
             "runtime": provenance.runtime,
+            "hearing": {"speed": provenance.speed, "band": provenance.band},
+            "recorded": self._recorded(),
         }
+
+    def _recorded(self) -> dict[str, Any] | None:
+        """When, by the clocks of the sites, and where; None if nothing of it is known."""
+        if not self.recordings.are_known:
+            return None
+        known = cover(self.recordings)
+        first, last = (start and start.isoformat() for start in (known.first, known.last))
+        return {"sites": list(known.sites), "first": first, "last": last}
 
 
 def _points(

@@ -50,6 +50,7 @@ class Explorer:
         self.cache = sound.Cache()
         self.number = {name: index for index, name in enumerate(collection.clips)}
         self.learner = Learner(collection, answers)
+        self.hearing = collection.table.provenance.hearing
 
     @cached_property
     def clusters(self) -> NDArray[np.int64]:
@@ -79,13 +80,15 @@ class Explorer:
         self.answers.set(self.name(clip), label)
 
     def stretch(self, clip: int, start_s: float) -> dict[str, Any]:
-        """Two minutes of a clip: its peaks, its segments, and their scores."""
-        collection = self.collection
+        """Two minutes of a clip, as they are heard: peaks, segments, and their scores."""
+        collection, speed = self.collection, self.hearing.speed
 
         def measure(samples: Samples) -> bytes:
-            return np.append(np.float32(len(samples) / sound.RATE), sound.peaks(samples)).tobytes()
+            length_s = np.float32(len(samples) / sound.RATE * speed)
+            return np.append(length_s, sound.peaks(samples)).tobytes()
 
-        kept = self._made("peaks", measure, clip, start_s, start_s + sound.LONGEST_S).make()
+        end_s = start_s + sound.longest_s(self.hearing)
+        kept = self._made("peaks", measure, clip, start_s, end_s).make()
         length, *peaks = np.frombuffer(kept, np.float32).round(4).tolist()
         end_s = start_s + length
         rows = collection.rows_of(clip)
@@ -125,7 +128,7 @@ class Explorer:
         track = self.collection.track
 
         def make() -> bytes:
-            return encode(sound.read_span(path, start_s, end_s, track))
+            return encode(sound.read_span(path, start_s, end_s, track, self.hearing))
 
         return Made(key, lambda: self.cache.get(key, make))
 

@@ -135,7 +135,11 @@ class Finder:
         if asked.label:
             known = self.answers.labels
             fits &= np.array([known.get(name) == asked.label for name in collection.clips])
-        return fits[collection.clip]
+        among = fits[collection.clip]
+        recorded = asked.of(collection.recordings)
+        if recorded is not None:
+            among &= recorded.fits(collection.clips, collection.clip, collection.start_s)
+        return among
 
     def _page(
         self, asked: Filters, among: NDArray[np.bool_], scores: Scores | None

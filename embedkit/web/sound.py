@@ -9,15 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-import soxr
 from numpy.typing import NDArray
 
+from embedkit.audio.band import Passage
 from embedkit.audio.decode import MIX, Samples
 from embedkit.audio.excerpts import excerpts
 from embedkit.errors import AudioError, Kind
+from embedkit.hearing import AS_RECORDED, Hearing
 
 RATE = 32000  # of what is heard
-LONGEST_S = 120.0  # of a slice
+LONGEST_S = 120.0  # of a slice, and of its sound
 PEAKS = 800  # of a slice
 AROUND_S = 1.0  # of a slice: what resampling looks at
 CACHED_BYTES = 128 * 2**20
@@ -57,15 +58,29 @@ def stamp(path: Path) -> tuple[int, ...]:
     return status.st_size, status.st_mtime_ns
 
 
-def read_span(path: Path, start_s: float, end_s: float, track: int = 1) -> Samples:
-    """The samples of a span of a sound track at 32 kHz, of at most two minutes.
+def longest_s(hearing: Hearing) -> float:
+    """Seconds of a recording that a slice has at most: what is slowed down takes longer to hear."""
+    return LONGEST_S * min(1.0, hearing.speed)
+
+
+def read_span(
+    path: Path, start_s: float, end_s: float, track: int = 1, hearing: Hearing = AS_RECORDED
+) -> Samples:
+    """The samples of a span of a sound track as they are heard at 32 kHz, of two minutes at most.
 
     Of a damaged file what there is.
 
+    Args:
+        path: of the file.
+        start_s: where the span begins, in seconds of the recording.
+        end_s: where it ends.
+        track: of several.
+        hearing: at a speed of 0.1, a second of the recording has ten seconds of samples.
+
     Raises:
-        AudioError: nothing of it can be decoded.
+        AudioError: nothing of it can be decoded, or nothing of the band can be there.
     """
-    end_s = min(end_s, start_s + LONGEST_S)
+    end_s = min(end_s, start_s + longest_s(hearing))
     # From a whole second on: there samples of every rate stand at the same time.
     begin_s = max(0.0, math.floor(start_s) - AROUND_S)
     parts: list[Samples] = []
@@ -75,11 +90,11 @@ def read_span(path: Path, start_s: float, end_s: float, track: int = 1) -> Sampl
             mono = MIX.of(found.samples)
             if not np.isfinite(mono).all():
                 raise AudioError(Kind.NON_FINITE, "NaN or infinity")
-            parts.append(soxr.resample(mono, found.rate, RATE))
+            parts.append(Passage(found.rate, RATE, hearing).take(mono, last=True))
     except AudioError:
         if not parts:
             raise
-    first, last = (round((time - begin_s) * RATE) for time in (start_s, end_s))
+    first, last = (round((time - begin_s) * RATE / hearing.speed) for time in (start_s, end_s))
     return np.concatenate(parts)[first:last] if parts else np.zeros(0, np.float32)
 
 

@@ -8,7 +8,7 @@ import { take } from "./labelling.js";
 import { now, seek, toggle } from "./player.js";
 import { markPlace } from "./playhead.js";
 import { drawScores } from "./scores.js";
-import { LONGEST_S, labelOf, open, state, trying } from "./state.js";
+import { labelOf, longest, open, state, trying } from "./state.js";
 
 const byId = (name) => document.getElementById(`listen-${name}`);
 const [title, segments] = ["title", "segments"].map(byId);
@@ -20,7 +20,7 @@ let asked = 0;
 let searched = 0;
 
 // The stretch before or after the one that is open.
-const turned = (step) => ({ ...stretch, row: undefined, start_s: shown.start_s + step * LONGEST_S });
+const turned = (step) => ({ ...stretch, row: undefined, start_s: shown.start_s + step * longest() });
 
 export function start() {
   byId("play").addEventListener("click", playAll);
@@ -44,7 +44,7 @@ export async function show(card) {
     return;
   }
   const mine = ++asked;
-  const from = Math.floor(card.start_s / LONGEST_S) * LONGEST_S;
+  const from = Math.floor(card.start_s / longest()) * longest();
   clear(card);
   const found = await trying(() => get(`clip/${card.clip}?start_s=${from}`));
   if (mine !== asked) return;  // another was opened meanwhile
@@ -79,7 +79,7 @@ function draw(found) {
   const { clip, name, start_s, end_s, duration_s } = found;
   stretch = { row: found.segments[0]?.row, clip, name, start_s, end_s };
   byId("clip").hidden = false;
-  const part = duration_s > LONGEST_S ? `${time(start_s)} to ${time(end_s)} of ` : "";
+  const part = duration_s > longest() ? `${time(start_s)} to ${time(end_s)} of ` : "";
   byId("time").textContent = `${part}${time(duration_s)}`;
   byId("earlier").hidden = byId("later").hidden = !part;
   byId("earlier").disabled = start_s === 0;

@@ -8,7 +8,7 @@ import * as kept from "./kept.js";
 import * as label from "./label.js";
 import * as listen from "./listen.js";
 import * as map from "./map.js";
-import { now } from "./player.js";
+import { now, start as startPlayer } from "./player.js";
 import * as search from "./search.js";
 import * as shortlist from "./shortlist.js";
 import { comeBack, keep } from "./stale.js";
@@ -88,6 +88,7 @@ try {
   document.getElementById("title").textContent =
     `${state.facts.folder}: ${state.facts.clips.toLocaleString()} sounds`;
   kept.start();
+  startPlayer();
   count();
   state.addEventListener("shortlist", count);
   takeFromPlayer();

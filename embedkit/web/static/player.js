@@ -2,7 +2,7 @@
 // card names or as the whole clip.
 
 import { askWhy, audioOf } from "./api.js";
-import { LONGEST_S, say, state } from "./state.js";
+import { longest, say, state } from "./state.js";
 import { clock } from "./times.js";
 
 const REPLAYS_S = 0.2;  // this close to its end, a sound begins anew
@@ -24,6 +24,17 @@ export function play(cards, at = 0) {
   load(span().first_s);
 }
 
+/** Says how sounds are heard, where that is not as they were recorded. */
+export function start() {
+  const { band, speed: fast } = state.facts.hearing;
+  const factor = (value) => Number(value.toFixed(2)).toLocaleString();
+  const changes = fast < 1 ? [`${factor(1 / fast)} times slower`]
+    : fast > 1 ? [`${factor(fast)} times faster`] : [];
+  if (band) changes.push(`${band.replace("-", " to ")} Hz alone`);
+  byId("hearing").textContent = changes.length ? `Heard ${changes.join(", ")}` : "";
+  byId("hearing").hidden = !changes.length;
+}
+
 /** Silence, and back to the beginning. */
 export function stop() {
   audio.pause();
@@ -35,7 +46,7 @@ export function stop() {
 export function toggle() {
   if (!part) return;
   if (!audio.paused) audio.pause();
-  else if (at() > span().end_s - REPLAYS_S) seek(span().first_s, true);
+  else if (at() > span().end_s - REPLAYS_S * speed()) seek(span().first_s, true);
   else sound();
 }
 
@@ -49,23 +60,27 @@ export function step(by) {
 /** What plays or played last, where it is, and whether it sounds. */
 export const now = () => ({ card: list[index], at_s: at(), sounding: Boolean(part) && !audio.paused });
 
-const at = () => (part ? part.start_s + audio.currentTime : 0);
+// How often as fast as it was recorded it is heard; all times are those of the recording.
+const speed = () => state.facts.hearing.speed;
+
+const at = () => (part ? part.start_s + audio.currentTime * speed() : 0);
 
 // Where the sound begins and ends, and where it is played from: of a long recording its second.
 function span() {
   const { clip, start_s, end_s } = list[index];
   if (!whole) return { start_s, end_s, first_s: start_s };
   const length_s = Math.max(state.seconds[clip], end_s);
-  return { start_s: 0, end_s: length_s, first_s: length_s > LONGEST_S ? start_s : 0 };
+  return { start_s: 0, end_s: length_s, first_s: length_s > longest(speed()) ? start_s : 0 };
 }
 
 // A long recording comes in stretches, one after the other.
 function load(from_s, sounding = true) {
   const { start_s, end_s } = span();
-  const start = start_s + Math.floor((from_s - start_s) / LONGEST_S) * LONGEST_S;
-  part = { ...list[index], start_s: start, end_s: Math.min(start + LONGEST_S, end_s) };
+  const most = longest(speed());
+  const start = start_s + Math.floor((from_s - start_s) / most) * most;
+  part = { ...list[index], start_s: start, end_s: Math.min(start + most, end_s) };
   audio.src = audioOf(part);
-  audio.currentTime = from_s - start;
+  audio.currentTime = (from_s - start) / speed();
   if (sounding) sound();
   draw();
 }
@@ -76,7 +91,7 @@ export function seek(to_s, sounding) {
     load(to_s, sounding);
     return;
   }
-  audio.currentTime = to_s - part.start_s;
+  audio.currentTime = (to_s - part.start_s) / speed();
   move();
   if (sounding && audio.paused) sound();
 }

@@ -6,7 +6,7 @@ import { iconed } from "./icons.js";
 import { now, play, stop } from "./player.js";
 import { state } from "./state.js";
 import { drag, keep, moreFor, starFor } from "./take.js";
-import { clock, place } from "./times.js";
+import { clock, moment, place } from "./times.js";
 
 const DWELL_MS = 250;  // that a pointer stays on a picture before it plays
 
@@ -100,7 +100,8 @@ export class Rows {
     drag(link, card, true);
     const facts = element("div", "facts quiet");
     const describe = () => {
-      const about = [clock(sound.duration_s), sound.heard, state.labels[sound.name]];
+      const about = [clock(sound.duration_s), sound.heard, state.labels[sound.name], sound.site,
+        moment(sound.seconds[0].recorded_at)];
       facts.textContent = about.filter((each) => each).join(" · ");
     };
     describe();

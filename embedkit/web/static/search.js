@@ -14,7 +14,8 @@ const HOVER = "embedkit-hover";
 const byId = (name) => document.getElementById(`search-${name}`);
 const [said, chips, typed, more, size, hover] =
   ["said", "query", "words", "more", "size", "hover"].map(byId);
-const fields = ["folder", "label", "shortest", "longest", "sort"];
+const recorded = ["after", "before", "hours", "site"];
+const fields = ["folder", "label", "shortest", "longest", "sort", ...recorded];
 
 let wanted = new URLSearchParams();  // by the address
 let body = {};  // of the request
@@ -50,6 +51,7 @@ export function start() {
   }
   const folders = [...new Set(state.folders.filter((name) => name))].sort();
   document.getElementById("folders").append(...folders.map((name) => new Option(name, name)));
+  offerRecorded();
   state.addEventListener("labels", listLabels);
   byId("form").addEventListener("submit", (event) => {
     event.preventDefault();
@@ -65,6 +67,18 @@ export function start() {
   });
   hover.checked = recall(HOVER) ?? true;
   hover.addEventListener("change", () => store(HOVER, hover.checked));
+}
+
+// Where `embedkit describe` has noted when and where the sounds were recorded.
+function offerRecorded() {
+  const known = state.facts.recorded;
+  byId("recorded").hidden = !known;
+  if (!known) return;
+  for (const [name, start] of [["after", known.first], ["before", known.last]]) {
+    byId(name).placeholder = start?.slice(0, 10) ?? "";
+  }
+  byId("site").replaceChildren(new Option("Any site", ""),
+    ...known.sites.map((name) => new Option(name, name)));
 }
 
 /** What the address asks for; nothing: what is shown already. */
@@ -159,6 +173,7 @@ function request() {
     folder: wanted.get("folder") ?? "", label: wanted.get("label") ?? "",
     shortest_s: number("shortest"), longest_s: number("longest") || null,
     ...(wanted.has("sort") ? { sort: wanted.get("sort") } : {}),
+    ...Object.fromEntries(recorded.map((name) => [name, wanted.get(name) ?? ""])),
   };
   if (kind() !== "search") return { text: wanted.get("words") ?? wanted.get("named") ?? "", ...filters };
   const rowsOf = (key) => wanted.getAll(key).map((each) => {

@@ -28,12 +28,13 @@ export const cardOf = (row) => ({
   label: labelOf(state.clip[row]),
 });
 
-export const LONGEST_S = 120;  // of what the server gives at once
+/** Seconds of a recording that the server gives at once: of what is slowed down, less. */
+export const longest = (speed = state.facts.hearing.speed) => 120 * Math.min(1, speed);
 
-/** A whole sound as a card, or its first two minutes. */
+/** A whole sound as a card, or its beginning. */
 export function wholeOf(clip) {
   const row = state.clip.indexOf(clip);
-  return { ...cardOf(row), start_s: 0, end_s: Math.min(state.seconds[clip], LONGEST_S) };
+  return { ...cardOf(row), start_s: 0, end_s: Math.min(state.seconds[clip], longest()) };
 }
 
 // The card of a sound by its name, which means the same in every edition, and of the second that is

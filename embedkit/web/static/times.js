@@ -7,3 +7,6 @@ export function place(seconds) {
 }
 
 export const clock = (seconds) => `${place(seconds)}${seconds < 60 ? " s" : ""}`;
+
+/** When that was by the site's clock, of the server's ISO 8601; empty: it is not known. */
+export const moment = (stamp) => (stamp ? stamp.slice(0, 19).replace("T", " ") : "");
