@@ -1,4 +1,4 @@
-"""When and where, and at which speed: the explorer on three minutes of bats. Half needs Chromium."""
+"""When and where, and at which speed: the explorer on three nights of bats."""
 
 import io
 from collections.abc import Iterator
@@ -166,9 +166,7 @@ def test_the_page_plays_slowly_and_its_times_are_those_of_the_recording(page: An
     assert float(page.input_value("#player-place")) == pytest.approx(1.4, abs=0.02)
     assert page.inner_text("#player-end") == "1.4 s"
     page.click("#player-whole")
-    wait(
-        page,
-        lambda: player.evaluate("(each) => Math.abs(each.duration - 20) < 0.01"),
-        "2 s are 20 s to hear",
-    )
+    page.click("#player-toggle")
+    wait(page, lambda: player.evaluate("(each) => each.duration > 19.9"), "2 s are 20 s to hear")
+    page.click("#player-stop")
     page.click("#player-second")
