@@ -1,8 +1,10 @@
 # `make demo` and `make test` set everything up by themselves in .venv; a second run does not reinstall.
 PYTHON ?= python3.11
 BIN := .venv/bin
+# What needs no torch.
+BASE_TESTS := tests/datasets tests/exchange tests/field tests/labels tests/search
 
-.PHONY: demo test test-cuda lint clean
+.PHONY: demo test test-cuda test-lower-bounds lint clean
 
 demo: .venv/installed
 	$(BIN)/embedkit demo --out demo
@@ -13,6 +15,15 @@ test: lint .venv/installed-dev
 # On a machine with a GPU: what the other tests leave out.
 test-cuda: .venv/installed-dev
 	$(BIN)/python -m pytest -m cuda
+
+# The base with the oldest libraries that pyproject.toml allows, in an environment of its own. What
+# these warn of has been mended since.
+test-lower-bounds:
+	$(PYTHON) -m venv --clear .venv-lowest
+	$(PYTHON) tests/lowest.py > .venv-lowest/requirements.txt
+	.venv-lowest/bin/python -m pip install --quiet --requirement .venv-lowest/requirements.txt
+	.venv-lowest/bin/python -m pip install --quiet --no-deps --editable .
+	.venv-lowest/bin/python -m pytest -W default tests/test_base_install.py $(BASE_TESTS)
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
@@ -32,4 +43,4 @@ lint: .venv/installed-dev
 	touch $@
 
 clean:
-	rm -rf .venv build dist *.egg-info
+	rm -rf .venv .venv-lowest build dist *.egg-info

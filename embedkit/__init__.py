@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from embedkit.library import Embeddings, classify, embed, extract, open  # noqa: A004
     from embedkit.store import EmbeddingTable
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "EmbeddingTable",
     "Embeddings",

@@ -1,38 +1,45 @@
 import shutil
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
-import torch
 from numpy.typing import NDArray
 
 from embedkit.checkpoint import ModelConfig
 from embedkit.config import Activation, FeatureSpec, SegmentSpec, TrainSpec
 from embedkit.datasets import Clip, Manifest
-from embedkit.export import write_network
-from embedkit.models import alexnet, mlp, recurrent, resnet
-from embedkit.models.module import ExtractorModule
 from embedkit.models.table import resolve
 
 Samples = NDArray[np.float32]
 
+# Tests of what works without torch run without it too: it is imported where it is needed.
+
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    if item.get_closest_marker("cuda") and not torch.cuda.is_available():
-        pytest.skip("torch finds no CUDA device here")
+    if item.get_closest_marker("cuda"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("torch finds no CUDA device here")
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _two_threads() -> None:
-    torch.set_num_threads(2)
+    if find_spec("torch"):
+        import torch
+
+        torch.set_num_threads(2)
 
 
 @pytest.fixture
 def narrow() -> Iterator[None]:
     """Layers of a few units instead of thousands: the same structures, built in no time."""
+    from embedkit.models import alexnet, mlp, recurrent, resnet
+
     with pytest.MonkeyPatch.context() as patch:
         for module, name, units in (
             (alexnet, "FULL", 300),
@@ -48,6 +55,11 @@ def narrow() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def save_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
     """Make a model folder with random weights from a seed."""
+    import torch
+
+    from embedkit.export import write_network
+    from embedkit.models.module import ExtractorModule
+
     made: dict[int, Path] = {}  # to export a network takes seconds
 
     def save(seed: int) -> Path:

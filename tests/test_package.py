@@ -1,13 +1,19 @@
-"""What a user installs: the wheel, and that README and code agree."""
+"""What a user installs: the wheel, the source, and what both say of themselves."""
 
+import email
 import hashlib
+import re
 import subprocess
 import sys
+import tarfile
+import tomllib
 import venv
 import zipfile
 from pathlib import Path
 
 import pytest
+
+from embedkit import __version__
 
 ROOT = Path(__file__).parent.parent
 DEFAULT_FILES = (
@@ -19,15 +25,79 @@ DEFAULT_FILES = (
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("wheel")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the source distribution, and the wheel that is built from it."""
+    out = tmp_path_factory.mktemp("dist")
     subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", out, ROOT],
+        [sys.executable, "-m", "build", "--no-isolation", "--outdir", out, ROOT],
         check=True,
         capture_output=True,
     )
-    (built,) = out.glob("*.whl")
-    return built
+    return out
+
+
+@pytest.fixture(scope="module")
+def wheel(built: Path) -> Path:
+    (found,) = built.glob("*.whl")
+    return found
+
+
+def test_twine_finds_nothing_wrong(built: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "twine", "--no-color", "check", "--strict", *built.iterdir()],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("PASSED") == 2, done.stdout
+
+
+def test_the_wheel_is_light_and_says_what_it_is(wheel: Path) -> None:
+    assert wheel.stat().st_size < 25e6
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith("dist-info/METADATA"))
+        facts = email.message_from_bytes(archive.read(name))
+    assert facts["Name"] == "embedkit"
+    assert facts["Version"] == __version__
+    assert "Typing :: Typed" in facts.get_all("Classifier", [])
+    lowest = facts["Requires-Python"].removeprefix(">=")
+    assert f"Programming Language :: Python :: {lowest}" in facts.get_all("Classifier", [])
+
+
+def test_the_source_holds_what_it_is_built_from_and_its_licence(built: Path) -> None:
+    (source,) = built.glob("*.tar.gz")
+    with tarfile.open(source) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    tracked = subprocess.check_output(["git", "ls-files", "embedkit", "cli"], text=True, cwd=ROOT)
+    assert {"LICENSE", "README.md", "pyproject.toml", *tracked.split("\n")} - {""} <= names
+
+
+def test_every_text_tells_the_same_version() -> None:
+    changes = re.findall(r"^## \[(.+?)\] - (\S+)$", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert changes[0][0] == __version__
+    assert f"version: {__version__}\ndate-released: {changes[0][1]}\n" in citation
+
+
+def test_the_citation_and_the_forms_are_yaml() -> None:
+    yaml = pytest.importorskip("yaml")
+    forms = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
+    assert len(forms) == 4
+    for path in [*forms, *ROOT.glob(".github/workflows/*.yml"), ROOT / ".pre-commit-config.yaml"]:
+        assert isinstance(yaml.safe_load(path.read_text()), dict), path
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert {"cff-version", "message", "title", "authors"} <= set(citation)
+    for form in forms[:1] + forms[2:]:
+        fields = yaml.safe_load(form.read_text())["body"]
+        assert len({field["id"] for field in fields}) == len(fields) > 1, form
+
+
+def test_the_systems_that_workflows_test_are_those_that_the_package_names() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = re.findall(r"Python :: (3\.\d+)", "\n".join(project["classifiers"]))
+    workflow = (ROOT / ".github/workflows/ci.yml").read_text()
+    assert f"python: {named}".replace("'", '"') in workflow
 
 
 def test_the_wheel_holds_every_module_and_no_package_named_cli(wheel: Path) -> None:
