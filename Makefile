@@ -10,7 +10,7 @@ demo: .venv/installed
 	$(BIN)/embedkit demo --out demo
 
 test: lint .venv/installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 # On a machine with a GPU: what the other tests leave out.
 test-cuda: .venv/installed-dev
