@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 # What needs no torch.
-BASE_TESTS := tests/datasets tests/exchange tests/field tests/labels tests/search
+BASE_TESTS := tests/field tests/labels tests/search
 
 .PHONY: demo test test-cuda test-lower-bounds lint clean
 
