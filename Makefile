@@ -4,13 +4,17 @@ BIN := .venv/bin
 # What needs no torch.
 BASE_TESTS := tests/field tests/labels tests/search
 
-.PHONY: demo test test-cuda test-lower-bounds lint clean
+.PHONY: demo docs test test-cuda test-lower-bounds lint clean
 
 demo: .venv/installed
 	$(BIN)/embedkit demo --out demo
 
 test: lint .venv/installed-dev
 	$(BIN)/python -m pytest -n auto
+
+# The documentation site, into site/.
+docs: .venv/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # On a machine with a GPU: what the other tests leave out.
 test-cuda: .venv/installed-dev
@@ -37,10 +41,14 @@ lint: .venv/installed-dev
 	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
 
+.venv/installed-docs: pyproject.toml .venv/installed
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	touch $@
+
 .venv/installed-dev: pyproject.toml .venv/installed
 	@echo "Setting up what the tests need, once: torch makes it a few minutes and 5 GB"
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
 
 clean:
-	rm -rf .venv .venv-lowest build dist *.egg-info
+	rm -rf .venv .venv-lowest build dist site *.egg-info

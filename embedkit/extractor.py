@@ -19,7 +19,7 @@ from embedkit.runtime import Embedder, Program, Runtime, prepare
 class Extractor:
     """Turns sound into vectors.
 
-    Example:
+    Examples:
         >>> extractor = embedkit.Extractor.load()
         >>> extractor.embed(waveform).shape  # of 2.5 s: segments of a second, numbers
         (3, 256)

@@ -44,7 +44,7 @@ def embed(
     Of a damaged file, what can be decoded is embedded, and an EmbedkitWarning says what is wrong.
     Who embeds many files loads an `Extractor` once, or calls `extract`.
 
-    Example:
+    Examples:
         >>> vectors = embedkit.embed("rooster.wav")
         >>> vectors.shape  # segments of a second, numbers
         (3, 256)
@@ -91,7 +91,7 @@ def extract(
 ) -> Extraction:
     """Embed every sound file below a folder that the embedding folder does not have yet.
 
-    Example:
+    Examples:
         >>> run = embedkit.extract("sounds", "embeddings", workers=2)
         >>> run.files, run.rows, dict(run.errors)
         (2, 5, {})
@@ -125,7 +125,7 @@ def extract(
 def open(folder: str | Path) -> "Embeddings":  # noqa: A001  # embedkit.open, as gzip.open
     """Open an embedding folder.
 
-    Example:
+    Examples:
         >>> table = embedkit.open("embeddings")
         >>> len(table), table.embedding_size
         (5, 256)
@@ -148,7 +148,7 @@ def classify(
 ) -> "NamingClassifier":
     """Fit a classifier on the labelled clips of an embedding folder.
 
-    Example:
+    Examples:
         >>> classifier = embedkit.classify(table, labels="labels.csv", c=0.1)
         >>> [(span.clip, span.label) for span in classifier.predict(table)]
         [('crow.wav', 'bird'), ('rooster.wav', 'farm')]
@@ -183,7 +183,7 @@ def classify(
 class Embeddings(EmbeddingTable):
     """An embedding folder that can be searched; `embedkit.open` opens one.
 
-    Example:
+    Examples:
         >>> for hit in table.search("rooster.wav", top=10):
         ...     print(hit.clip)
         crow.wav
@@ -246,7 +246,7 @@ class Embeddings(EmbeddingTable):
 
         `notes` has when and where each clip was recorded.
 
-        Example:
+        Examples:
             >>> dawn = table.recorded(hours="4-9")
             >>> table.search("rooster.wav", among=dawn)  # nobody has described this folder
             []
@@ -279,7 +279,7 @@ class Embeddings(EmbeddingTable):
     ) -> "list[Heard]":
         """Find where what some words stand for is heard most surely.
 
-        Example:
+        Examples:
             >>> [hit] = table.search_text("dog barking", top=1)
             >>> hit.name
             'Bark'
@@ -319,7 +319,7 @@ class Embeddings(EmbeddingTable):
     ) -> "list[Tagged]":
         """The most likely names of each clip.
 
-        Example:
+        Examples:
             >>> for clip in table.tags(least=0):
             ...     print(clip.clip, len(clip.spans))
             crow.wav 3
@@ -348,7 +348,7 @@ class Embeddings(EmbeddingTable):
     def to_pandas(self) -> "pandas.DataFrame":
         """All rows: clip, segment, start_s, end_s and embedding (needs pandas).
 
-        Example:
+        Examples:
             >>> table.to_pandas().columns.tolist()
             ['clip', 'segment', 'start_s', 'end_s', 'embedding']
 

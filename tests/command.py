@@ -19,6 +19,12 @@ class Finished:
 def run(*arguments: object) -> Finished:
     """What the command prints, and how it ends."""
     out, err = io.StringIO(), io.StringIO()
+    code = call(out, err, *arguments)
+    return Finished(code, out.getvalue(), err.getvalue())
+
+
+def call(out: io.StringIO, err: io.StringIO, *arguments: object) -> int:
+    """Let the command print to these, and return how it ends."""
     code: object = 0
     with (
         pytest.MonkeyPatch.context() as patch,
@@ -31,7 +37,7 @@ def run(*arguments: object) -> Finished:
             main()
         except SystemExit as stop:
             code = stop.code
-    return Finished(int(code or 0), out.getvalue(), err.getvalue())
+    return int(code or 0)
 
 
 def succeed(*arguments: object) -> str:

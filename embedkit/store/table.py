@@ -67,7 +67,7 @@ class EmbeddingTable:
     Runs may go on to append to the folder. Where one of them has rewritten a part since
     (`--refresh`, `--retry-errors`), reading it raises RewrittenError: open the folder again.
 
-    Example:
+    Examples:
         >>> table = embedkit.EmbeddingTable.open("embeddings")
         >>> clips, vectors = table.clip_vectors()  # one vector a clip
         >>> clips, vectors.shape
