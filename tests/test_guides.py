@@ -1,8 +1,9 @@
 """The guides' commands are run as they stand, and print what the guides show.
 
 A block of `shell-session` is run; one of `console` is quoted from elsewhere. A line `...` stands
-for any lines, and `...` at the end of a line for the rest of it. Numbers with a point may differ by 0.02, as processors round differently, and columns
-by their width. What `cat` shows of a file that is not there is put there first.
+for any lines, and `...` at the end of a line for the rest of it. Numbers with a point may differ by
+0.02, as processors round differently, and columns by their width. What `cat` shows of a file that
+is not there is put there first.
 """
 
 import io

@@ -86,7 +86,9 @@ def hold_out_fold(data: Labelled, fold: str) -> tuple[Indices, Indices]:
         DatasetError: there is no such fold, nothing beside it, or a group on both sides.
     """
     if data.folds is None:
-        raise DatasetError("the labels have no fold column")
+        raise DatasetError(
+            "the labels have no fold column: add one, or hold out with --k-folds or --test-share"
+        )
     held = np.array([name == fold for name in data.folds])
     if not held.any() or held.all():
         there = ", ".join(sorted(set(data.folds)))
