@@ -22,7 +22,8 @@ RuntimeName = Annotated[
     str | None,
     typer.Option(
         "--runtime",
-        help="onnx, onnx-int8 (after `embedkit export --int8`), torch, torch-bf16, torch-fp16.",
+        help="onnx, openvino, openvino-bf16, torch, torch-bf16, torch-fp16; after `embedkit export"
+        " --int8` onnx-int8, openvino-int8.",
         show_default="the folder's; in a new one onnx on cpu, torch elsewhere",
     ),
 ]

@@ -18,7 +18,7 @@ from embedkit.errors import EmbedkitError
 from embedkit.memory import Fitting, is_short
 from embedkit.models.module import ExtractorModule
 from embedkit.runtime import Runtime, prepare
-from embedkit.runtime.onnx import OnnxEmbedder
+from embedkit.runtime.embedder import GraphEmbedder
 from embedkit.training.trainer import Trainer
 
 Vectors = NDArray[np.float32]
@@ -120,15 +120,15 @@ def test_every_runtime_embeds_what_does_not_fit_at_once(
     assert np.abs(expected).max() > 0.01
     tried: list[int] = []
     if runtime is Runtime.ONNX:
-        network = OnnxEmbedder._network
+        network = GraphEmbedder._network
 
-        def short(embedder: OnnxEmbedder, features: Vectors) -> Vectors:
+        def short(embedder: GraphEmbedder, features: Vectors) -> Vectors:
             tried.append(len(features))
             if len(features) > 4:
                 raise RuntimeError("Failed to allocate memory for requested buffer of size 9")
             return network(embedder, features)
 
-        monkeypatch.setattr(OnnxEmbedder, "_network", short)
+        monkeypatch.setattr(GraphEmbedder, "_network", short)
     else:
         normalise = ExtractorModule.normalise
 

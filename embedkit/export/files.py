@@ -28,7 +28,8 @@ from embedkit.errors import AudioError, EmbedkitError, UsageError
 from embedkit.export.graph import WAVEFORM, describe, features_graph, halve, join, network_graph
 from embedkit.export.quantise import quantise
 from embedkit.models.module import ExtractorModule
-from embedkit.runtime.onnx import EMBEDDINGS, FEATURES, open_session, read_network
+from embedkit.runtime.embedder import EMBEDDINGS, FEATURES
+from embedkit.runtime.onnx import open_session, read_network
 
 TOLERANCE = 1e-4  # of a float32 graph
 HEARD = 300  # segments of a file at most that calibration draws from

@@ -16,7 +16,8 @@ from embedkit import __version__
 from embedkit.models.build import count_macs
 from embedkit.models.features import MFCC, LogMel
 from embedkit.models.module import ExtractorModule
-from embedkit.runtime.onnx import EMBEDDINGS, FEATURES, MACS, WEIGHTS_OF
+from embedkit.runtime.embedder import EMBEDDINGS, FEATURES
+from embedkit.runtime.onnx import MACS, WEIGHTS_OF
 
 WAVEFORM = "waveform"
 LARGE = 100_000  # numbers of an array that is worth storing in 16 bits

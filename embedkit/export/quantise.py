@@ -19,7 +19,7 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from embedkit.export.graph import halve
-from embedkit.runtime.onnx import FEATURES
+from embedkit.runtime.embedder import FEATURES
 from embedkit.scratch import into_scratch, scratch_folder
 
 BATCH = 16

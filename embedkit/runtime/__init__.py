@@ -1,4 +1,4 @@
-"""What executes an extractor: ONNX Runtime in float32 or int8, or torch where it is installed."""
+"""What executes an extractor: ONNX Runtime, or OpenVINO or torch where they are installed."""
 
 from embedkit.runtime.embedder import Embedder, Runtime, is_cpu
 from embedkit.runtime.program import Program, fingerprint, prepare

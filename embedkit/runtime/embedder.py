@@ -1,5 +1,6 @@
 """What all runtimes do: segments in, vectors out."""
 
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Protocol
 
@@ -7,8 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.audio.decode import Samples
+from embedkit.audio.features import front_end
+from embedkit.config import FeatureSpec
 from embedkit.errors import EmbeddingFolderError, UsageError, choices
+from embedkit.memory import Fitting
 from embedkit.store import IMPORTED, Provenance
+
+FEATURES, EMBEDDINGS = "features", "embeddings"  # what goes into a network's graph, and comes out
+
+# Features float32 [B, 1, frames, bands] -> embeddings float32 [B, D].
+Network = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
 class Embedder(Protocol):
@@ -16,6 +25,34 @@ class Embedder(Protocol):
 
     def embed_segments(self, segments: Samples) -> NDArray[np.float32]:
         """Embeddings float32 [B, D] of segments float32 [B, samples]."""
+
+
+class GraphEmbedder:
+    """Segments -> features on the CPU -> a network that is a graph."""
+
+    def __init__(self, network: Network, features: FeatureSpec, size: int) -> None:
+        """Put both together.
+
+        Args:
+            network: what executes the graph.
+            features: settings of the front-end.
+            size: how many of the embedding's numbers to keep.
+        """
+        self.front_end = front_end(features)
+        self._run = network
+        self._size = size
+        self._fitting = Fitting()
+
+    def embed_segments(self, segments: Samples) -> NDArray[np.float32]:
+        """Embeddings float32 [B, D] of segments float32 [B, samples]."""
+        return self.embed_features(self.front_end(segments))
+
+    def embed_features(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Embeddings float32 [B, D] of features float32 [B, 1, frames, bands]."""
+        return self._fitting.run(self._network, features)
+
+    def _network(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        return self._run(features)[:, : self._size]
 
 
 def is_cpu(device: str) -> bool:
@@ -26,8 +63,11 @@ def is_cpu(device: str) -> bool:
 class Runtime(StrEnum):
     """What executes the network."""
 
-    ONNX = "onnx"  # ONNX Runtime, float32: the fastest exact one on CPUs; on GPUs too
+    ONNX = "onnx"  # ONNX Runtime, float32, on GPUs too
     ONNX_INT8 = "onnx-int8"  # ONNX Runtime, of a network that was quantised when exported
+    OPENVINO = "openvino"  # OpenVINO, float32
+    OPENVINO_BF16 = "openvino-bf16"  # products in 16 bits, where the processor has them
+    OPENVINO_INT8 = "openvino-int8"  # the quantised network
     TORCH = "torch"  # float32, on any device that torch knows
     TORCH_BF16 = "torch-bf16"  # torch's autocast, for GPUs
     TORCH_FP16 = "torch-fp16"
@@ -66,4 +106,14 @@ class Runtime(StrEnum):
     @property
     def needs_torch(self) -> bool:
         """Whether it is torch's, which the extra `train` installs."""
-        return self not in {Runtime.ONNX, Runtime.ONNX_INT8}
+        return self in {Runtime.TORCH, Runtime.TORCH_BF16, Runtime.TORCH_FP16}
+
+    @property
+    def needs_openvino(self) -> bool:
+        """Whether it is OpenVINO's, which the extra `openvino` installs."""
+        return self in {Runtime.OPENVINO, Runtime.OPENVINO_BF16, Runtime.OPENVINO_INT8}
+
+    @property
+    def is_quantised(self) -> bool:
+        """Whether it executes the network that was quantised when exported."""
+        return self in {Runtime.ONNX_INT8, Runtime.OPENVINO_INT8}

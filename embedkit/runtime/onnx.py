@@ -1,4 +1,4 @@
-"""ONNX Runtime executes a network, numpy computes its features."""
+"""ONNX Runtime executes a network."""
 
 import contextlib
 import ctypes
@@ -13,15 +13,10 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from embedkit.audio.decode import Samples
-from embedkit.audio.features import front_end
 from embedkit.checkpoint import NETWORK, NETWORK_INT8, fingerprint
-from embedkit.config import FeatureSpec
 from embedkit.errors import EmbedkitError, ModelFolderError, UsageError, missing
-from embedkit.memory import Fitting
-from embedkit.runtime.embedder import is_cpu
+from embedkit.runtime.embedder import EMBEDDINGS, FEATURES, Network, is_cpu
 
-FEATURES, EMBEDDINGS = "features", "embeddings"  # what goes into a network's graph, and comes out
 # Keys of the graph's metadata: the weights it was made from, and what it costs.
 WEIGHTS_OF, MACS = "fingerprint", "macs"
 EXTERNAL = "session.model_external_initializers_file_folder_path"
@@ -76,41 +71,25 @@ def read_network(model: Path, *, int8: bool = False) -> OnnxNetwork:
     return OnnxNetwork(graph, int(size), macs)
 
 
-class OnnxEmbedder:
-    """Segments -> features on the CPU -> network."""
+def onnx_network(graph: bytes, threads: int, device: str = "cpu") -> Network:
+    """A network that ONNX Runtime executes.
 
-    def __init__(
-        self, graph: bytes, features: FeatureSpec, size: int, threads: int, device: str = "cpu"
-    ) -> None:
-        """Load the graph of a network.
+    Args:
+        graph: as in `OnnxNetwork`.
+        threads: that it may use; 0: as many as there are cores.
+        device: where it computes.
 
-        Args:
-            graph: as in `OnnxNetwork`.
-            features: settings of the front-end.
-            size: how many of the embedding's numbers to keep.
-            threads: that ONNX Runtime may use; 0: as many as there are cores.
-            device: where it computes the network.
+    Raises:
+        EmbedkitError: it cannot compute there.
+    """
+    session = open_session(graph, threads, device)
 
-        Raises:
-            EmbedkitError: it cannot compute there.
-        """
-        self.front_end = front_end(features)
-        self._size = size
-        self._session = open_session(graph, threads, device)
-        self._fitting = Fitting()
-
-    def embed_segments(self, segments: Samples) -> NDArray[np.float32]:
-        """Embeddings float32 [B, D] of segments float32 [B, samples]."""
-        return self.embed_features(self.front_end(segments))
-
-    def embed_features(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Embeddings float32 [B, D] of features float32 [B, 1, frames, bands]."""
-        return self._fitting.run(self._network, features)
-
-    def _network(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+    def network(features: NDArray[np.float32]) -> NDArray[np.float32]:
         vectors: NDArray[np.float32]
-        [vectors] = self._session.run([EMBEDDINGS], {FEATURES: features})
-        return vectors[:, : self._size]
+        [vectors] = session.run([EMBEDDINGS], {FEATURES: features})
+        return vectors
+
+    return network
 
 
 def open_session(graph: bytes, threads: int, device: str = "cpu") -> onnxruntime.InferenceSession:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,12 @@ from embedkit.audio.features import front_end
 from embedkit.checkpoint import NETWORK_INT8, load_config
 from embedkit.checkpoint import fingerprint as weights_fingerprint
 from embedkit.config import FeatureSpec
-from embedkit.errors import ModelFolderError, UsageError, require
+from embedkit.errors import ModelFolderError, UsageError, missing, require
 from embedkit.models.table import choose_size
 from embedkit.runtime import onnx
-from embedkit.runtime.embedder import Embedder, Runtime, is_cpu
-from embedkit.runtime.onnx import OnnxEmbedder, read_network
+from embedkit.runtime.embedder import Embedder, GraphEmbedder, Runtime, is_cpu
+from embedkit.runtime.onnx import onnx_network, read_network
+from embedkit.runtime.openvino import check_bfloat16, openvino_network
 
 Array = NDArray[np.float32]
 
@@ -32,7 +34,7 @@ class Program:
         embedding_size: D.
         fingerprint: of the weights that make the vectors.
         device: where the network is computed; `cuda` is all cards, or in one process the first.
-        graph: the network for ONNX Runtime; None for torch.
+        graph: the network for ONNX Runtime and OpenVINO; None for torch.
     """
 
     runtime: Runtime
@@ -50,9 +52,11 @@ class Program:
             threads: that the network may use; 0: as many as the runtime likes.
         """
         if self.graph is not None:
-            return OnnxEmbedder(
-                self.graph, self.features, self.embedding_size, threads, self.device
-            )
+            if self.runtime.needs_openvino:
+                network = openvino_network(self.graph, self.runtime, threads)
+            else:
+                network = onnx_network(self.graph, threads, self.device)
+            return GraphEmbedder(network, self.features, self.embedding_size)
         from embedkit.runtime.torch import torch_embedder
 
         return torch_embedder(
@@ -77,14 +81,14 @@ class Program:
     def front_end(self) -> Callable[[Array], Array]:
         """What is computed of segments [B, samples] before the device has them.
 
-        For ONNX Runtime it is the features. torch computes them where the network is.
+        For a graph it is the features. torch computes them where the network is.
         """
         return (lambda segments: segments) if self.graph is None else front_end(self.features)
 
     def start_network(self, threads: int = 0) -> Callable[[Array], Array]:
         """What follows `front_end`, in this process: it gives embeddings float32 [B, D]."""
         embedder = self.start(threads)
-        if isinstance(embedder, OnnxEmbedder):
+        if isinstance(embedder, GraphEmbedder):
             return embedder.embed_features
         return embedder.embed_segments
 
@@ -107,8 +111,8 @@ def prepare(
 
     Raises:
         ModelFolderError: `model` is not a model folder, or has no network for the runtime.
-        UsageError: there is no such device or size, the runtime does not run there, or torch is
-            needed and not installed.
+        UsageError: there is no such device or size, the runtime does not run there, or what it
+            needs is not installed.
     """
     if runtime is None:
         runtime = Runtime.ONNX if is_cpu(device) else Runtime.TORCH
@@ -123,7 +127,9 @@ def prepare(
     else:
         if not is_cpu(device):
             _check_onnx(runtime, device)
-        network = read_network(model, int8=runtime is Runtime.ONNX_INT8)
+        if runtime.needs_openvino:
+            _check_openvino(runtime)
+        network = read_network(model, int8=runtime.is_quantised)
         graph, sizes = network.graph, config.model.dims or (network.embedding_size,)
     return Program(
         runtime=runtime,
@@ -137,7 +143,7 @@ def prepare(
 
 
 def _check_onnx(runtime: Runtime, device: str) -> None:
-    """Refuse what ONNX Runtime computes nowhere but on a CPU."""
+    """Refuse what computes nowhere but on a CPU."""
     if runtime is not Runtime.ONNX or device.partition(":")[0] != "cuda":
         raise UsageError(
             f"runtime {runtime} does not compute on {device}: ONNX Runtime knows cpu and, in"
@@ -146,13 +152,21 @@ def _check_onnx(runtime: Runtime, device: str) -> None:
     onnx.check_card(device)
 
 
+def _check_openvino(runtime: Runtime) -> None:
+    # To import it takes a third of a second, and this process has no other use for it.
+    if find_spec("openvino") is None:
+        raise missing("openvino", "openvino")
+    if runtime is Runtime.OPENVINO_BF16:
+        check_bfloat16()
+
+
 def fingerprint(model: Path, runtime: Runtime) -> str:
     """SHA-256 of the file that makes the vectors: the weights, or the quantised network.
 
     Raises:
         ModelFolderError: it is not there.
     """
-    if runtime is not Runtime.ONNX_INT8:
+    if not runtime.is_quantised:
         return weights_fingerprint(model)
     path = model / NETWORK_INT8
     try:

@@ -43,11 +43,11 @@ class QueryEmbedder:
         runtime = Runtime.that_made(provenance)
         folder = find_model(provenance, runtime, model)
         self._rate = load_config(folder).features.sample_rate
-        # All runtimes but int8's agree, and ONNX Runtime needs no torch.
-        on_cpu = device == "cpu" and runtime is not Runtime.ONNX_INT8
+        if device == "cpu":  # all that execute a network agree, and ONNX Runtime is always there
+            runtime = Runtime.ONNX_INT8 if runtime.is_quantised else Runtime.ONNX
         program = prepare(
             folder,
-            runtime=Runtime.ONNX if on_cpu else runtime,
+            runtime=runtime,
             device=device,
             dim=provenance.embedding_size,
         )

@@ -24,11 +24,11 @@ from pathlib import Path
 from embedkit.extraction import Settings, cards, extract, process, worker
 from embedkit.extraction.worker import decode
 from embedkit.runtime import Program
-from embedkit.runtime.onnx import OnnxEmbedder
+from embedkit.runtime.embedder import GraphEmbedder
 
 process.no_main = cards.no_main = contextlib.nullcontext
 Program.by_card = lambda program: [program, program]
-network = OnnxEmbedder._network
+network = GraphEmbedder._network
 notes = Path(sys.argv[3]).with_name("notes")
 {patches}
 
@@ -87,7 +87,7 @@ def note(embedder, features):
         file.write(f"{os.getpid()} ")
     return network(embedder, features)
 
-OnnxEmbedder._network = note
+GraphEmbedder._network = note
 """
 
 
@@ -139,7 +139,7 @@ FAILING = """
 def fail(embedder, features):
     {failure}
 
-OnnxEmbedder._network = fail
+GraphEmbedder._network = fail
 """
 
 
@@ -170,7 +170,7 @@ def short(embedder, features):
         raise RuntimeError("[ONNXRuntimeError] : 6 : Failed to allocate memory for 9 bytes")
     return network(embedder, features)
 
-OnnxEmbedder._network = short
+GraphEmbedder._network = short
 """
 
 

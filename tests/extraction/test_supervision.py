@@ -41,7 +41,7 @@ import numpy as np
 import psutil
 from embedkit.extraction import Settings, extract, local, process, worker
 from embedkit.extraction.worker import decode
-from embedkit.runtime.onnx import OnnxEmbedder
+from embedkit.runtime.embedder import GraphEmbedder
 from embedkit.store import writer
 
 process.no_main = contextlib.nullcontext
@@ -160,7 +160,7 @@ class OddError(Exception):
 def embed(self, segments):
     {failure}
 
-OnnxEmbedder.embed_segments = embed
+GraphEmbedder.embed_segments = embed
 local.SUSPECTS = 1
 """
 
@@ -246,8 +246,8 @@ def embed(self, segments):
     return embed_segments(self, segments)
 
 slow = []
-embed_segments = OnnxEmbedder.embed_segments
-OnnxEmbedder.embed_segments = embed
+embed_segments = GraphEmbedder.embed_segments
+GraphEmbedder.embed_segments = embed
 """
 
 
@@ -332,8 +332,8 @@ def embed(self, segments):
     vectors[np.abs(segments).max(axis=1) > 0.98] = np.inf
     return vectors
 
-embed_segments = OnnxEmbedder.embed_segments
-OnnxEmbedder.embed_segments = embed
+embed_segments = GraphEmbedder.embed_segments
+GraphEmbedder.embed_segments = embed
 """
 
 

@@ -75,8 +75,22 @@ def test_every_size_is_a_prefix_of_the_largest(make_sound: Any) -> None:
         np.testing.assert_array_equal(Extractor.load(dim=size).embed(sound), whole[:, :size])
 
 
-@pytest.mark.parametrize(("runtime", "least"), [(Runtime.ONNX, 0.99999), (Runtime.ONNX_INT8, 0.99)])
+@pytest.mark.parametrize(
+    ("runtime", "least"),
+    [
+        (Runtime.ONNX, 0.99999),
+        (Runtime.ONNX_INT8, 0.99),
+        (Runtime.OPENVINO, 0.99999),
+        (Runtime.OPENVINO_BF16, 0.999),
+        (Runtime.OPENVINO_INT8, 0.99),
+    ],
+)
 def test_the_runtimes_agree(runtime: Runtime, least: float, make_sound: Any) -> None:
+    if runtime.needs_openvino:
+        openvino = pytest.importorskip("openvino", reason="needs embedkit[openvino]")
+        able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        if runtime is Runtime.OPENVINO_BF16 and "BF16" not in able:
+            pytest.skip("this processor does not compute in bfloat16")
     segments = np.stack([make_sound(1.0, seed=seed) for seed in range(16)])
     for size in SIZES:
         wanted = ExtractorModule.load(dim=size).embed_segments(segments)

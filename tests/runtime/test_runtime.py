@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +30,7 @@ from embedkit.search.query_embedder import QueryEmbedder
 from embedkit.store import EmbeddingTable, read_manifest
 
 Vectors = NDArray[np.float32]
+OPENVINO = [Runtime.OPENVINO, Runtime.OPENVINO_BF16, Runtime.OPENVINO_INT8]
 Make = Callable[..., Vectors]
 
 FEATURES = FeatureSpec(bands=32, n_fft=512, coefficients=24, min_hz=100)
@@ -76,6 +79,14 @@ def embed(model: Path, runtime: Runtime, segments: Vectors, **more: int) -> Vect
     return program.start(threads=2).embed_segments(segments)
 
 
+def need_openvino(runtime: Runtime) -> None:
+    if runtime.needs_openvino:
+        openvino = pytest.importorskip("openvino", reason="needs embedkit[openvino]")
+        able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        if runtime is Runtime.OPENVINO_BF16 and "BF16" not in able:
+            pytest.skip("this processor does not compute in bfloat16")
+
+
 def noise(*shape: int) -> Vectors:
     return (0.05 * np.random.default_rng(1).standard_normal(shape)).astype(np.float32)
 
@@ -86,18 +97,19 @@ def cosine(first: Vectors, second: Vectors) -> float:
 
 
 @pytest.mark.parametrize("batch", [1, 3, 16])
-def test_onnx_gives_torchs_vectors(model: Path, tmp_path: Path, batch: int) -> None:
+@pytest.mark.parametrize("runtime", [Runtime.ONNX, Runtime.OPENVINO])
+def test_float32_gives_torchs_vectors(model: Path, runtime: Runtime, batch: int) -> None:
+    need_openvino(runtime)
     segments = noise(batch, 16000)
     expected = ExtractorModule.load(model).embed_segments(segments)
     assert np.abs(expected).max() > 0.3  # else the tolerance would say nothing
-    found = embed(model, Runtime.ONNX, segments)
+    found = embed(model, runtime, segments)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("runtime", [Runtime.TORCH_BF16, Runtime.ONNX_INT8])
-def test_short_numbers_give_nearly_the_same_vectors(
-    quantised: Path, tmp_path: Path, runtime: Runtime
-) -> None:
+@pytest.mark.parametrize("runtime", [Runtime.TORCH_BF16, Runtime.ONNX_INT8, *OPENVINO[1:]])
+def test_short_numbers_give_nearly_the_same_vectors(quantised: Path, runtime: Runtime) -> None:
+    need_openvino(runtime)
     segments = noise(8, 16000) * np.linspace(0.2, 2, 8, dtype=np.float32)[:, None]
     expected = ExtractorModule.load(quantised).embed_segments(segments)
     found = embed(quantised, runtime, segments)
@@ -107,13 +119,39 @@ def test_short_numbers_give_nearly_the_same_vectors(
 
 
 @pytest.mark.parametrize("runtime", list(Runtime))
-def test_a_smaller_size_is_a_prefix(quantised: Path, tmp_path: Path, runtime: Runtime) -> None:
+def test_a_smaller_size_is_a_prefix(quantised: Path, runtime: Runtime) -> None:
+    need_openvino(runtime)
     segments = noise(4, 16000)
     if runtime is Runtime.TORCH_FP16:
         pytest.skip("half precision of convolutions is for GPUs")
     whole = embed(quantised, runtime, segments)
     assert whole.shape == (4, 128)
     np.testing.assert_array_equal(embed(quantised, runtime, segments, dim=64), whole[:, :64])
+
+
+@pytest.mark.parametrize("runtime", OPENVINO)
+def test_a_vector_does_not_depend_on_its_batch(quantised: Path, runtime: Runtime) -> None:
+    need_openvino(runtime)
+    segments = noise(9, 16000)
+    whole = embed(quantised, runtime, segments)
+    embedder = prepare(quantised, runtime=runtime).start(threads=1)
+    parts = [embedder.embed_segments(segments[:8]), embedder.embed_segments(segments[8:])]
+    np.testing.assert_allclose(np.concatenate(parts), whole, rtol=0, atol=1e-5)
+
+
+def test_what_executes_the_quantised_network_makes_one_vector(quantised: Path) -> None:
+    need_openvino(Runtime.OPENVINO_INT8)
+    segments = noise(8, 16000)
+    found = embed(quantised, Runtime.OPENVINO_INT8, segments)
+    assert cosine(found, embed(quantised, Runtime.ONNX_INT8, segments)) > 0.999
+
+
+def test_openvino_is_asked_for_by_name(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match="openvino does not compute on cuda"):
+        prepare(model, runtime=Runtime.OPENVINO, device="cuda")
+    monkeypatch.setattr("embedkit.runtime.program.find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"pip install 'embedkit\[openvino\]'"):
+        prepare(model, runtime=Runtime.OPENVINO)
 
 
 @pytest.mark.parametrize("kind", list(FrontEnd))
@@ -227,6 +265,37 @@ def test_the_runtime_is_recorded_gone_on_with_and_used_for_queries(
     assert np.abs(query - exact).max() > 1e-4
     with pytest.raises(EmbeddingFolderError, match="was made with fingerprint"):
         extract(audio, quantised, emb, Settings(runtime=Runtime.TORCH))
+
+
+@pytest.mark.parametrize(("runtime", "near"), [(OPENVINO[0], 1e-5), (OPENVINO[2], 0.02)])
+def test_a_folder_of_openvinos_is_not_mixed_and_is_searched_without_it(
+    quantised: Path,
+    tmp_path: Path,
+    make_sound: Make,
+    write_audio: Callable[..., Path],
+    runtime: Runtime,
+    near: float,
+) -> None:
+    need_openvino(runtime)
+    audio, emb = tmp_path / "audio", tmp_path / "emb"
+    path = write_audio(audio / "a.wav", make_sound(2))
+    extract(audio, quantised, emb, Settings(runtime=runtime))
+    write_audio(audio / "b.wav", make_sound(2, seed=1))
+    extract(audio, quantised, emb)
+    table = EmbeddingTable.open(emb)
+    assert (len(table), read_manifest(emb).runtime) == (4, str(runtime))
+    code = f"""import sys
+sys.modules["openvino"] = None
+from pathlib import Path
+from embedkit.search.query_embedder import QueryEmbedder
+from embedkit.store import read_manifest
+print(QueryEmbedder(read_manifest(Path({str(emb)!r}))).embed(Path({str(path)!r})).tolist())"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    vectors = dict(zip(*table.clip_vectors(), strict=True))
+    np.testing.assert_allclose(json.loads(done.stdout), vectors["a.wav"], rtol=0, atol=near)
+    other = Runtime.ONNX_INT8 if runtime.is_quantised else Runtime.ONNX
+    with pytest.raises(EmbeddingFolderError, match="runtime"):
+        extract(audio, quantised, emb, Settings(runtime=other))
 
 
 def test_the_command_exports_and_says_how_near_it_is(model: Path, tmp_path: Path) -> None:
