@@ -3,7 +3,6 @@
 import numpy as np
 import soxr
 from numpy.typing import NDArray
-from scipy.signal import firwin, kaiserord, oaconvolve
 
 from embedkit.errors import AudioError, Kind
 from embedkit.hearing import Band, Hearing
@@ -21,6 +20,8 @@ def taps_of(band: Band, rate: int) -> NDArray[np.float64] | None:
     Raises:
         AudioError: at that rate nothing of the band can be there.
     """
+    from scipy.signal import firwin, kaiserord  # takes longer to load than all else: for bands alone
+
     top = rate / 2
     if band.low >= top:
         raise AudioError(
@@ -71,4 +72,6 @@ class Passage:
         self._held = held[max(0, len(held) - len(taps) + 1) :]
         if len(held) < len(taps):
             return held[:0]
+        from scipy.signal import oaconvolve
+
         return oaconvolve(held.astype(np.float64), taps, mode="valid").astype(np.float32)

@@ -10,6 +10,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from embedkit.audio.blocks import floats
 from embedkit.audio.decode import open_file
 from embedkit.audio.read import is_all, read
 from embedkit.audio.stamps import read_stretch
@@ -124,7 +125,7 @@ def _passed(
                 for number, parts in begun.items():
                     first, last = (round((time - seconds) * rate) for time in spans[number])
                     if len(part := block[max(0, first) : max(0, last)]):
-                        parts.append(part)
+                        parts.append(floats(part))
                 seconds = end
                 yield from take(seconds)
                 if not waiting and not begun:

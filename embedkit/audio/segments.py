@@ -48,9 +48,10 @@ def cut(
 
     def segment(samples: Samples) -> Segment:
         start = index * hop
-        padded = np.pad(samples, (0, length - len(samples)))
         start_s, end_s = (place / sample_rate * speed for place in (start, start + len(samples)))
-        return Segment(index, start_s, end_s, padded)
+        if len(samples) < length:
+            samples = np.pad(samples, (0, length - len(samples)))
+        return Segment(index, start_s, end_s, samples)
 
     blocks = iter(blocks)
     while True:
@@ -61,7 +62,7 @@ def cut(
         except AudioError as error:
             damage = error
             break
-        held = np.concatenate([held, block])
+        held = np.concatenate([held, block])  # of which segments are views
         # A window that ends exactly where the held samples end waits: it may be the last one.
         while len(held) > length:
             yield segment(held[:length])

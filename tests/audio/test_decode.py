@@ -79,6 +79,19 @@ def test_16_bit_samples_come_back_exactly(tmp_path, write_audio: Write, form, se
     np.testing.assert_array_equal(found, samples / np.float32(2**15))
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3, 8])
+@pytest.mark.parametrize("channel", ["mix", "left"])
+def test_16_bit_samples_are_mixed_as_their_float32_is(
+    tmp_path, write_audio: Write, channels: int, channel: str
+):
+    samples = np.random.default_rng(0).integers(-(2**15), 2**15, (3 * RATE, channels), np.int16)
+    path = write_audio(tmp_path / "a.wav", samples, subtype="PCM_16")
+    found, _ = collect(path, channel=Channel.parse(channel))
+    whole, _ = soundfile.read(path, dtype="float32", always_2d=True)
+    expected = whole[:, 0] if channel == "left" else sum(whole.T) / np.float32(channels)
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_float_samples_come_back_exactly_beyond_full_scale(
     tmp_path, write_audio: Write, make_sound: Make
 ):
@@ -135,8 +148,7 @@ def test_a_channel_reads_back_from_its_text(text):
 def test_resampling_in_blocks_equals_resampling_at_once(
     tmp_path, write_audio: Write, make_sound: Make, rate
 ):
-    sound = make_sound(2.3, rate)
-    assert len(sound) > BLOCK
+    sound = make_sound(2.3 * BLOCK / rate, rate)
     found, kind = collect(write_audio(tmp_path / "a.wav", sound, rate, subtype="FLOAT"))
     whole = soxr.resample(sound, rate, RATE)
     assert kind == ""
@@ -313,7 +325,7 @@ def test_what_is_good_of_a_block_that_fails_is_kept(tmp_path, write_audio: Write
     path.write_bytes(path.read_bytes()[:-100])
     found, kind = collect(path)
     assert kind == Kind.TRUNCATED
-    assert 0 <= 3 * 4096 - len(found) <= 512
+    assert 0 <= BLOCK - 4096 - len(found) <= 512
     np.testing.assert_array_equal(found, whole[: len(found)])
 
 
@@ -343,11 +355,10 @@ def test_half_a_file_that_only_pyav_reads_is_truncated(
 def test_samples_before_a_non_finite_one_are_kept(
     tmp_path, write_audio: Write, make_sound: Make, bad, rate
 ):
-    at = int(2.2 * BLOCK)
+    kept = int(1.2 * BLOCK)
     sound = make_sound(3)
-    sound[at] = bad
+    sound[kept] = bad
     found, kind = collect(write_audio(tmp_path / "a.wav", sound, subtype="FLOAT"), rate)
-    kept = 2 * BLOCK  # the blocks before
     assert kind == Kind.NON_FINITE
     expected = sound[:kept] if rate == RATE else soxr.resample(sound[:kept], RATE, rate)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from embedkit.audio import excerpts as excerpts_module
 from embedkit.audio import stamps
+from embedkit.audio.blocks import floats
 from embedkit.audio.decode import decode
 from embedkit.audio.excerpts import excerpts
 from embedkit.audio.read import read
@@ -66,7 +67,7 @@ def test_a_stretch_is_that_of_a_full_decode(
     path, atol = folder / name, FORMS[name][2]
     with path.open("rb", buffering=0) as file:
         blocks = list(read(file, path, lambda note: None))
-    rate, whole = blocks[0][0], np.concatenate([block for _, block in blocks])
+    rate, whole = blocks[0][0], np.concatenate([floats(block) for _, block in blocks])
     mono = np.concatenate(list(decode(path, RATE)))
 
     def refuse(*_: object) -> None:
@@ -90,7 +91,7 @@ def test_what_was_joined_to_a_file_is_not_lost(folder: Path, tmp_path: Path, nam
     path = tmp_path / name
     path.write_bytes(2 * (folder / name).read_bytes())
     with path.open("rb", buffering=0) as file:
-        whole = np.concatenate([block for _, block in read(file, path, lambda note: None)])
+        whole = np.concatenate([floats(block) for _, block in read(file, path, lambda note: None)])
     assert len(whole) > 1.9 * SECONDS * 44100
     for start_s, end_s in ((38.0, 42.0), (60.0, 61.0)):
         [found] = excerpts(path, [(start_s, end_s)])

@@ -10,6 +10,7 @@ from command import run, succeed
 from made import draw, fit, labelled, write_table_of
 from numpy.typing import NDArray
 
+from embedkit.audio.blocks import floats
 from embedkit.audio.excerpts import excerpts
 from embedkit.audio.read import read
 from embedkit.classifiers.cuts import cut_out, safe_name
@@ -38,7 +39,7 @@ def write_mp3(path: Path, samples: NDArray[np.float32]) -> None:
 
 def decoded(path: Path) -> NDArray[np.float32]:
     with path.open("rb", buffering=0) as file:
-        return np.concatenate([block for _, block in read(file, path, lambda note: None)])
+        return np.concatenate([floats(block) for _, block in read(file, path, lambda note: None)])
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.aiff", "a.ogg", "a.mp3"])
