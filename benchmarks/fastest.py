@@ -6,8 +6,8 @@
 
 SOUNDS, a folder of any sounds, is strung together to files of a minute, 44.1 kHz stereo, 16 bits.
 Each system is a command of its own with as many processes as there are --workers: `embedkit
-extract`, whose vectors are on the disk when it ends, and benchmarks/yamnet_tflite.py. All take turns
-in each round, and medians of the rounds count. Measure on an idle machine.
+extract`, whose vectors are on the disk when it ends, and benchmarks/yamnet_tflite.py. All take
+turns in each round, and medians of the rounds count. Measure on an idle machine.
 
 start to end: seconds from the start of the command to its end, imports and loading included.
 lasting: seconds of audio a second, what a large folder tends to: the audio and the seconds of all
