@@ -142,13 +142,14 @@ def extract(
 
     Example: embedkit extract sounds/ --out embeddings
     """
+    from embedkit.processes import start_server
+
+    if not dry_run:
+        start_server()  # it loads its libraries while this process loads its own
     from embedkit.audio.decode import Channel
-    from embedkit.classifiers.tracks import check_table
     from embedkit.extraction import Settings, Shard, estimate
     from embedkit.extraction import extract as extract_here
-    from embedkit.extraction.cluster import extract_on_ray
     from embedkit.hearing import Band
-    from embedkit.names.bundled import check_named
     from embedkit.runtime import Runtime
 
     if address is not None and engine is not Engine.RAY:
@@ -173,7 +174,10 @@ def extract(
         max_errors=max_errors,
         audio_root=audio_root,
     )
-    if tag is not None:
+    if tag is not None:  # these load scikit-learn
+        from embedkit.classifiers.tracks import check_table
+        from embedkit.names.bundled import check_named
+
         check_table(tag)
         check_named(model, dim)
     if dry_run:
@@ -181,6 +185,8 @@ def extract(
         return
     run: Callable[..., Extraction] = extract_here
     if engine is Engine.RAY:
+        from embedkit.extraction.cluster import extract_on_ray
+
         run = partial(extract_on_ray, address=address)
     with resumable("run again"), extraction_progress() as report:
         done = run(audio_dir, model, out, settings, report)

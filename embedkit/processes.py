@@ -64,11 +64,16 @@ class WorkerPool(ProcessPoolExecutor):
 # once. Windows has no forks.
 HAS_FORK_SERVER = "forkserver" in multiprocessing.get_all_start_methods()
 
+# What the process that has no threads loads once for all of its forks.
+PRELOADED = ["embedkit.extraction.worker", "embedkit.audio.features"]
+
 
 def worker_context() -> "ForkServerContext | SpawnContext":
     """How workers that have to start soon are started."""
     if HAS_FORK_SERVER:
-        return multiprocessing.get_context("forkserver")
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(PRELOADED)
+        return context
     return multiprocessing.get_context("spawn")
 
 
@@ -111,6 +116,7 @@ def start_server() -> None:
     if HAS_FORK_SERVER:
         from multiprocessing import forkserver
 
+        worker_context()
         with undisturbed():
             forkserver.ensure_running()
 

@@ -21,7 +21,6 @@ from embedkit.store import FileRecord, read_journal
 AHEAD_BYTES = 16 * 2**20
 
 CONTEXT = worker_context()
-CONTEXT.set_forkserver_preload(["embedkit.extraction.worker"])
 
 Item = Task | FileRecord  # a record is of a file that ended elsewhere
 

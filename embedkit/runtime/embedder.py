@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.audio.decode import Samples
-from embedkit.audio.features import front_end
 from embedkit.config import FeatureSpec
 from embedkit.errors import EmbeddingFolderError, UsageError, choices
 from embedkit.memory import Fitting
@@ -38,6 +37,9 @@ class GraphEmbedder:
             features: settings of the front-end.
             size: how many of the embedding's numbers to keep.
         """
+        # SciPy takes long to load, and a process that only hands out work needs none of it.
+        from embedkit.audio.features import front_end
+
         self.front_end = front_end(features)
         self._run = network
         self._size = size

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from embedkit.audio.features import front_end
 from embedkit.checkpoint import NETWORK_INT8, load_config
 from embedkit.checkpoint import fingerprint as weights_fingerprint
 from embedkit.config import FeatureSpec
@@ -83,7 +82,11 @@ class Program:
 
         For a graph it is the features. torch computes them where the network is.
         """
-        return (lambda segments: segments) if self.graph is None else front_end(self.features)
+        if self.graph is None:
+            return lambda segments: segments
+        from embedkit.audio.features import front_end
+
+        return front_end(self.features)
 
     def start_network(self, threads: int = 0) -> Callable[[Array], Array]:
         """What follows `front_end`, in this process: it gives embeddings float32 [B, D]."""
