@@ -71,9 +71,7 @@ PRELOADED = ["embedkit.extraction.worker", "embedkit.audio.features"]
 def worker_context() -> "ForkServerContext | SpawnContext":
     """How workers that have to start soon are started."""
     if HAS_FORK_SERVER:
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(PRELOADED)
-        return context
+        return multiprocessing.get_context("forkserver")
     return multiprocessing.get_context("spawn")
 
 
@@ -116,7 +114,7 @@ def start_server() -> None:
     if HAS_FORK_SERVER:
         from multiprocessing import forkserver
 
-        worker_context()
+        forkserver.set_forkserver_preload(PRELOADED)
         with undisturbed():
             forkserver.ensure_running()
 
