@@ -20,7 +20,8 @@ def taps_of(band: Band, rate: int) -> NDArray[np.float64] | None:
     Raises:
         AudioError: at that rate nothing of the band can be there.
     """
-    from scipy.signal import firwin, kaiserord  # takes longer to load than all else: for bands alone
+    # It takes longer to load than all else, and few recordings are heard in a band.
+    from scipy.signal import firwin, kaiserord
 
     top = rate / 2
     if band.low >= top:
