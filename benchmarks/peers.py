@@ -4,6 +4,8 @@
     python benchmarks/peers.py MODEL_DIR [MODEL_DIR ...] AUDIO_DIR [--runtime NAME ...]
         [--workers 1 2] [--peers YAMNet VGGish Cnn14] [--repeats 3] [--minutes N] [--json FILE]
 
+The fastest peer, YAMNet by TensorFlow Lite, stands in benchmarks/fastest.py.
+
 AUDIO_DIR holds clips of a second or more that libsndfile reads; --minutes first writes so much into
 it: 10 s each, stereo, 44.1 kHz, WAV and MP3 by turns. Peers run as their own documentation shows,
 with random weights, which speed does not depend on; nothing is fetched. YAMNet and VGGish (of

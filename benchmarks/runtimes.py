@@ -1,4 +1,4 @@
-"""What ONNX Runtime gains over torch, and what int8 costs in accuracy.
+"""What ONNX Runtime and OpenVINO gain over torch, and what short numbers cost in accuracy.
 
     embedkit train DATA/meta.csv --model gap --hold-out-fold 1 --out model ...
     embedkit export model --to onnx --int8
@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,9 @@ from embedkit.runtime import prepare
 from embedkit.store import EmbeddingTable, Rows
 
 THREADS, SEGMENTS, PAIRS = 2, 32, 15
+RUNTIMES = [Runtime.ONNX, Runtime.ONNX_INT8]
+if find_spec("openvino"):
+    RUNTIMES += [Runtime.OPENVINO, Runtime.OPENVINO_BF16, Runtime.OPENVINO_INT8]
 
 
 def speeds(model: Path) -> dict[str, tuple[float, float]]:
@@ -49,7 +53,7 @@ def speeds(model: Path) -> dict[str, tuple[float, float]]:
 
     eager_s: list[float] = []
     found = {}
-    for runtime in (Runtime.ONNX, Runtime.ONNX_INT8):
+    for runtime in RUNTIMES:
         embed = prepare(model, runtime=runtime).start(THREADS).embed_features
         pairs = [
             (seconds(eager), seconds(partial(embed, features.numpy()))) for _ in range(1 + PAIRS)
@@ -89,7 +93,7 @@ def main() -> None:
         print(f"{processor_name()}, {THREADS} threads\n")
         print("| runtime | segments/s | ratio to torch | clips right | mean cosine to torch |")
         print("|---|---|---|---|---|")
-        for runtime in (Runtime.TORCH, Runtime.ONNX, Runtime.ONNX_INT8):
+        for runtime in (Runtime.TORCH, *RUNTIMES):
             right, clips, rows[runtime] = accuracy(
                 options.model, options.data, scratch / runtime, runtime
             )
