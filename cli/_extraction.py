@@ -16,7 +16,12 @@ if TYPE_CHECKING:
     from embedkit.extraction import Extraction
 
 Model = Annotated[
-    Path, typer.Option("--model", help="The model folder.", show_default="embedkit's own model")
+    Path,
+    typer.Option(
+        "--model",
+        help="The model folder, or the extractor.toml of an extractor of others.",
+        show_default="embedkit's own model",
+    ),
 ]
 RuntimeName = Annotated[
     str | None,

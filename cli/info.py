@@ -20,19 +20,27 @@ if TYPE_CHECKING:
 @app.command()
 def info(
     path: Annotated[
-        Path, typer.Argument(help="A model folder, an embedding folder, or an audio file.")
+        Path,
+        typer.Argument(
+            help="A model folder, the extractor.toml of another extractor, an embedding folder or"
+            " an audio file."
+        ),
     ],
     track: SoundTrack = None,
     json: Json = False,
 ) -> None:
-    """Say what a model folder, an embedding folder or an audio file is.
+    """Say what a model folder, an extractor.toml, an embedding folder or an audio file is.
 
     Example: embedkit info embeddings
     """
+    from embedkit.runtime.description import is_description
+
     if (path / "manifest.json").exists():
         found = _embeddings(path, json)
     elif (path / "config.json").exists():
         found = _model(path)
+    elif is_description(path):
+        found = _extractor(path)
     elif path.is_file():
         found = _audio(path, track)
     else:
@@ -49,6 +57,9 @@ def _embeddings(path: Path, json: bool) -> dict[str, Any]:
 
     table = EmbeddingTable.open(path)
     known = cover(Recordings(table))
+    provenance = asdict(table.provenance)
+    if not provenance["extractor"]:  # of others; these vectors are of embedkit's own model
+        del provenance["extractor"]
     kinds = Counter(record.kind for record in table.journal if record.kind)
     return {
         "kind": "embedding folder",
@@ -60,7 +71,7 @@ def _embeddings(path: Path, json: bool) -> dict[str, Any]:
         "with_time": known.with_time,
         "with_site": known.with_site,
         "heard": _heard(table, json),
-        **asdict(table.provenance),
+        **provenance,
     }
 
 
@@ -97,6 +108,20 @@ def _model(path: Path) -> dict[str, Any]:
         "features": config.features.to_dict(),
         "segments": config.segments.to_dict(),
         "training": config.training.to_dict(),
+    }
+
+
+def _extractor(path: Path) -> dict[str, Any]:
+    from embedkit.runtime import prepare
+
+    program = prepare(path)
+    return {
+        "kind": "extractor of others",
+        "fingerprint": program.fingerprint,
+        "embedding_size": program.embedding_size,
+        "runtime": str(program.runtime),
+        "segments": program.segments.to_dict(),
+        **program.described,
     }
 
 

@@ -14,6 +14,8 @@ from embedkit.config import DEFAULT_MODEL, SegmentSpec
 from embedkit.errors import AudioError, UsageError
 from embedkit.models.hub import download
 from embedkit.runtime import Embedder, Program, Runtime, prepare
+from embedkit.runtime.description import is_description
+from embedkit.runtime.function import Function, prepare_function
 
 
 class Extractor:
@@ -25,25 +27,30 @@ class Extractor:
         (3, 256)
 
     Attributes:
-        config: everything that its numbers depend on, but the weights.
+        config: everything that its numbers depend on, but the weights; None if others made it.
+        sample_rate: samples a second that waveforms must have.
+        segments: how it cuts them.
         runtime: what executes it.
         embedding_size: D, the length of an embedding.
         fingerprint: of the weights; equal fingerprints mean comparable vectors.
+        program: what it runs.
     """
 
-    def __init__(self, program: Program, config: ModelConfig) -> None:
-        """Start a program; `load` is the usual way."""
+    def __init__(self, program: Program, config: ModelConfig | None) -> None:
+        """Start a program; `load` and `of` are the usual ways."""
         self.config = config
+        self.sample_rate = program.sample_rate
+        self.segments = program.segments
         self.runtime = program.runtime
         self.embedding_size = program.embedding_size
         self.fingerprint = program.fingerprint
-        self._program = program
+        self.program = program
         self._embedder = program.start()
 
-    def __getstate__(self) -> tuple[Program, ModelConfig]:
-        return self._program, self.config  # what runs is started anew where it is unpickled
+    def __getstate__(self) -> tuple[Program, ModelConfig | None]:
+        return self.program, self.config  # what runs is started anew where it is unpickled
 
-    def __setstate__(self, state: tuple[Program, ModelConfig]) -> None:
+    def __setstate__(self, state: tuple[Program, ModelConfig | None]) -> None:
         self.__init__(*state)  # type: ignore[misc]
 
     @classmethod
@@ -55,11 +62,13 @@ class Extractor:
         dim: int | None = None,
         runtime: Runtime | None = None,
     ) -> "Extractor":
-        """Read a model folder, ready to use.
+        """Read a model folder, or the description of an extractor of others, ready to use.
 
         Args:
-            folder: that `embedkit train` or `distil` wrote; by default embedkit's own model.
-            device: where to compute; on any but `cpu` it is torch that computes.
+            folder: that `embedkit train` or `distil` wrote; by default embedkit's own model. Or an
+                `extractor.toml` of any name, such as `birdnet.toml`.
+            device: where to compute; on any but `cpu` it is torch that computes, and ONNX Runtime
+                for others' extractors.
             dim: the size of the embedding, where the model was trained for several; by default
                 the one that its settings name, or the largest.
             runtime: by default ONNX Runtime on a CPU and torch on any other device.
@@ -70,7 +79,44 @@ class Extractor:
         """
         folder = Path(folder)
         program = prepare(folder, runtime=runtime, device=device, dim=dim)
-        return cls(program, load_config(folder))
+        return cls(program, None if is_description(folder) else load_config(folder))
+
+    @classmethod
+    def of(
+        cls,
+        function: Function,
+        *,
+        name: str,
+        sample_rate: int,
+        window_s: float = 1.0,
+        hop_s: float | None = None,
+    ) -> "Extractor":
+        """Make an extractor of a function, whatever computes in it.
+
+        Example:
+            >>> def loudness(segments):
+            ...     return (segments**2).mean(axis=1, keepdims=True)
+            >>> extractor = embedkit.Extractor.of(loudness, name="power 1", sample_rate=16000)
+            >>> extractor.embed(waveform).shape
+            (3, 1)
+
+        Args:
+            function: segments float32 [B, samples] in [-1, 1] -> numbers [B, D]. A row must not
+                depend on the others of the batch. It is called in this process alone.
+            name: of what it computes. Vectors of one name are taken to be comparable, and a run
+                that was interrupted goes on if the name is the same.
+            sample_rate: samples a second.
+            window_s: seconds of a segment.
+            hop_s: seconds from one segment to the next; by default `window_s`.
+
+        Raises:
+            UsageError: the name is empty, or the window or its hop is none.
+            EmbedkitError: the function does not give vectors.
+        """
+        segments = SegmentSpec(duration_s=window_s, hop_s=window_s if hop_s is None else hop_s)
+        return cls(
+            prepare_function(function, name=name, sample_rate=sample_rate, segments=segments), None
+        )
 
     @classmethod
     def from_pretrained(
@@ -85,7 +131,7 @@ class Extractor:
         """Read a model folder, or a model of the Hugging Face Hub (needs `embedkit[hub]`).
 
         Args:
-            name: a folder, or a repository such as `user/name`.
+            name: a folder or an `extractor.toml`, or a repository such as `user/name`.
             revision: of the repository: a branch, tag or commit.
             device: as for `load`.
             dim: as for `load`.
@@ -95,13 +141,8 @@ class Extractor:
             ModelFolderError: there is no such model, it cannot be reached, or as `load`.
             UsageError: as `load`, or huggingface_hub is not installed.
         """
-        folder = Path(name) if Path(name).is_dir() else download(str(name), revision)
+        folder = Path(name) if Path(name).exists() else download(str(name), revision)
         return cls.load(folder, device, dim=dim, runtime=runtime)
-
-    @property
-    def sample_rate(self) -> int:
-        """Samples a second that waveforms must have."""
-        return self.config.features.sample_rate
 
     def embed_segments(self, segments: Samples) -> NDArray[np.float32]:
         """Embeddings float32 [B, D] of segments float32 [B, samples]."""
@@ -119,12 +160,12 @@ class Extractor:
         Raises:
             UsageError: the waveform is not one-dimensional, empty, or not finite.
         """
-        batches = batches_of(waveform, self.config.segments, self.sample_rate)
+        batches = batches_of(waveform, self.segments, self.sample_rate)
         return np.concatenate([self.embed_segments(batch) for batch in batches])
 
     def embed_clip(self, waveform: Samples) -> NDArray[np.float32]:
         """The vector float32 [D] of a waveform, as `embed` takes it: the mean of its segments'."""
-        vector, _ = embed_stream(self, [waveform], self.config.segments, self.sample_rate)
+        vector, _ = embed_stream(self, [waveform], self.segments, self.sample_rate)
         if vector is None:
             raise UsageError("expected a waveform [samples], found an empty one")
         return vector
@@ -142,7 +183,7 @@ class Extractor:
             float32 [moments, D], and the moments in seconds, float64 [moments].
         """
         rate = self.sample_rate
-        length, _ = self.config.segments.samples(rate)
+        length, _ = self.segments.samples(rate)
         moments = np.arange(0, len(waveform), hop_s * rate)
         starts = np.round(moments).astype(int)
         padded = np.pad(waveform, (length // 2, length))

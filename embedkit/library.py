@@ -51,7 +51,8 @@ def embed(
 
     Args:
         path: of the file.
-        model: a model folder; by default embedkit's own.
+        model: a model folder, or the description of an extractor of others; by default
+            embedkit's own.
         dim: numbers of a vector, where the model was trained for several sizes.
         channel: `mix`, `left`, `right` or a number from 1 on.
 
@@ -69,7 +70,7 @@ def embed(
     damage: AudioError | None = None
     blocks = decode(Path(path), rate, Channel.parse(channel))
     try:
-        for batch in in_batches(cut(blocks, extractor.config.segments, rate), BATCH):
+        for batch in in_batches(cut(blocks, extractor.segments, rate), BATCH):
             vectors.append(extractor.embed_segments(stack(batch)))
     except AudioError as error:
         damage = error
@@ -86,6 +87,7 @@ def extract(
     out: str | Path,
     *,
     model: str | Path = DEFAULT_MODEL,
+    extractor: Extractor | None = None,
     report: Callable[[Extraction], None] = lambda run: None,
     **settings: Any,
 ) -> Extraction:
@@ -99,7 +101,10 @@ def extract(
     Args:
         sounds: folder of sounds, or one file.
         out: the embedding folder; it is made, or gone on with.
-        model: a model folder; by default embedkit's own.
+        model: a model folder, or the description of an extractor of others; by default
+            embedkit's own.
+        extractor: instead of a model one that is ready, such as `Extractor.of` a function: that
+            is called in this process, while others decode and write.
         report: is called with the state of the run at least twice a second.
         settings: those of `embedkit.extraction.Settings`: workers, dim, hop_s, channel, ...
 
@@ -119,7 +124,8 @@ def extract(
         settings["band"] = Band.parse(settings["band"])
     if isinstance(settings.get("channel"), str):
         settings["channel"] = Channel.parse(settings["channel"])
-    return run_extraction(Path(sounds), Path(model), Path(out), Settings(**settings), report)
+    made_by = Path(model) if extractor is None else extractor.program
+    return run_extraction(Path(sounds), made_by, Path(out), Settings(**settings), report)
 
 
 def open(folder: str | Path) -> "Embeddings":  # noqa: A001  # embedkit.open, as gzip.open

@@ -1,6 +1,7 @@
 """Extractors that tests make up, as others would bring them: an ONNX file and an extractor.toml."""
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 Array = NDArray[np.float32]
 
+TFLITE = Path(__file__).parent / "fixtures" / "toy.tflite"  # made by make_tflite.py beside it
 RATE, WINDOW_S = 8000, 0.1
 LABELS = ("low, and soft", "high")
 WEIGHTS = np.array([[1, -1], [2, 0.5], [-3, 4]], np.float32)
@@ -110,6 +112,18 @@ def write_extractor(
     (folder / "labels.csv").write_text(TABLE)
     path = folder / "extractor.toml"
     path.write_text("\n".join(lines))
+    return path
+
+
+def write_tflite(folder: Path) -> Path:
+    """The toy again, as a TensorFlow Lite file whose own output is neither of the two."""
+    path = write_extractor(
+        folder,
+        network={"file": "toy.tflite"},
+        output={"embedding": "features/embedding"},
+    )
+    (folder / "toy.onnx").unlink()
+    shutil.copy(TFLITE, folder)
     return path
 
 

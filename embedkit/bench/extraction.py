@@ -13,7 +13,6 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from embedkit.audio.decode import Samples, decode
-from embedkit.audio.features import front_end
 from embedkit.audio.files import find_audio
 from embedkit.audio.segments import cut, stack
 from embedkit.errors import AudioError, UsageError
@@ -22,6 +21,7 @@ from embedkit.extraction.collection import WHOLE, AudioCollection
 from embedkit.extraction.run import make_job
 from embedkit.extraction.worker import Job
 from embedkit.processes import WorkerPool
+from embedkit.runtime.description import is_description
 from embedkit.runtime.onnx import read_network
 from embedkit.scratch import into_scratch, scratch_folder
 from embedkit.store import EmbeddingWriter, FileRecord
@@ -86,8 +86,13 @@ def measure_extraction(
         report: as in `extract`.
 
     Raises:
-        UsageError: nothing below `root` can be decoded.
+        UsageError: nothing below `root` can be decoded, or the model is one of others.
     """
+    if is_description(model):
+        raise UsageError(
+            f"{model}: only models of embedkit's own are taken apart into stages; `embedkit bench"
+            " extractors` compares others as a whole"
+        )
     settings = Settings(runtime=runtime, dim=dim, batch_size=batch_size, workers=workers)
     paths = find_audio(root).paths
     processes, threads = settings.share_processors(len(paths))
@@ -124,7 +129,7 @@ def measure_extraction(
 def _sample(job: Job, paths: list[Path]) -> Samples:
     """Segments from the first files, as many as the stages work on."""
     segments = []
-    rate = job.program.features.sample_rate
+    rate = job.program.sample_rate
     for path in paths:
         try:
             for segment in cut(decode(path, rate), job.segments, rate):
@@ -163,7 +168,7 @@ def _rate(
 def _decode(
     job: Job, paths: list[Path], sample: Samples, threads: int, worker: int
 ) -> Callable[[], float]:
-    rate = job.program.features.sample_rate
+    rate = job.program.sample_rate
     files = cycle(paths)
 
     def work() -> float:
@@ -181,7 +186,7 @@ def _decode(
 def _features(
     job: Job, paths: list[Path], sample: Samples, threads: int, worker: int
 ) -> Callable[[], float]:
-    features = front_end(job.program.features)
+    features = job.program.front_end()
 
     def work() -> float:
         for start in range(0, len(sample), job.batch_size):

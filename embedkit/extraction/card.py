@@ -1,10 +1,11 @@
-"""A process that embeds on one card for all workers, which decode and write beside it."""
+"""What embeds for all workers, which decode and write: a card's process, or this one."""
 
 import math
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from embedkit.processes import MEMORY, end_with_parent, portable
 from embedkit.runtime import Program
 
 Array = NDArray[np.float32]
+
+LOOK_S = 0.2  # between two looks at whether the run has ended
 
 
 @dataclass(frozen=True)
@@ -102,19 +105,34 @@ def serve(program: Program, threads: int, lines: Sequence[Line]) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends us
     end_with_parent()
+    _serve(program, threads, lines, Event())
+
+
+def serve_here(program: Program, lines: Sequence[Line], ended: Event) -> None:
+    """What a thread of the caller's process does: the same, until the run has ended."""
+    try:
+        _serve(program, 0, lines, ended)
+    except OSError:  # the lines were closed while it embedded
+        pass
+    finally:
+        for line in lines:
+            line.connection.close()
+
+
+def _serve(program: Program, threads: int, lines: Sequence[Line], ended: Event) -> None:
     failure: EmbedkitError | OSError | None = None
     try:
         network = program.start_network(threads)
     except Exception as error:
         failure = portable(error)
-    while True:
-        ready = wait([line.connection for line in lines])
+    while not ended.is_set():
+        ready = wait([line.connection for line in lines], LOOK_S)
         for line in lines:
             if line.connection not in ready:
                 continue
             try:
                 ticket, rows = line.connection.recv()
-            except EOFError:  # the parent, which holds the other end, is no more
+            except EOFError:  # who holds the other end is no more, or closed it
                 return
             given, vectors = line.arrays()
             if failure is None:

@@ -1,11 +1,12 @@
-"""The processes of the cards that a run computes on."""
+"""What computes for all workers: the processes of cards, or a thread of this process."""
 
 from collections.abc import Sequence
+from threading import Event, Thread
 from types import TracebackType
 
 import numpy as np
 
-from embedkit.extraction.card import Line, open_line, serve
+from embedkit.extraction.card import Line, open_line, serve, serve_here
 from embedkit.extraction.process import CONTEXT
 from embedkit.extraction.worker import Job
 from embedkit.processes import no_main
@@ -14,7 +15,8 @@ from embedkit.processes import no_main
 class Cards:
     """One process for each card, and a line to one of them for each worker.
 
-    On a CPU there are none: every worker has a network of its own.
+    On a CPU there are none: every worker has a network of its own, unless this process alone can
+    compute it; then a thread does for all.
     """
 
     def __init__(self, job: Job, shards: Sequence[int], threads: int) -> None:
@@ -25,12 +27,15 @@ class Cards:
             shards: of the workers; they go to the cards by turns.
             threads: that each process may use.
         """
-        programs = job.program.by_card()[: len(shards)]
+        stays = job.program.stays
+        programs = [job.program] if stays else job.program.by_card()[: len(shards)]
         self._lines: dict[int, Line] = {}
         self._processes = []
+        self._thread: Thread | None = None
+        self._ended = Event()
         if not programs:
             return
-        length, _ = job.segments.samples(job.program.features.sample_rate)
+        length, _ = job.segments.samples(job.program.sample_rate)
         row = job.program.front_end()(np.zeros((1, length), np.float32)).shape[1:]
         shape = job.batch_size, *row
         for number, program in enumerate(programs):
@@ -38,6 +43,12 @@ class Cards:
             for shard in shards[number :: len(programs)]:
                 self._lines[shard], line = open_line(CONTEXT, shape, program.embedding_size)
                 theirs.append(line)
+            if stays:
+                self._thread = Thread(
+                    target=serve_here, args=(program, theirs, self._ended), daemon=True
+                )
+                self._thread.start()
+                return
             process = CONTEXT.Process(target=serve, args=(program, threads, theirs), daemon=True)
             with no_main():
                 process.start()
@@ -61,5 +72,8 @@ class Cards:
         for process in self._processes:
             process.kill()  # it keeps nothing
             process.join()
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join()  # at the end of a batch
         for line in self._lines.values():
             line.connection.close()

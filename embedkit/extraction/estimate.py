@@ -17,6 +17,7 @@ from embedkit.extraction.moved import compare_files
 from embedkit.extraction.progress import Progress
 from embedkit.extraction.run import known_again, make_job
 from embedkit.extraction.settings import DEFAULTS, Settings
+from embedkit.runtime import Program
 from embedkit.scratch import into_scratch, scratch_folder
 from embedkit.store import (
     FILES_SCHEMA,
@@ -64,7 +65,9 @@ class _EnoughError(Exception):
     """The sample has told what it can."""
 
 
-def estimate(root: Path, model: Path, folder: Path, settings: Settings = DEFAULTS) -> Estimate:
+def estimate(
+    root: Path, model: Path | Program, folder: Path, settings: Settings = DEFAULTS
+) -> Estimate:
     """Tell what `extract` would do with the same settings, and do nothing.
 
     Files drawn at random are embedded into a folder that goes again; audio and time of the others

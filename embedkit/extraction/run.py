@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from embedkit.audio.files import Skipped, require_audio
-from embedkit.checkpoint import load_config
 from embedkit.errors import UsageError
 from embedkit.extraction.collection import AudioCollection, Survey
 from embedkit.extraction.local import run_local
@@ -15,7 +14,7 @@ from embedkit.extraction.settings import DEFAULTS, Settings
 from embedkit.extraction.worker import Job
 from embedkit.hearing import AS_RECORDED, Hearing
 from embedkit.processes import start_server
-from embedkit.runtime import Runtime, prepare
+from embedkit.runtime import Program, Runtime, prepare
 from embedkit.scratch import scratch_folder
 from embedkit.store import (
     MANIFEST,
@@ -52,7 +51,7 @@ class Extraction(Progress):
 
 def extract(
     root: Path,
-    model: Path,
+    model: Path | Program,
     folder: Path,
     settings: Settings = DEFAULTS,
     report: Callable[[Extraction], None] = lambda progress: None,
@@ -64,7 +63,8 @@ def extract(
 
     Args:
         root: folder of audio, or one file.
-        model: the model folder.
+        model: the model folder, the `extractor.toml` of an extractor of others, or one that is
+            ready.
         folder: the embedding folder; made, or gone on with.
         settings: how.
         report: called with the state of the run at least twice a second.
@@ -123,22 +123,20 @@ def known_again(survey: Survey, settings: Settings) -> dict[str, int]:
     return again | survey.failed if settings.retry_errors else again
 
 
-def make_job(collection: AudioCollection, model: Path, folder: Path, settings: Settings) -> Job:
+def make_job(
+    collection: AudioCollection, model: Path | Program, folder: Path, settings: Settings
+) -> Job:
     """What every worker of a run does; see `extract`."""
-    runtime = settings.runtime
-    if runtime is None and (folder / MANIFEST).exists():
-        runtime = Runtime.that_made(read_manifest(folder))
-    config = load_config(model)
+    program = _program(model, folder, settings)
     hearing = _hearing(folder, settings)
     hop = {} if settings.hop_s is None else {"hop_s": settings.hop_s / hearing.speed}
-    segments = replace(config.segments, **hop)
-    program = prepare(model, runtime=runtime, device=settings.device, dim=settings.dim)
+    segments = replace(program.segments, **hop)
     provenance = Provenance(
         audio_root=str(collection.base.resolve()),
-        model=str(model.resolve()),
+        model=program.origin,
         fingerprint=program.fingerprint,
         embedding_size=program.embedding_size,
-        features=config.features.to_dict(),
+        features=program.settings,
         segment_s=segments.duration_s * hearing.speed,
         hop_s=settings.hop_s or segments.hop_s * hearing.speed,
         channel=str(settings.channel),
@@ -146,6 +144,7 @@ def make_job(collection: AudioCollection, model: Path, folder: Path, settings: S
         track=settings.track or 1,
         speed=hearing.speed,
         band="" if hearing.band is None else str(hearing.band),
+        extractor=program.described,
     )
     return Job(
         program=program,
@@ -157,6 +156,18 @@ def make_job(collection: AudioCollection, model: Path, folder: Path, settings: S
         folder=folder,
         provenance=provenance,
     )
+
+
+def _program(model: Path | Program, folder: Path, settings: Settings) -> Program:
+    """What embeds: by default on the runtime that the folder was begun with."""
+    runtime, device, dim = settings.runtime, settings.device, settings.dim
+    if isinstance(model, Program):
+        if (runtime, device, dim) != (None, DEFAULTS.device, None):
+            raise UsageError("runtime, device and dim are for models; this extractor is ready")
+        return model
+    if runtime is None and (folder / MANIFEST).exists():
+        runtime = Runtime.that_made(read_manifest(folder))
+    return prepare(model, runtime=runtime, device=device, dim=dim)
 
 
 def _hearing(folder: Path, settings: Settings) -> Hearing:

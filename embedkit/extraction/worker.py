@@ -238,7 +238,7 @@ def _items_of(job: Job, task: Task, decoding: Decoding) -> Iterator[Item]:
 
 
 def _segments_of(job: Job, task: Task, note: Note) -> Iterator[Segment]:
-    rate = job.program.features.sample_rate
+    rate = job.program.sample_rate
     blocks = decode(task.path, rate, job.channel, job.track, note, job.hearing)
     yield from cut(blocks, job.segments, rate, job.hearing.speed)
 

@@ -75,7 +75,7 @@ class EmbeddingTransformer(
         extractor = self.extractor_
         rate = extractor.sample_rate
         blocks = decode(path, rate)
-        vector, damage = embed_stream(extractor, blocks, extractor.config.segments, rate)
+        vector, damage = embed_stream(extractor, blocks, extractor.segments, rate)
         if vector is None or damage is not None:
             kind = damage.kind if damage is not None else Kind.EMPTY
             raise AudioError(kind, f"{path}: {damage or 'holds no sample'}")

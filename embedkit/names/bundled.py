@@ -2,6 +2,8 @@
 
 names/<size>/    a classifier's folder, as `embedkit classify fit` writes it, of several labels a
                  vector, fitted on the vectors of the model's own weights
+
+An extractor of others brings the head of its network instead, where there is one.
 """
 
 import logging
@@ -12,6 +14,8 @@ from embedkit.checkpoint import fingerprint as weights_fingerprint
 from embedkit.classifiers.classifier import Classifier
 from embedkit.errors import EmbedkitError
 from embedkit.runtime import Runtime
+from embedkit.runtime.description import is_description, read_description
+from embedkit.runtime.head import Head
 from embedkit.runtime.origin import find_model
 from embedkit.store import IMPORTED, EmbeddingTable
 
@@ -31,6 +35,9 @@ def check_named(model: Path, size: int | None) -> None:
     Raises:
         EmbedkitError: so it is.
     """
+    if is_description(model):
+        Head(read_description(model))
+        return
     if not model.is_dir():
         raise EmbedkitError(f"{model}: no such folder; name that of a model")
     sizes = named_sizes(model)
@@ -69,6 +76,15 @@ def load_names(table: EmbeddingTable, model: Path | None = None) -> Classifier:
             " names; `embedkit classify fit` learns yours from labels"
         )
     folder = find_model(provenance, Runtime.that_made(provenance), model)
+    if is_description(folder):
+        head = Head(read_description(folder))
+        return Classifier(
+            labels=head.labels,
+            several_labels=True,
+            fingerprint=provenance.fingerprint,
+            size=head.size,
+            model=head,
+        )
     check_named(folder, table.embedding_size)
     names = Classifier.load(folder / NAMES / str(table.embedding_size))
     if names.fingerprint != weights_fingerprint(folder):

@@ -4,13 +4,14 @@ import csv
 import hashlib
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from math import isfinite
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from embedkit.config import SegmentSpec
+from embedkit.checkpoint import CONFIG
+from embedkit.config import Activation, SegmentSpec
 from embedkit.errors import ModelFolderError, UsageError, choices, words
 
 EXTRACTOR = "extractor.toml"
@@ -58,6 +59,7 @@ KEYS: dict[str, dict[str, type]] = {
         "logits": str,
         "labels": str,
         "label_column": str,
+        "activation": Activation,
     },
 }
 REQUIRED = {
@@ -98,6 +100,7 @@ class Description:
         logits: name of the output that has a number for each label, before any sigmoid or
             softmax; empty: there is none.
         labels: names of the logits [L].
+        activation: what makes probabilities of the logits.
     """
 
     path: Path
@@ -118,11 +121,25 @@ class Description:
     axes: tuple[int, ...]
     logits: str
     labels: tuple[str, ...]
+    activation: Activation
 
     @property
     def outputs(self) -> tuple[str, ...]:
         """Names of the outputs that are wanted of the network: the embedding, then the logits."""
         return (self.embedding, self.logits) if self.logits else (self.embedding,)
+
+    def facts(self) -> dict[str, Any]:
+        """What is to be kept beside vectors of it, as JSON values.
+
+        Labels are told by their number alone: there may be ten thousand of them.
+        """
+        values = asdict(self)
+        del values["path"], values["segments"]  # which may differ, and are told elsewhere
+        return values | {
+            "network": self.network.name,
+            "axes": list(self.axes),
+            "labels": len(self.labels),
+        }
 
     def read_network(self) -> bytes:
         """The content of the network's file.
@@ -141,6 +158,13 @@ class Description:
                 f" expected {self.sha256}"
             )
         return content
+
+
+def is_description(path: Path) -> bool:
+    """Whether a path names an extractor of others, and not a model folder."""
+    if path.suffix == ".toml" and not path.is_dir():
+        return True
+    return (path / EXTRACTOR).exists() and not (path / CONFIG).exists()
 
 
 def read_description(path: Path) -> Description:
@@ -181,6 +205,9 @@ def _description(path: Path, values: Mapping[str, Mapping[str, Any]]) -> Descrip
         raise UsageError("[output] pool and axis: expected both, or none")
     if not ("logits" in given) == ("labels" in given) == ("label_column" in given):
         raise UsageError("[output] logits, labels and label_column: expected all three, or none")
+    activation = given.get("activation", Activation.SIGMOID)
+    if activation is Activation.NONE or ("activation" in given and "logits" not in given):
+        raise UsageError('[output] activation: expected "sigmoid" or "softmax", with logits')
     window_s = heard["window_s"]
     try:
         segments = SegmentSpec(duration_s=window_s, hop_s=heard.get("hop_s", window_s))
@@ -204,6 +231,7 @@ def _description(path: Path, values: Mapping[str, Mapping[str, Any]]) -> Descrip
         axes=_axes(given.get("axis", ()), layout),
         logits=given.get("logits", ""),
         labels=_labels(folder, given) if "labels" in given else (),
+        activation=activation,
     )
 
 

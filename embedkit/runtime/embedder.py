@@ -70,6 +70,8 @@ class Runtime(StrEnum):
     OPENVINO = "openvino"  # OpenVINO, float32
     OPENVINO_BF16 = "openvino-bf16"  # products in 16 bits, where the processor has them
     OPENVINO_INT8 = "openvino-int8"  # the quantised network
+    TFLITE = "tflite"  # LiteRT, of a TensorFlow Lite file that others made
+    FUNCTION = "function"  # a function of a Python program, which alone can call it
     TORCH = "torch"  # float32, on any device that torch knows
     TORCH_BF16 = "torch-bf16"  # torch's autocast, for GPUs
     TORCH_FP16 = "torch-fp16"
@@ -84,21 +86,28 @@ class Runtime(StrEnum):
         try:
             return cls(name)
         except ValueError as error:
-            raise UsageError(f"no runtime {name!r}{choices(name, cls)}") from error
+            known = [runtime for runtime in cls if runtime is not cls.FUNCTION]
+            raise UsageError(f"no runtime {name!r}{choices(name, known)}") from error
 
     @classmethod
     def that_made(cls, provenance: Provenance) -> "Runtime":
         """The runtime of the vectors of an embedding folder.
 
         Raises:
-            EmbeddingFolderError: they were imported, so that nothing here makes more of them, or
-                another version of embedkit made them.
+            EmbeddingFolderError: they were imported or made by a program's own function, so that
+                nothing here makes more of them, or another version of embedkit made them.
         """
         if provenance.runtime == IMPORTED:
             raise EmbeddingFolderError(
                 f"the vectors of this folder were imported from {provenance.model}: embedkit has no"
                 " extractor that embeds another sound as they were. Search with clips of the"
                 " collection, or `embedkit extract` the sounds into a folder of their own"
+            )
+        if provenance.runtime == cls.FUNCTION:
+            raise EmbeddingFolderError(
+                f"the vectors of this folder were made by {provenance.model_name!r}, a function of"
+                " a Python program, and embedkit cannot call it. Search with clips of it;"
+                " to go on with it, call embedkit.extract in that program"
             )
         try:
             return cls.parse(provenance.runtime)

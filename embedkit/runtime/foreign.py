@@ -1,20 +1,34 @@
-"""An extractor that others made, executed by ONNX Runtime."""
+"""An extractor that others made, executed by ONNX Runtime, or by LiteRT."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embedkit.errors import ModelFolderError, choices
+from embedkit.errors import EmbedkitError, ModelFolderError, choices
+from embedkit.memory import is_short
 from embedkit.runtime.description import Description, Layout, Normalise, Pool, read_description
 from embedkit.runtime.onnx import open_session
 
 Array = NDArray[np.float32]
-Run = Callable[[Array], Sequence[Array]]  # the network: its input -> `Description.outputs`
 
 FLOAT32 = "tensor(float)"  # as ONNX Runtime calls it
 FLOATS = (FLOAT32, "tensor(float16)", "tensor(double)")
+
+
+@dataclass(frozen=True)
+class Network:
+    """What executes a network.
+
+    Attributes:
+        run: its input -> `Description.outputs`.
+        rows: waveforms that it takes at a time, no more and no less; None: any number.
+    """
+
+    run: Callable[[Array], Sequence[Array]]
+    rows: int | None = None
 
 
 class Foreign:
@@ -25,17 +39,16 @@ class Foreign:
         embedding_size: E.
     """
 
-    def __init__(self, description: Description, run: Run) -> None:
+    def __init__(self, description: Description, network: Network) -> None:
         """Try the network with two windows of noise.
 
         Raises:
             ModelFolderError: it does not do what the description says.
         """
         self.description = description
-        self._run = run
-        length, _ = description.segments.samples(description.sample_rate)
-        noise = np.random.default_rng(0).uniform(-0.1, 0.1, (2, length)).astype(np.float32)
-        embedding, _ = self._outputs(noise)
+        self._network = network
+        embedding, _ = self._outputs(noise(description, 2))
+        self._check_finite(embedding, description.embedding)
         self.embedding_size = embedding.shape[1]
 
     @property
@@ -55,39 +68,68 @@ class Foreign:
                 description says, or not finite.
         """
         embedding, logits = self._outputs(waveforms)
-        if embedding.shape[1] != self.embedding_size:
-            raise self._wrong(
-                f"gives {embedding.shape[1]} numbers for waveforms of {waveforms.shape[1]} samples,"
-                f" and {self.embedding_size} for those of its window"
-            )
+        self._check_finite(embedding, self.description.embedding)
+        if logits is not None:
+            self._check_finite(logits, self.description.logits)
+        self._check_size(embedding, waveforms)
         return embedding, logits
+
+    def embed(self, waveforms: Array) -> Array:
+        """As `hear`, the embeddings alone; of some sounds they may be not finite."""
+        embedding, _ = self._outputs(waveforms)
+        self._check_size(embedding, waveforms)
+        return embedding
 
     def _outputs(self, waveforms: Array) -> tuple[Array, Array | None]:
         heard = self._normalised(waveforms)
-        layout = self.description.layout
-        if layout is Layout.SAMPLES:
-            each = [self._vectors(self._run(row)) for row in heard]
-            vectors = [np.stack(rows) for rows in zip(*each, strict=True)]
-        else:
-            batch = heard if layout is Layout.BATCH_SAMPLES else heard[:, None]
-            vectors = self._vectors(self._run(batch))
-            if len(heard) == 1:
-                # Some networks squeeze away the batch of one.
-                vectors = [rows[None] if rows.ndim == 1 else rows for rows in vectors]
-        for name, rows in zip(self.description.outputs, vectors, strict=True):
-            if rows.ndim != 2 or len(rows) != len(heard):
-                raise self._wrong(
-                    f"gives {name!r} as {list(rows.shape)} for {len(heard)} waveforms, expected"
-                    " a vector for each; [output] pool and axis make one of a map"
-                )
-            if not np.isfinite(rows).all():
-                raise self._wrong(f"gives {name!r} that is not finite")
+        vectors = [np.concatenate(rows) for rows in zip(*self._pieces(heard), strict=True)]
         if not self.labels:
             return vectors[0], None
         embedding, logits = vectors
         if logits.shape[1] != len(self.labels):
             raise self._wrong(f"gives {logits.shape[1]} logits for {len(self.labels)} labels")
         return embedding, logits
+
+    def _pieces(self, heard: Array) -> Iterator[list[Array]]:
+        """What the network gives for as many waveforms at a time as it takes."""
+        layout, rows = self.description.layout, self._network.rows or len(heard)
+        if layout is Layout.SAMPLES:
+            for row in heard:
+                yield self._checked([each[None] for each in self._vectors(self._run(row))], 1)
+            return
+        for start in range(0, len(heard), rows):
+            piece = heard[start : start + rows]
+            batch = np.pad(piece, ((0, rows - len(piece)), (0, 0)))
+            vectors = self._vectors(
+                self._run(batch if layout is Layout.BATCH_SAMPLES else batch[:, None])
+            )
+            if rows == 1:
+                # Some networks squeeze away the batch of one.
+                vectors = [each[None] if each.ndim == 1 else each for each in vectors]
+            yield [each[: len(piece)] for each in self._checked(vectors, rows)]
+
+    def _run(self, heard: Array) -> Sequence[Array]:
+        return self._network.run(np.ascontiguousarray(heard))
+
+    def _checked(self, vectors: list[Array], count: int) -> list[Array]:
+        for name, rows in zip(self.description.outputs, vectors, strict=True):
+            if rows.ndim != 2 or len(rows) != count:
+                raise self._wrong(
+                    f"gives {name!r} as {list(rows.shape)} for {count} waveforms, expected"
+                    " a vector for each; [output] pool and axis make one of a map"
+                )
+        return vectors
+
+    def _check_finite(self, rows: Array, name: str) -> None:
+        if not np.isfinite(rows).all():
+            raise self._wrong(f"gives {name!r} that is not finite")
+
+    def _check_size(self, embedding: Array, waveforms: Array) -> None:
+        if embedding.shape[1] != self.embedding_size:
+            raise self._wrong(
+                f"gives {embedding.shape[1]} numbers for waveforms of {waveforms.shape[1]} samples,"
+                f" and {self.embedding_size} for those of its window"
+            )
 
     def _normalised(self, waveforms: Array) -> Array:
         """Waveforms as the network takes them, each on its own."""
@@ -123,45 +165,67 @@ class Foreign:
         return ModelFolderError(f"{self.description.network}: {what}")
 
 
+def noise(description: Description, count: int) -> Array:
+    """Windows [count, samples] to try a network with."""
+    length, _ = description.segments.samples(description.sample_rate)
+    drawn = np.random.default_rng(0).uniform(-0.1, 0.1, (count, length))
+    return drawn.astype(np.float32)
+
+
 def open_foreign(path: Path, threads: int = 0) -> Foreign:
     """Load the network that an `extractor.toml` describes.
 
     Args:
         path: of that file, or of its folder.
-        threads: that ONNX Runtime may use; 0: as many as there are cores.
+        threads: that it may use; 0: as many as there are cores.
 
     Raises:
         ModelFolderError: the description or the network cannot be read, or they contradict each
             other.
+        UsageError: what executes it is not installed.
     """
-    description = read_description(path)
+    return start_foreign(read_description(path), threads)
+
+
+def start_foreign(description: Description, threads: int = 0, device: str = "cpu") -> Foreign:
+    """Load a network; arguments and errors as of `open_foreign`."""
+    return Foreign(description, FORMATS[network_format(description)](description, threads, device))
+
+
+def network_format(description: Description) -> str:
+    """The suffix of the network's file, which says what executes it.
+
+    Raises:
+        ModelFolderError: nothing does.
+    """
     suffix = description.network.suffix.lower()
-    if suffix != ".onnx":
-        what = "TensorFlow Lite" if suffix == ".tflite" else repr(suffix)
+    if suffix not in FORMATS:
         raise ModelFolderError(
-            f"{description.network}: {what} cannot be read yet, expected an ONNX file (.onnx)"
+            f"{description.network}: expected an ONNX file (.onnx) or one of TensorFlow Lite"
+            f" (.tflite), found {suffix!r}"
         )
-    return Foreign(description, _onnx(description, threads))
+    return suffix
 
 
-def _onnx(description: Description, threads: int) -> Run:
+def _onnx(description: Description, threads: int, device: str) -> Network:
     content = description.read_network()
     try:
-        session = open_session(content, threads)
+        session = open_session(content, threads, device)
+    except EmbedkitError:
+        raise
     except Exception as error:  # ONNX Runtime's errors have no common class but this
         raise ModelFolderError(
             f"{description.network}: cannot be read as one ONNX file: {error}"
         ) from error
-    inputs = {value.name: value.type for value in session.get_inputs()}
+    inputs = {value.name: value for value in session.get_inputs()}
     if list(inputs) != [description.input_name]:
         raise ModelFolderError(
             f"{description.path}: [input] name: expected the network's only input, found"
             f" {description.input_name!r}; its inputs are: {', '.join(inputs)}"
         )
-    if inputs[description.input_name] != FLOAT32:
-        raise ModelFolderError(
-            f"{description.network}: takes {inputs[description.input_name]}, expected {FLOAT32}"
-        )
+    taken = inputs[description.input_name]
+    if taken.type != FLOAT32:
+        raise ModelFolderError(f"{description.network}: takes {taken.type}, expected {FLOAT32}")
     there = {value.name: value.type for value in session.get_outputs()}
     for name in description.outputs:
         if name not in there:
@@ -179,9 +243,21 @@ def _onnx(description: Description, threads: int) -> Run:
                 description.outputs, {description.input_name: heard}
             )
         except Exception as error:
+            if is_short(error):
+                raise
             raise ModelFolderError(
                 f"{description.network}: cannot hear an input of {list(heard.shape)}: {error}"
             ) from error
         return outputs
 
-    return run
+    first = taken.shape[0] if taken.shape else None
+    return Network(run, first if isinstance(first, int) and first > 0 else None)
+
+
+def _tflite(description: Description, threads: int, device: str) -> Network:
+    from embedkit.runtime.tflite import tflite_network
+
+    return Network(tflite_network(description, threads), rows=1)
+
+
+FORMATS = {".onnx": _onnx, ".tflite": _tflite}

@@ -4,13 +4,14 @@ from pathlib import Path
 
 from embedkit.config import DEFAULT_MODEL, FORMER_MODELS
 from embedkit.errors import EmbeddingFolderError, ModelFolderError
+from embedkit.runtime.description import is_description
 from embedkit.runtime.embedder import Runtime
 from embedkit.runtime.program import fingerprint
 from embedkit.store import Provenance
 
 
 def find_model(provenance: Provenance, runtime: Runtime, named: Path | None) -> Path:
-    """Find the folder of the model that made some vectors.
+    """Find the model that made some vectors: its folder, or the description of one of others.
 
     Args:
         provenance: of the vectors.
@@ -32,8 +33,9 @@ def find_model(provenance: Provenance, runtime: Runtime, named: Path | None) -> 
             " version does not bring: `embedkit extract` the sounds into a new folder, or name the"
             " folder of the old model with --model"
         )
-    if not folder.is_dir():
-        raise EmbeddingFolderError(f"{folder}: no such folder; name that of {wanted} with --model")
+    if not folder.exists():
+        kind = "file" if is_description(folder) else "folder"
+        raise EmbeddingFolderError(f"{folder}: no such {kind}; name that of {wanted} with --model")
     try:
         found = fingerprint(folder, runtime)
     except ModelFolderError as error:

@@ -1,10 +1,11 @@
-"""An extractor made ready for a runtime once, to be started in any number of processes."""
+"""embedkit's own models, and all others, made ready for a runtime."""
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,34 +16,39 @@ from embedkit.config import FeatureSpec
 from embedkit.errors import ModelFolderError, UsageError, missing, require
 from embedkit.models.table import choose_size
 from embedkit.runtime import onnx
+from embedkit.runtime.description import is_description, read_description
 from embedkit.runtime.embedder import Embedder, GraphEmbedder, Runtime, is_cpu
+from embedkit.runtime.foreign_program import foreign_fingerprint, prepare_foreign
 from embedkit.runtime.onnx import onnx_network, read_network
 from embedkit.runtime.openvino import check_bfloat16, openvino_network
+from embedkit.runtime.ready import Program
 
 Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Program:
-    """An extractor made ready for a runtime; another process can start it.
+class ModelProgram(Program):
+    """A model folder made ready.
 
     Attributes:
-        runtime: what executes it.
-        model: the model folder.
+        model: the folder.
         features: settings of the front-end.
-        embedding_size: D.
-        fingerprint: of the weights that make the vectors.
-        device: where the network is computed; `cuda` is all cards, or in one process the first.
         graph: the network for ONNX Runtime and OpenVINO; None for torch.
     """
 
-    runtime: Runtime
     model: Path
     features: FeatureSpec
-    embedding_size: int
-    fingerprint: str
-    device: str
     graph: bytes | None
+
+    @property
+    def origin(self) -> str:
+        """The folder's path."""
+        return str(self.model.resolve())
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Those of the front-end."""
+        return self.features.to_dict()
 
     def start(self, threads: int = 0) -> Embedder:
         """Make it run in this process.
@@ -62,20 +68,13 @@ class Program:
             self.model, self.runtime, self.device, self.embedding_size, threads or None
         )
 
-    def by_card(self) -> list["Program"]:
-        """The same for each card that it computes on, with the card as device; on a CPU none."""
-        kind, _, number = self.device.partition(":")
-        if is_cpu(self.device):
-            return []
-        if kind != "cuda" or number:
-            return [self]
+    def count_cards(self) -> int:
+        """How many cards its runtime finds."""
         if self.graph is not None:
-            count = onnx.count_cards()
-        else:
-            from embedkit.runtime.torch import count_cards
+            return onnx.count_cards()
+        from embedkit.runtime.torch import count_cards
 
-            count = count_cards()
-        return [replace(self, device=f"cuda:{number}") for number in range(count)]
+        return count_cards()
 
     def front_end(self) -> Callable[[Array], Array]:
         """What is computed of segments [B, samples] before the device has them.
@@ -106,8 +105,9 @@ def prepare(
     """Make an extractor ready to run.
 
     Args:
-        model: the model folder.
-        runtime: by default ONNX Runtime on a CPU and torch on any other device.
+        model: the model folder, or the `extractor.toml` of an extractor of others.
+        runtime: by default ONNX Runtime on a CPU and torch on any other device; an extractor of
+            others has one of its own.
         device: where the network is computed.
         dim: size of the embedding, where the model was trained for several; by default the one
             that its settings name, or the largest.
@@ -117,8 +117,12 @@ def prepare(
         UsageError: there is no such device or size, the runtime does not run there, or what it
             needs is not installed.
     """
+    if is_description(model):
+        return prepare_foreign(model, runtime=runtime, device=device, dim=dim)
     if runtime is None:
         runtime = Runtime.ONNX if is_cpu(device) else Runtime.TORCH
+    if runtime is Runtime.TFLITE:
+        raise UsageError(f"runtime {runtime} is for TensorFlow Lite files that others made")
     config = load_config(model)
     if runtime.needs_torch:
         require("torch", "train")
@@ -134,9 +138,11 @@ def prepare(
             _check_openvino(runtime)
         network = read_network(model, int8=runtime.is_quantised)
         graph, sizes = network.graph, config.model.dims or (network.embedding_size,)
-    return Program(
+    return ModelProgram(
         runtime=runtime,
         model=model,
+        sample_rate=config.features.sample_rate,
+        segments=config.segments,
         features=config.features,
         embedding_size=choose_size(sizes, dim or config.size),
         fingerprint=fingerprint(model, runtime),
@@ -166,9 +172,13 @@ def _check_openvino(runtime: Runtime) -> None:
 def fingerprint(model: Path, runtime: Runtime) -> str:
     """SHA-256 of the file that makes the vectors: the weights, or the quantised network.
 
+    Of an extractor of others it is `foreign_fingerprint`.
+
     Raises:
         ModelFolderError: it is not there.
     """
+    if is_description(model):
+        return foreign_fingerprint(read_description(model))
     if not runtime.is_quantised:
         return weights_fingerprint(model)
     path = model / NETWORK_INT8

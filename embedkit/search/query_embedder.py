@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.audio.decode import Channel, decode
-from embedkit.checkpoint import load_config
 from embedkit.config import SegmentSpec
 from embedkit.errors import AudioError, Kind, UsageError
 from embedkit.extractor import embed_stream
@@ -42,8 +41,8 @@ class QueryEmbedder:
         """
         runtime = Runtime.that_made(provenance)
         folder = find_model(provenance, runtime, model)
-        self._rate = load_config(folder).features.sample_rate
-        if device == "cpu":  # all that execute a network agree, and ONNX Runtime is always there
+        if device == "cpu" and runtime is not Runtime.TFLITE:
+            # All that execute a network agree, and ONNX Runtime is always there.
             runtime = Runtime.ONNX_INT8 if runtime.is_quantised else Runtime.ONNX
         program = prepare(
             folder,
@@ -51,6 +50,7 @@ class QueryEmbedder:
             device=device,
             dim=provenance.embedding_size,
         )
+        self._rate = program.sample_rate
         self._embedder = program.start()
         self._hearing = provenance.hearing
         speed = self._hearing.speed

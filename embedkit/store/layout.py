@@ -12,7 +12,7 @@ part's revisions the highest counts. Who may write what at which time: `locks`.
 import json
 import os
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, get_origin, get_type_hints
@@ -79,8 +79,8 @@ class Provenance:
 
     Attributes:
         audio_root: folder that clip names are relative to.
-        model: the model folder.
-        fingerprint: SHA-256 of the model's weights.
+        model: the model folder, or the file that describes an extractor of others, or its name.
+        fingerprint: SHA-256 of the model's weights; equal ones mean comparable vectors.
         embedding_size: D.
         features: settings of the front-end.
         segment_s: length of a segment, in seconds of the recording, as all times are.
@@ -90,6 +90,8 @@ class Provenance:
         track: which of several sound tracks of a file, from 1 on.
         speed: how often as fast as they were recorded files were heard.
         band: which frequencies of the recordings were heard, as `2000-8000`; empty: all.
+        extractor: what is known of an extractor of others: its name, licence and source, the
+            SHA-256 of its network, and what its description says; empty for embedkit's models.
     """
 
     audio_root: str
@@ -104,6 +106,12 @@ class Provenance:
     track: int = 1  # version 0.1.0 knows no other, and neither speeds nor bands
     speed: float = 1.0
     band: str = ""
+    extractor: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def model_name(self) -> str:
+        """What a person calls the model."""
+        return str(self.extractor.get("name") or Path(self.model).name)
 
     @property
     def sample_rate(self) -> int:
@@ -129,7 +137,8 @@ class Provenance:
             EmbeddingFolderError: names the first setting that differs, with both values.
         """
         mine, other = asdict(self), asdict(asked)
-        del mine["model"], other["model"]  # a model may move; its fingerprint says whether it is it
+        for told in (mine, other):  # a model may move; its fingerprint says whether it is it
+            del told["model"], told["extractor"]
         former = FORMER_MODELS.get(self.fingerprint)
         if former is not None and other["fingerprint"] != self.fingerprint:
             raise EmbeddingFolderError(

@@ -174,7 +174,7 @@ def hear(
 ) -> Heard:
     """Stretches of up to 10 s of the sounds of a pool; of more than 20,000, so many at random."""
     rate = extractor.sample_rate
-    least, most = round(rate * extractor.config.segments.duration_s), round(rate * HEARD_S)
+    least, most = round(rate * extractor.segments.duration_s), round(rate * HEARD_S)
     spans = [
         (clip, start, min(start + most, int(pool.starts[clip + 1])))
         for clip in np.flatnonzero(pool.lengths)
@@ -201,7 +201,7 @@ def hear(
     logits: list[NDArray[np.float32]] = []
     for _, first, last in track(spans, "Hearing", len(spans)):
         sound = samples[first:last].astype(np.float32) / np.float32(FULL_SCALE)
-        mine = list(cut([sound], extractor.config.segments, rate))
+        mine = list(cut([sound], extractor.segments, rate))
         segments.append(extractor.embed_segments(stack(mine)))
         seconds.append([segment.end_s - segment.start_s for segment in mine])
         padded = np.pad(sound, (0, max(0, least - len(sound))))

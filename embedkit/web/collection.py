@@ -106,7 +106,7 @@ class Collection:
             "errors": dict(Counter(failed["kind"].to_pylist())),
             "failed": failed.select(["clip", "kind", "message"]).slice(0, MOST_NAMED).to_pylist(),
             "sizes": self.sizes,
-            "model": Path(provenance.model).name,
+            "model": provenance.model_name,
             "fingerprint": provenance.fingerprint,
             "segment_s": provenance.segment_s,
             "hop_s": provenance.hop_s,
