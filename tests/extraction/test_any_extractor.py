@@ -192,7 +192,7 @@ def test_what_changes_vectors_changes_their_fingerprint(tmp_path: Path, sounds: 
     with pytest.raises(EmbeddingFolderError, match="was made with fingerprint"):
         extract(sounds, louder, emb)
     with pytest.raises(
-        EmbeddingFolderError, match=r"not the model that made .* name the right one"
+        EmbeddingFolderError, match=r"not the model that made .* name the right folder"
     ):
         Queries(EmbeddingTable.open(emb)).vector(__file__)
 

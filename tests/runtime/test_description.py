@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from foreign import LABELS, NO_LOGITS, toy_network, write_extractor
 
-from embedkit.config import SegmentSpec
+from embedkit.config import Activation, SegmentSpec
 from embedkit.errors import ModelFolderError
 from embedkit.runtime.description import KEYS, Layout, Normalise, Pool, read_description
 
@@ -29,7 +29,7 @@ def test_reads_every_key(tmp_path: Path) -> None:
             "scale": 32768,
             "normalise": "rms",
         },
-        output={"pool": "max", "axis": [2, 3]},
+        output={"pool": "max", "axis": [2, 3], "activation": "softmax"},
     )
     description = read_description(path)
     assert asdict(description) == {
@@ -51,6 +51,7 @@ def test_reads_every_key(tmp_path: Path) -> None:
         "axes": (2, 3),
         "logits": "logits",
         "labels": LABELS,
+        "activation": Activation.SOFTMAX,
     }
     assert description.read_network() == toy_network()
 
@@ -114,6 +115,7 @@ def test_fills_in_what_is_not_said(tmp_path: Path) -> None:
         ("output", "logits", None, r"\[output\] logits, labels and label_column: expected all"),
         ("output", "label_column", None, r"\[output\] logits, labels and label_column: expected"),
         ("output", "labels", "no.csv", r"\[output\] labels: there is no file"),
+        ("output", "activation", "none", r"activation: expected \"sigmoid\" or \"softmax\", with"),
         (
             "output",
             "label_column",
