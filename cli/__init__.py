@@ -20,6 +20,7 @@ from embedkit.errors import (
 
 from . import (
     bench,
+    bench_extractors,
     bench_sizes,
     classify,
     cluster,
@@ -53,6 +54,7 @@ from ._streams import flush_stdout, open_streams
 __all__ = [
     "app",
     "bench",
+    "bench_extractors",
     "bench_sizes",
     "classify",
     "cluster",

@@ -1,7 +1,7 @@
 """Figures of merit: numpy in, numbers out."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -79,21 +79,47 @@ def retrieval(vectors: Floats, targets: Floats, k: int = 5, seed: int = 0) -> tu
         mean average precision and precision at k over the queries that have a relevant clip;
         NaN if none has.
     """
+    found = [
+        (average_precision_score(relevant, scores), at_k)
+        for _, relevant, scores, at_k in _searches(vectors, targets, k, seed)
+    ]
+    if not found:
+        return float("nan"), float("nan")
+    precisions, shares = np.mean(found, axis=0)
+    return float(precisions), float(shares)
+
+
+def retrieved(vectors: Floats, targets: Floats, seed: int = 0) -> NDArray[np.float64]:
+    """The average precision of each clip as a query, whose mean `retrieval` gives.
+
+    Args:
+        vectors: as of `retrieval`.
+        targets: as of `retrieval`.
+        seed: as of `retrieval`.
+
+    Returns:
+        float64 [clips]; NaN where a clip was not drawn, or has no relevant one.
+    """
+    values = np.full(len(vectors), np.nan)
+    for query, relevant, scores, _ in _searches(vectors, targets, 1, seed):
+        values[query] = average_precision_score(relevant, scores)
+    return values
+
+
+def _searches(
+    vectors: Floats, targets: Floats, k: int, seed: int
+) -> Iterator[tuple[int, NDArray[np.bool_], Floats, float]]:
+    """Each query, which of the others are relevant, their similarities, and precision at k."""
     targets = np.nan_to_num(targets)
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     drawn = np.random.default_rng(seed).permutation(len(unit))[:QUERIES]
-    precisions, at_k = [], []
     for query in drawn:
         others = np.arange(len(unit)) != query
         relevant = targets[others] @ targets[query] > 0
         if not relevant.any():
             continue
         scores = (unit @ unit[query])[others]
-        precisions.append(average_precision_score(relevant, scores))
-        at_k.append(relevant[np.argsort(-scores, kind="stable")[:k]].mean())
-    if not precisions:
-        return float("nan"), float("nan")
-    return float(np.mean(precisions)), float(np.mean(at_k))
+        yield int(query), relevant, scores, relevant[np.argsort(-scores, kind="stable")[:k]].mean()
 
 
 def equal_error_rate(same: NDArray[np.bool_], scores: Floats) -> tuple[float, float]:
