@@ -15,11 +15,20 @@ from ._output import duration, show_progress
 if TYPE_CHECKING:
     from embedkit.extraction import Extraction
 
+
+def _resolved(model: Path) -> Path:
+    from embedkit.runtime.installed import resolve
+
+    return resolve(model)
+
+
 Model = Annotated[
     Path,
     typer.Option(
         "--model",
-        help="The model folder, or the extractor.toml of an extractor of others.",
+        help="The model folder, or of an extractor of others its extractor.toml or the name that"
+        " `embedkit models add` gave it.",
+        callback=_resolved,
         show_default="embedkit's own model",
     ),
 ]

@@ -23,6 +23,7 @@ from embedkit.extraction import Extraction, Settings, extract
 from embedkit.labels.join import Labelled, join_labels
 from embedkit.progress import Track, untracked
 from embedkit.runtime.description import EXTRACTOR
+from embedkit.runtime.installed import resolve
 from embedkit.search.clusters import agreement
 from embedkit.store import EmbeddingTable
 from embedkit.vectors import unit
@@ -162,7 +163,7 @@ def _named(models: Sequence[str]) -> dict[str, Path]:
     """The path of each model by a name for its folder."""
     found: dict[str, Path] = {}
     for text in models:
-        path = DEFAULT_MODEL if text == "default" else Path(text)
+        path = DEFAULT_MODEL if text == "default" else resolve(Path(text))
         plain = path.parent if path.name == EXTRACTOR else path.with_suffix("")
         name = "default" if text == "default" else plain.resolve().name
         name = re.sub(r"[^\w.-]", "-", name)

@@ -11,6 +11,7 @@ from embedkit.errors import EmbedkitError, ModelFolderError, choices
 from embedkit.memory import is_short
 from embedkit.runtime.description import Description, Layout, Normalise, Pool, read_description
 from embedkit.runtime.onnx import open_session
+from embedkit.runtime.onnx_cut import expose, value_names
 
 Array = NDArray[np.float32]
 
@@ -211,6 +212,10 @@ def _onnx(description: Description, threads: int, device: str) -> Network:
     content = description.read_network()
     try:
         session = open_session(content, threads, device)
+        there = [value.name for value in session.get_outputs()]
+        within = set(description.outputs) - set(there)
+        if within and within <= set(value_names(content)):
+            session = open_session(expose(content, description.outputs), threads, device)
     except EmbedkitError:
         raise
     except Exception as error:  # ONNX Runtime's errors have no common class but this
@@ -226,15 +231,15 @@ def _onnx(description: Description, threads: int, device: str) -> Network:
     taken = inputs[description.input_name]
     if taken.type != FLOAT32:
         raise ModelFolderError(f"{description.network}: takes {taken.type}, expected {FLOAT32}")
-    there = {value.name: value.type for value in session.get_outputs()}
+    given = {value.name: value.type for value in session.get_outputs()}
     for name in description.outputs:
-        if name not in there:
+        if name not in given:
             raise ModelFolderError(
-                f"{description.path}: [output] no output {name!r}{choices(name, there)}"
+                f"{description.path}: [output] no output {name!r}{choices(name, given)}"
             )
-        if there[name] not in FLOATS:
+        if given[name] not in FLOATS:
             raise ModelFolderError(
-                f"{description.network}: gives {name!r} as {there[name]}, expected {FLOAT32}"
+                f"{description.network}: gives {name!r} as {given[name]}, expected {FLOAT32}"
             )
 
     def run(heard: Array) -> Sequence[Array]:

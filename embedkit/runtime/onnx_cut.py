@@ -1,11 +1,11 @@
-"""The part of an ONNX file's graph that stands between two of its values.
+"""Parts of an ONNX file's graph: other outputs of it, and what stands between two of its values.
 
 An ONNX file is a protobuf message (onnx.proto, whose field numbers stand here by name). Of the
 messages that matter the fields are taken apart, of all others the bytes are kept as they are, so
 that nothing is needed to read or write them.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 GRAPH = 7  # of a model
 NODE, INITIALIZER, INPUT, OUTPUT = 1, 5, 11, 12  # of a graph
@@ -68,6 +68,25 @@ def cut(content: bytes, start: str, end: str) -> tuple[bytes, str]:
         for number, kind, value in model
     ]
     return _written(whole), name
+
+
+def expose(content: bytes, names: Sequence[str]) -> bytes:
+    """The file with these values of its graph as its outputs; raises ValueError as `cut`."""
+    model = list(_fields(content))
+    [graph] = [list(_fields(value)) for number, _, value in model if number == GRAPH]
+    kept = [field for field in graph if field[0] != OUTPUT]
+    kept += [(OUTPUT, BYTES, _value(name)) for name in names]
+    return _written(
+        (number, kind, _written(kept) if number == GRAPH else value)
+        for number, kind, value in model
+    )
+
+
+def value_names(content: bytes) -> list[str]:
+    """Names of all values that the graph computes, in order; raises ValueError as `cut`."""
+    [graph] = [value for number, _, value in _fields(content) if number == GRAPH]
+    nodes = [_Node(value) for number, _, value in _fields(graph) if number == NODE]
+    return [name for node in nodes for name in node.outputs if name]
 
 
 class _Node:

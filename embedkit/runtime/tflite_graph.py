@@ -14,7 +14,8 @@ TENSORS, INPUTS, OUTPUTS, OPERATORS = range(4)  # of a subgraph, and of an opera
 SHAPE, TYPE, NAME = 0, 1, 3  # of a tensor
 OLD_CODE, CODE = 0, 3  # of an operator code: one byte, and where it does not fit, four
 FLOAT32 = 0
-RESHAPE, SQUEEZE, EXPAND_DIMS = 22, 43, 70  # codes of operators that keep all numbers as they are
+FULLY_CONNECTED = 9  # a code of operators, as the next: those keep all numbers as they are
+RESHAPE, SQUEEZE, EXPAND_DIMS = 22, 43, 70
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,197 @@
+"""Extractors of others that a person has installed, each a folder with a name."""
+
+import json
+import re
+import shutil
+import tempfile
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from platformdirs import user_data_path
+
+from embedkit.errors import ModelFolderError, UsageError, words
+from embedkit.runtime.description import EXTRACTOR, Layout
+from embedkit.runtime.onnx import open_session
+from embedkit.runtime.tflite_graph import FULLY_CONNECTED, TfliteGraph
+
+EMBEDDING = re.compile(r"embed|feature|hidden", re.IGNORECASE)
+LOGITS = re.compile(r"logit", re.IGNORECASE)
+
+KNOWN = Path(__file__).with_name("known.toml")
+
+Facts = dict[str, dict[str, object]]  # tables of an extractor.toml
+
+
+def models_folder() -> Path:
+    """Where they are."""
+    return user_data_path("embedkit") / "models"
+
+
+def installed() -> list[Path]:
+    """Their folders, by name."""
+    return sorted(path.parent for path in models_folder().glob(f"*/{EXTRACTOR}"))
+
+
+def resolve(model: Path) -> Path:
+    """A model as it is named: a path, or where there is none, an installed one."""
+    place = models_folder() / model
+    if model.exists() or model.name != str(model) or not (place / EXTRACTOR).exists():
+        return model
+    return place
+
+
+def known(sha256: str) -> Facts | None:
+    """The description of a network that is known by its file; None: it is not."""
+    entries = tomllib.loads(KNOWN.read_text(encoding="utf-8"))
+    entry = entries.get(sha256)
+    if entry is None:
+        return None
+    about = {key: value for key, value in entry.items() if isinstance(value, str)}
+    return {"": about, "input": entry["input"], "output": entry["output"]}
+
+
+def look(file: Path) -> tuple[Facts, int | None]:
+    """What a network's file says of itself.
+
+    Args:
+        file: `.onnx` or `.tflite`.
+
+    Returns:
+        tables of a description, as far as they can be seen; and how many samples it takes at a
+        time, None where that is free.
+
+    Raises:
+        ModelFolderError: it cannot be read, or takes something else than a waveform.
+        UsageError: another suffix.
+    """
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise ModelFolderError(words(error)) from error
+    if file.suffix.lower() == ".tflite":
+        taken, given = _look_tflite(file, content)
+    elif file.suffix.lower() == ".onnx":
+        taken, given = _look_onnx(file, content)
+    else:
+        raise UsageError(f"{file}: expected an .onnx or a .tflite file")
+    name, shape = taken
+    layouts = {1: Layout.SAMPLES, 2: Layout.BATCH_SAMPLES, 3: Layout.BATCH_1_SAMPLES}
+    layout = layouts.get(len(shape))
+    if layout is None or (layout is Layout.BATCH_1_SAMPLES and shape[1] != 1):
+        raise ModelFolderError(
+            f"{file}: takes {name!r} of shape {list(shape)}, which is no waveform; export the"
+            " network with what makes its features inside"
+        )
+    samples = shape[-1] if isinstance(shape[-1], int) and shape[-1] > 1 else None
+    heard: dict[str, object] = {"name": name, "layout": str(layout)}
+    return {"network": {"file": file.name}, "input": heard, "output": dict(given)}, samples
+
+
+def install(
+    name: str,
+    file: Path,
+    facts: Facts,
+    labels: Path | None,
+    prove: Callable[[Path], None],
+) -> Path:
+    """Copy a network and write its description; it is there if it has been proved.
+
+    Args:
+        name: of its folder.
+        file: the network.
+        facts: the tables of its description.
+        labels: a file of its labels.
+        prove: is called with the folder; what it raises undoes all.
+
+    Raises:
+        UsageError: there is one of that name, or the name is no name.
+    """
+    if not re.fullmatch(r"[\w][\w. -]*", name):
+        raise UsageError(f"a model called {name!r}: expected letters, digits and - . _")
+    place = models_folder() / name
+    if place.exists():
+        raise UsageError(f"{name} is installed already, in {place}; choose another --name")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place.parent, prefix=".") as scratch:
+        folder = Path(scratch) / name
+        folder.mkdir()
+        for one in filter(None, (file, labels)):
+            shutil.copy(one, folder / one.name)
+        (folder / EXTRACTOR).write_text(as_toml(facts), encoding="utf-8")
+        prove(folder)
+        folder.rename(place)
+    return place
+
+
+def as_toml(facts: Facts) -> str:
+    """The tables as a file; under "" the keys before any table."""
+    lines = []
+    for table, values in facts.items():
+        lines += [f"\n[{table}]"] * bool(table)
+        # A JSON text, number or list of these is one of TOML.
+        lines += [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+    return "\n".join(lines).lstrip() + "\n"
+
+
+Taken = tuple[str, tuple[int | str | None, ...]]  # the name of the input, and its shape
+Given = dict[str, object]  # keys of [output]
+
+
+def _look_onnx(file: Path, content: bytes) -> tuple[Taken, Given]:
+    try:
+        session = open_session(content, threads=1)
+    except Exception as error:  # ONNX Runtime's errors have no common class but this
+        raise ModelFolderError(f"{file}: cannot be read as one ONNX file: {error}") from error
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    if len(inputs) != 1:
+        names = ", ".join(value.name for value in inputs)
+        raise ModelFolderError(f"{file}: takes {names}; expected a waveform alone")
+    shapes = {value.name: tuple(value.shape or ()) for value in outputs}
+    return (inputs[0].name, tuple(inputs[0].shape or ())), _outputs(shapes)
+
+
+def _look_tflite(file: Path, content: bytes) -> tuple[Taken, Given]:
+    try:
+        graph = TfliteGraph(content)
+    except ValueError as error:
+        raise ModelFolderError(f"{file}: {error}") from error
+    if len(graph.inputs) != 1:
+        names = ", ".join(graph.tensors[number].name for number in graph.inputs)
+        raise ModelFolderError(f"{file}: takes {names}; expected a waveform alone")
+    taken = graph.tensors[graph.inputs[0]]
+    outputs = [graph.tensors[number] for number in graph.outputs]
+    given = _outputs({tensor.name: tensor.shape for tensor in outputs})
+    last = [one for one in graph.operators if one.code == FULLY_CONNECTED]
+    if last and not EMBEDDING.search(str(given.get("embedding", ""))):
+        # Its last layer makes labels of the embedding.
+        ends = graph.tensors[last[-1].inputs[0]].name, graph.tensors[last[-1].outputs[0]].name
+        given = {"embedding": ends[0], "logits": ends[1]}
+    return (taken.name, taken.shape), given
+
+
+def _outputs(shapes: dict[str, tuple[int | str | None, ...]]) -> Given:
+    """Which is most likely the embedding, and which the logits."""
+    logits = next((name for name in shapes if LOGITS.search(name)), None)
+    others = [name for name in shapes if name != logits]
+    embedding = next((name for name in others if EMBEDDING.search(name)), None)
+    if embedding is None and len(others) == 1:
+        embedding = others[0]
+    given: Given = {}
+    if embedding is not None:
+        given["embedding"] = embedding
+        # [B, frames, D], or maps [B, D, height, width].
+        axes = {3: [1], 4: [2, 3]}.get(len(shapes[embedding]))
+        if axes:
+            given |= {"pool": "mean", "axis": axes}
+    if logits is not None:
+        given["logits"] = logits
+    return given
+
+
+def a_second(sample_rate: int, samples: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+    """Windows of a second of noise at least, float32 [B, samples]."""
+    count = max(1, -(-sample_rate // samples))
+    drawn = np.random.default_rng(0).uniform(-0.1, 0.1, (count, samples))
+    return drawn.astype(np.float32)
