@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure as Picture
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from embedkit.bench.extractors import MAIN, ExtractorRow, Figure
 from embedkit.pages.plots import mark_points
@@ -51,6 +52,9 @@ def over_costs(rows: Sequence[ExtractorRow]) -> Picture:
             ends = [[figure.value - figure.low], [figure.high - figure.value]]
             axes.errorbar(x, figure.value, yerr=ends, fmt="o", color="#0072b2", ms=4, label=label)
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set(xlabel=title)
         axes.grid(color="#e4e4e4", linewidth=0.7)
         axes.spines[["top", "right"]].set_visible(False)
