@@ -50,8 +50,12 @@ def explore(
         ),
     ] = None,
     projection: Annotated[
-        str, typer.Option(help="Of the map: pca, tsne, or umap (embedkit[umap]).")
-    ] = "pca",
+        str | None,
+        typer.Option(
+            help="Of the map: pca, tsne, or umap (embedkit[umap]).",
+            show_default="umap where it is installed, else pca",
+        ),
+    ] = None,
     model: Annotated[
         Path | None, typer.Option(help="The model that made the vectors, if it has moved.")
     ] = None,
@@ -97,8 +101,11 @@ def explore(
     from embedkit.web.reveal import has_screen
     from embedkit.web.serving import Server
 
+    if projection is None:
+        projection = Projection.UMAP if Projection.UMAP.installed else Projection.PCA
     if projection not in set(Projection):
         raise UsageError(f"no projection {projection!r}{choices(projection, Projection)}")
+    Projection(projection).check()
     if token:
         check_token(token)
     hosts = served_as(host, allow_host or ())
@@ -168,10 +175,13 @@ def _explorer(
     from embedkit.store import EmbeddingTable
     from embedkit.web.app import create_app
     from embedkit.web.collection import Collection
+    from embedkit.web.plane import Plane
     from embedkit.web.uploads import Uploads
 
     table = EmbeddingTable.open(folder)
-    collection = Collection(table, audio, projection)
+    collection = Collection(table, audio)
+    plane = Plane(collection, projection)
+    stack.callback(plane.close)
     place = folder.absolute()
     answers = Answers(
         labels or place.with_name(f"{place.name}-labels.csv"), frozenset(collection.clips)
@@ -185,7 +195,7 @@ def _explorer(
         + (f"; {failed:,} files failed or are damaged" if failed else "")
         + f"; labels go to {answers.path}; Ctrl-C stops"
     )
-    return create_app(collection, answers, uploads, model=model, own=own)
+    return create_app(collection, answers, uploads, model=model, own=own, plane=plane)
 
 
 @contextmanager

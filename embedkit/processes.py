@@ -42,6 +42,12 @@ class WorkerPool(ProcessPoolExecutor):
         """As of any executor; what is raised is an EmbedkitError or an OSError."""
         return super().submit(_call, partial(function, *args, **options))
 
+    def kill(self) -> None:
+        """End at once, whatever is under way: who waits for it gets an error."""
+        for process in list(self._processes.values()):
+            process.kill()
+        self.shutdown(wait=False, cancel_futures=True)
+
     def map(
         self,
         fn: Callable[..., T],

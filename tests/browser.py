@@ -17,6 +17,7 @@ import pytest
 
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+AT_ONCE = ("--projection", "pca")  # the map, and nothing in the meantime
 TOKEN = "only-for-these-tests-0123"
 needs_browser = pytest.mark.skipif(
     CHROMIUM is None, reason="no Chromium here: apt-get install chromium"
@@ -24,14 +25,16 @@ needs_browser = pytest.mark.skipif(
 
 
 @contextmanager
-def serve(*arguments: object) -> Iterator[str]:
+def serve(*arguments: object, **environment: str) -> Iterator[str]:
     """The address of a server, without its token, until it is stopped."""
     program = Path(sys.executable).with_name("embedkit")
     port = () if "--port" in arguments else ("--port", 0)
+    plane = () if "--projection" in arguments else AT_ONCE
     server = subprocess.Popen(
-        [program, "explore", *map(str, (*arguments, *port, "--token", TOKEN))],
+        [program, "explore", *map(str, (*arguments, *port, *plane, "--token", TOKEN))],
         stdout=subprocess.PIPE,
         text=True,
+        env=os.environ | environment,
     )
     assert server.stdout is not None
     yield server.stdout.readline().strip().removesuffix(f"?token={TOKEN}")
@@ -95,7 +98,7 @@ class Server:
     def __init__(self, *arguments: object, **environment: str) -> None:
         program = Path(sys.executable).with_name("embedkit")
         self.process = subprocess.Popen(
-            [program, "explore", *map(str, arguments), "--port", "0", "--token", TOKEN],
+            [program, "explore", *map(str, arguments), *AT_ONCE, "--port", "0", "--token", TOKEN],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
             env=os.environ | environment,
         )  # fmt: skip

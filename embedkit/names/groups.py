@@ -1,5 +1,7 @@
 """Names for groups of vectors: clusters, regions of a map, copies of a clip."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,12 +42,37 @@ def names_of_groups(
         scores = names.scores(vectors[some])
         scoring.add(total, scores, np.ones(len(scores)), groups[some])
     shares, usual = scoring.means(total), scoring.means(total.sum(axis=0, keepdims=True))
+    return _called(shares, usual, list(names.labels), contrast)
+
+
+def folders_of_groups(folders: Sequence[str], groups: NDArray[np.integer]) -> list[str]:
+    """A name for each group of sounds: of the folders they lie in the one that tells it best.
+
+    Args:
+        folders: of each of n sounds.
+        groups: the number of the group of each [n], from 0 on.
+
+    Returns:
+        by the groups' numbers, as `names_of_groups`.
+    """
+    labels, owner = np.unique(np.asarray(folders, str), return_inverse=True)
+    counts = np.zeros((int(groups.max()) + 1 if len(groups) else 0, len(labels)))
+    np.add.at(counts, (groups, owner), 1)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    usual = counts.sum(axis=0, keepdims=True) / max(len(groups), 1)
+    return _called(shares, usual, labels.tolist(), contrast=True)
+
+
+def _called(
+    shares: NDArray[np.float64], usual: NDArray[np.float64], labels: list[str], contrast: bool
+) -> list[str]:
+    """The name of each group by the names' shares of it [groups, names], and of all [1, names]."""
     telling = np.zeros_like(shares)
     if contrast:
         telling = shares * np.log(np.maximum(shares, 1e-12) / np.maximum(usual, 1e-12))
     found = []
     for mine, apart in zip(shares, telling.round(9), strict=True):  # what rounding adds tells none
         enough = np.flatnonzero(mine >= LEAST)
-        best = max(enough, key=lambda name: (apart[name], mine[name]), default=None)
-        found.append("" if best is None else names.labels[best])
+        best = max(enough.tolist(), key=lambda name: (apart[name], mine[name]), default=None)
+        found.append("" if best is None else labels[best])
     return found

@@ -1,12 +1,15 @@
 """Vectors on a plane, to look at."""
 
+import io
 import warnings
+from collections.abc import Callable
 from enum import StrEnum
+from importlib.util import find_spec
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embedkit.errors import require
+from embedkit.errors import missing, require
 from embedkit.vectors import unit
 
 
@@ -17,11 +20,45 @@ class Projection(StrEnum):
     TSNE = "tsne"
     UMAP = "umap"  # the extra `umap`
 
+    @property
+    def installed(self) -> bool:
+        """Whether what it takes is there; it is not loaded."""
+        return self is not Projection.UMAP or find_spec("umap") is not None
+
+    def check(self) -> None:
+        """Refuse it before the work begins.
+
+        Raises:
+            UsageError: the extra that it takes is not installed.
+        """
+        if not self.installed:
+            raise missing("umap", "umap")
+
+
+Report = Callable[[float], None]
+
+FITTED_AT_ONCE = 1024  # vectors that are placed among others
+NEIGHBOURS = 3  # that place one
+REGIONS_BY = 20_000  # points
+
+
+def unreported(_share: float) -> None:
+    """Nobody asks how far it is."""
+
 
 def project(
-    vectors: NDArray[np.float32], how: Projection = Projection.TSNE, seed: int = 0
+    vectors: NDArray[np.float32],
+    how: Projection = Projection.TSNE,
+    seed: int = 0,
+    report: Report = unreported,
 ) -> NDArray[np.float32]:
     """Place vectors [n, D] on a plane [n, 2].
+
+    Args:
+        vectors: of whatever lengths.
+        how: they are placed.
+        seed: of what is drawn.
+        report: is told by UMAP, as it goes, the share that is done.
 
     Raises:
         UsageError: the extra that it takes is not installed.
@@ -47,12 +84,57 @@ def project(
 
         umap = UMAP(
             n_neighbors=min(15, len(vectors) - 1),
+            min_dist=0.3,  # so that points do not hide each other
             metric="cosine",
             init="spectral" if len(vectors) > 4 else "random",  # of fewer it has no eigenvectors
             random_state=seed,
             n_jobs=1,
+            tqdm_kwds={"disable": False, "file": _Epochs(report), "bar_format": "{n}/{total}"},
         )
         points = umap.fit_transform(directions)
+    return points
+
+
+class _Epochs(io.StringIO):
+    """What UMAP's progress bar is written to: the epochs that are done, of how many."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__()
+        self._report = report
+
+    def write(self, text: str) -> int:
+        done, _, total = text.strip().partition("/")
+        if done.isdecimal() and total.isdecimal() and int(total):
+            self._report(int(done) / int(total))
+        return len(text)
+
+
+def project_some(
+    vectors: NDArray[np.float32],
+    how: Projection,
+    most: int,
+    seed: int = 0,
+    report: Report = unreported,
+) -> NDArray[np.float32]:
+    """Place vectors [n, D] on a plane [n, 2], where they are many.
+
+    At most so many of them, drawn at random, are laid out; each other one stands at the mean of its
+    three nearest of these by cosine.
+
+    Raises:
+        UsageError: the extra that it takes is not installed.
+    """
+    if len(vectors) <= most:
+        return project(vectors, how, seed, report)
+    drawn = np.sort(np.random.default_rng(seed).choice(len(vectors), most, replace=False))
+    placed = project(vectors[drawn], how, seed, report)
+    known = unit(vectors[drawn])
+    points = np.empty((len(vectors), 2), np.float32)
+    for start in range(0, len(vectors), FITTED_AT_ONCE):
+        some = slice(start, start + FITTED_AT_ONCE)
+        near = np.argpartition(-(unit(vectors[some]) @ known.T), NEIGHBOURS, axis=1)
+        points[some] = placed[near[:, :NEIGHBOURS]].mean(axis=1)
+    points[drawn] = placed
     return points
 
 
@@ -70,10 +152,14 @@ def principal_axes(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 def regions(points: NDArray[np.float32], most: int, seed: int = 0) -> NDArray[np.int64]:
     """Cut a plane into regions by k-means: the number of the one that each point [n, 2] is in.
 
-    There are at most so many, and not more than one for every 8 points.
+    There are at most so many, and not more than one for every 8 points. Of many points they are
+    found by 20,000, drawn at random.
     """
     from sklearn.cluster import KMeans
 
-    count = min(most, max(1, len(points) // 8), len(np.unique(points, axis=0)))
-    found: NDArray[np.int64] = KMeans(count, n_init=4, random_state=seed).fit_predict(points)
+    some = points
+    if len(points) > REGIONS_BY:
+        some = np.random.default_rng(seed).choice(points, REGIONS_BY, replace=False)
+    count = min(most, max(1, len(points) // 8), len(np.unique(some, axis=0)))
+    found: NDArray[np.int64] = KMeans(count, n_init=4, random_state=seed).fit(some).predict(points)
     return found.astype(np.int64)

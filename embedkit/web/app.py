@@ -21,6 +21,7 @@ from embedkit.web.edition import API, ENTRY, Editions, edition_of
 from embedkit.web.explorer import Explorer
 from embedkit.web.limits import SmallBodies
 from embedkit.web.page import page_files
+from embedkit.web.plane import Plane
 from embedkit.web.uploads import MOST_BYTES, Uploads
 
 UPLOAD_S = 30.0  # that a browser may take to send a sound
@@ -36,6 +37,7 @@ def create_app(
     *,
     model: Path | None = None,
     own: bool = False,
+    plane: Plane | None = None,
 ) -> Editions:
     """The application; a `Guard` belongs before it.
 
@@ -45,8 +47,9 @@ def create_app(
         uploads: embeds what is dropped on the page.
         model: that made the collection, if it has moved.
         own: whether who asks sits at this machine.
+        plane: of the map; by default PCA's.
     """
-    explorer = Explorer(collection, answers, uploads, model)
+    explorer = Explorer(collection, answers, uploads, model, plane)
     edition = edition_of(collection, answers.path)
     can_reveal = own and reveal.possible()
 
@@ -84,18 +87,22 @@ def _routes(explorer: Explorer, can_reveal: bool) -> APIRouter:
     def clips() -> dict[str, Any]:
         return {"names": collection.clips, "seconds": collection.seconds.round(3).tolist()}
 
-    @routes.get("/points")
-    def points() -> Response:
-        return _binary(collection.points)
+    @routes.get("/plane")
+    def plane() -> dict[str, Any]:
+        return explorer.plane.facts()
+
+    @routes.get("/points/{how}")
+    def points(how: str) -> Response:
+        return _binary(explorer.plane.points(how))
 
     @routes.get("/segments")
     def segments() -> Response:
         table = np.stack([collection.clip, collection.start_s, collection.end_s], axis=1)
         return _binary(table.astype(np.float32))
 
-    @routes.get("/clusters")
-    def clusters() -> Response:
-        return _binary(explorer.clusters.astype(np.int32))
+    @routes.get("/regions/{how}")
+    def regions(how: str) -> dict[str, Any]:
+        return explorer.regions.of(how)
 
     @routes.get("/segment/{row}")
     def segment(row: Number) -> dict[str, Any]:

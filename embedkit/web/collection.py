@@ -10,15 +10,12 @@ from numpy.typing import NDArray
 
 from embedkit.errors import EmbeddingFolderError, UsageError
 from embedkit.field.recordings import Recordings, cover
-from embedkit.pages.projection import Projection, principal_axes, project
 from embedkit.search.exact import ExactSearch
 from embedkit.search.rows import searched
 from embedkit.store import EmbeddingTable, clip_path
-from embedkit.vectors import unit
 
 SIZES = (64, 128, 256, 512, 1024)
 MOST_NAMED = 1000  # files that failed
-DRAWN = 20_000  # vectors that a plane other than PCA's is found for
 
 
 class Collection:
@@ -35,16 +32,9 @@ class Collection:
         first: number of each clip's first segment, and at the end of all: int64 [clips + 1].
         search: among the segments.
         clip_vectors: float32 [clips, D].
-        points: of each segment on the plane, float32 [n, 2] in [-1, 1].
     """
 
-    def __init__(
-        self,
-        table: EmbeddingTable,
-        audio: Path | None = None,
-        how: Projection = Projection.PCA,
-        seed: int = 0,
-    ) -> None:
+    def __init__(self, table: EmbeddingTable, audio: Path | None = None) -> None:
         """Read the folder.
 
         Raises:
@@ -71,7 +61,6 @@ class Collection:
         self.seconds = np.maximum.reduceat(self.end_s, self.first[:-1])
         # Of a clip whose only rows are slivers there is no segment, and no number either.
         self.clip_vectors = table.clip_vectors(set(self.clips))[1]
-        self.points = _points(self.search.vectors, self.clip_vectors, how, seed)
 
     @property
     def sizes(self) -> list[int]:
@@ -122,26 +111,3 @@ class Collection:
         known = cover(self.recordings)
         first, last = (start and start.isoformat() for start in (known.first, known.last))
         return {"sites": list(known.sites), "first": first, "last": last}
-
-
-def _points(
-    vectors: NDArray[np.float32], clips: NDArray[np.float32], how: Projection, seed: int
-) -> NDArray[np.float32]:
-    if how is Projection.PCA:
-        # The axes that tell clips apart: of segments the first one tells silence from sound.
-        if len(clips) > 2:
-            mean = clips.mean(axis=0)
-            return _scale(unit(vectors - mean) @ principal_axes(unit(clips - mean)).T)
-    elif len(vectors) > DRAWN:
-        raise UsageError(
-            f"{how} of {len(vectors):,} segments takes too long: up to {DRAWN:,}, or pca"
-        )
-    return _scale(project(vectors, how, seed))
-
-
-def _scale(points: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Into [-1, 1], but for a few far ones."""
-    low, high = np.percentile(points, [0.5, 99.5], axis=0)
-    span = max(float((high - low).max()), 1e-9)
-    scaled: NDArray[np.float32] = ((points - (low + high) / 2) * 2 / span).astype(np.float32)
-    return np.clip(scaled, -1.2, 1.2)

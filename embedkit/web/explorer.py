@@ -1,13 +1,11 @@
 """What stands behind the pages: the collection, the labels, and what was learned of them."""
 
 from collections.abc import Callable, Hashable
-from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from fastapi import HTTPException
-from numpy.typing import NDArray
 
 from embedkit.audio.decode import Samples
 from embedkit.labels.answers import Answers
@@ -16,9 +14,10 @@ from embedkit.web.cards import Cards
 from embedkit.web.collection import Collection
 from embedkit.web.find import Finder
 from embedkit.web.learning import Learner
+from embedkit.web.plane import Plane
+from embedkit.web.regions import Regions
 from embedkit.web.uploads import Uploads
 
-CLUSTERS = 12
 LEAST, PAIRS = 0.98, 500  # near-duplicates: from which similarity on, and how many are shown
 
 
@@ -43,6 +42,7 @@ class Explorer:
         answers: Answers,
         uploads: Uploads,
         model: Path | None = None,
+        plane: Plane | None = None,
     ) -> None:
         self.collection, self.answers, self.uploads = collection, answers, uploads
         self.cards = Cards(collection, answers)
@@ -51,18 +51,8 @@ class Explorer:
         self.number = {name: index for index, name in enumerate(collection.clips)}
         self.learner = Learner(collection, answers)
         self.hearing = collection.table.provenance.hearing
-
-    @cached_property
-    def clusters(self) -> NDArray[np.int64]:
-        """Of each segment, by k-means on its vector, int64 [n]."""
-        from sklearn.cluster import MiniBatchKMeans  # seconds and memory, for who asks
-
-        vectors = self.collection.search.vectors
-        count = min(CLUSTERS, len(vectors))
-        found: NDArray[np.int64] = MiniBatchKMeans(count, random_state=0, n_init=1).fit_predict(
-            vectors
-        )
-        return found
+        self.plane = plane or Plane(collection)
+        self.regions = Regions(collection, self.plane, self.finder)
 
     def name(self, clip: int) -> str:
         """A clip's name, or 404."""

@@ -76,9 +76,7 @@ class Uploads:
     def close(self) -> None:
         """End the process."""
         if self._pool is not None:
-            for process in list(self._pool._processes.values()):
-                process.kill()
-            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool.kill()
             self._pool = None
 
     def _start(self) -> "tuple[WorkerPool, Future[None]]":

@@ -496,14 +496,9 @@ def test_the_collection_is_told_as_it_is(
     assert facts["failed"][0]["clip"] == "bad.wav"
     assert facts["hours"] == pytest.approx(sum(1 + 0.5 * n for n in range(8)) / 3600, rel=1e-3)
     assert facts["segments"] == len(collection.clip)
-    points = np.frombuffer(client.get("/points").content, np.float32).reshape(-1, 2)
-    np.testing.assert_array_equal(points, collection.points)
-    assert np.abs(points).max() <= 1.2
     table = np.frombuffer(client.get("/segments").content, np.float32).reshape(-1, 3)
     np.testing.assert_array_equal(table[:, 0], collection.clip)
     assert client.get("/clips").json()["names"] == collection.clips
-    clusters = np.frombuffer(client.get("/clusters").content, np.int32)
-    assert len(clusters) == len(points)
     pairs = [
         (pair["one"]["name"], pair["other"]["name"], pair["similarity"])
         for pair in client.get("/duplicates").json()

@@ -374,7 +374,7 @@ def find(page: Any, name: str) -> None:
 def listen(page: Any, name: str) -> None:
     """Open a sound, and do not wait for it."""
     find(page, name)
-    page.locator("#map-chosen .card button", has_text="Open").first.click()
+    page.locator("#map-chosen .card .name").first.click()
 
 
 def test_nothing_of_another_sound_stands_under_a_title(page: Any) -> None:
@@ -478,7 +478,7 @@ def test_keys_of_the_sound_that_is_open(page: Any) -> None:
     page.locator("#listen-time", has_text="120.00 s to 130.00 s").wait_for()
     wait(page, lambda: focus(page) == "listen-play", "the keys are lost")
     page.wait_for_selector("#listen-near .card")
-    page.locator("#listen-near .card button", has_text="Open").first.focus()
+    page.locator("#listen-near .card .name").first.focus()
     page.keyboard.press("Enter")
     wait(page, lambda: page.inner_text("#listen-title") != LONG, "it does not open")
     wait(page, lambda: focus(page) == "listen-play", "the keys are lost")
@@ -541,7 +541,7 @@ def test_without_webgl_the_map_is_drawn_all_the_same(
             page.locator(f"#map-chosen .card[data-row='{row}']").wait_for()
 
         far = [int(row) for row in (points[:, 0].argmin(), points[:, 0].argmax())]
-        legend = page.locator("#map-legend circle").evaluate_all(
+        legend = page.locator("#map-legend path").evaluate_all(
             "(dots) => dots.map((dot) => dot.getAttribute('fill'))"
         )
         for row in far:

@@ -29,7 +29,8 @@ table = EmbeddingTable.open(folder / "emb")
 client, stranger = open_page(Collection(table), Uploads(table.provenance), folder / "l.csv")
 codes = [stranger.get("/api/collection"), client.post("/search", json={"like": [0]}),
          client.post("/named", json={"text": "wav"}), client.get("/audio/0"),
-         client.get("/path/0"), client.get("/labels"), client.get("/points")]
+         client.get("/path/0"), client.get("/labels"), client.get("/points/pca"),
+         client.get("/plane")]
 assert {done.status_code for done in codes} == {200}
 print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 """

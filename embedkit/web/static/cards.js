@@ -1,8 +1,10 @@
-// A segment as a card: its spectrogram, its place, and what can be done with it.
+// A segment as a card: its spectrogram, which plays it, its name, which opens it, and the rest.
 
+import { addressOf, refer } from "./address.js";
 import { askWhy, pictureOf } from "./api.js";
-import { play } from "./player.js";
-import { open, state } from "./state.js";
+import { icon, iconed } from "./icons.js";
+import { now, play } from "./player.js";
+import { state } from "./state.js";
 import { drag, moreFor, starFor } from "./take.js";
 
 export { play };
@@ -16,52 +18,76 @@ export function button(text, action, title = "") {
   return made;
 }
 
-const line = (kind, text) => {
-  const made = document.createElement("div");
+const element = (name, kind, ...inside) => {
+  const made = document.createElement(name);
   made.className = kind;
-  made.textContent = text;
+  made.append(...inside);
   return made;
 };
 
 export const time = (seconds) => `${seconds.toFixed(2)} s`;
 
+/** The spectrogram of a card; `data-is` says whether it is loading, ready or failed. */
 export function showPicture(picture, card) {
+  picture.dataset.is = "loading";
   picture.alt = `Spectrogram of ${card.name}`;
-  picture.onerror = () => askWhy(picture.src).catch((error) => {
-    picture.alt = `${card.name}: ${error.message}`;
-  });
+  picture.onload = () => { picture.dataset.is = "ready"; };
+  picture.onerror = () => {
+    picture.dataset.is = "failed";
+    askWhy(picture.src).catch((error) => {
+      picture.alt = `${card.name}: ${error.message}`;
+    });
+  };
   picture.src = pictureOf(card);
 }
 
+/** A name to read, and quietly before it where it lies. */
+export function nameLink(card) {
+  const slash = card.name.lastIndexOf("/") + 1;
+  const link = element("a", "name", element("span", "quiet", card.name.slice(0, slash)),
+    card.name.slice(slash));
+  link.title = card.name;
+  link.href = addressOf("listen", { sound: refer(card) });
+  return link;
+}
+
 export function makeCard(card) {
-  const made = document.createElement("article");
-  made.className = "card";
+  const made = element("article", "card");
   made.dataset.row = card.row;
   const picture = document.createElement("img");
   picture.loading = "lazy";
   showPicture(picture, card);
-  picture.addEventListener("click", () => play(card));
+  const player = element("button", "shot-play", picture, icon("play"));
+  player.type = "button";
+  player.setAttribute("aria-label", `Play ${card.name}, ${time(card.start_s)}`);
+  player.addEventListener("click", () => play(card));
   const facts = [`${time(card.start_s)} – ${time(card.end_s)}`];
   if (card.similarity != null) facts.push(card.similarity.toFixed(3));
   if (card.heard) facts.push(card.heard);
   if (card.label) facts.push(card.label);
   if (card.guess) facts.push(`${card.guess}?`);
-  const buttons = line("actions", "");
-  buttons.append(button("Play", () => play(card)), button("Open", () => open("listen", card)));
-  buttons.append(button("Closest sounds", () => open("search", card)));
-  const star = starFor(() => card);
-  made.star = star;
-  buttons.append(star, moreFor(() => card));
+  const similar = iconed(element("a", "plain"), "similar", `Closest sounds to ${card.name}`);
+  similar.href = addressOf("search", { like: refer(card) });
+  made.star = starFor(() => card);
+  const about = element("div", "facts", facts.join(" · "));
   drag(picture, () => card, true);
-  made.append(picture, line("name", card.name), line("facts", facts.join(" · ")), buttons);
+  made.append(player, element("div", "what", nameLink(card), about),
+    element("div", "actions", similar, made.star, moreFor(() => card)));
+  made.card = card;
   return made;
 }
 
 // The cards of sounds that a search found: of each its best second.
 export const bestOf = (sounds) => sounds.map((sound) => ({ ...sound, ...sound.seconds[0] }));
 
-state.addEventListener("shortlist", () => {
-  for (const made of document.querySelectorAll(".card")) made.star.draw();
+const all = () => document.querySelectorAll(".card");
+
+state.addEventListener("shortlist", () => all().forEach((made) => made.star.draw()));
+state.addEventListener("player", () => {
+  const { card, sounding } = now();
+  for (const made of all()) {
+    made.classList.toggle("sounding", sounding && made.card.row === card?.row);
+  }
 });
 
 export const showCards = (place, cards) => place.replaceChildren(...cards.map(makeCard));

@@ -1,34 +1,54 @@
-// Colours of names: apart from each other, and the same each time.
+// Colours and shapes of names: apart from each other, and the same each time. Each colour stands out
+// from the ground by 3:1 at least, on the densest part of the map too; so each theme has its own.
 
-const PALETTE = [
-  [11, 110, 153], [217, 95, 2], [27, 158, 119], [196, 60, 130], [117, 112, 179], [166, 118, 29],
-  [102, 166, 30], [230, 171, 2], [220, 50, 47], [0, 139, 139], [140, 86, 75], [127, 127, 127],
+import { SHAPES } from "./shapes.js";
+
+const LIGHT = [
+  [4, 121, 178], [182, 78, 16], [4, 136, 77], [175, 70, 126], [114, 94, 194], [143, 107, 9],
+  [14, 110, 114], [165, 51, 50], [71, 110, 4], [132, 62, 148], [53, 90, 180], [136, 82, 12],
 ];
-export const NONE = [150, 156, 162];
+const DARK = [
+  [64, 181, 252], [247, 137, 85], [75, 198, 128], [240, 128, 184], [170, 154, 252], [214, 162, 10],
+  [12, 215, 224], [253, 161, 154], [157, 209, 99], [232, 156, 249], [158, 189, 255], [253, 168, 77],
+];
+const MANY = LIGHT.length;
+const dark = matchMedia("(prefers-color-scheme: dark)");
 
-// The most frequent names get the colours; the rest share one.
-export function colourNames(names) {
+export const none = () => (dark.matches ? [140, 148, 156] : [118, 126, 134]);
+export const ring = () => (dark.matches ? [255, 255, 255, 255] : [20, 22, 26, 255]);
+export const onTheme = (repaint) => dark.addEventListener("change", repaint);
+
+/** The most frequent names, and how many have each. */
+export function ranked(names) {
   const counts = new Map();
   for (const name of names) if (name) counts.set(name, (counts.get(name) ?? 0) + 1);
-  const ranked = [...counts].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1));
-  return new Map(ranked.slice(0, PALETTE.length).map(([name], index) => [name, PALETTE[index]]));
+  return [...counts].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1)).slice(0, MANY);
 }
 
-export function legend(list, colours, rest) {
-  const items = [...colours].map(([name, colour]) => entry(name, colour));
-  if (rest) items.push(entry(rest, NONE));
-  list.replaceChildren(...items);
+// The most frequent names get the colours; the rest share one.
+export const colourNames = (names) =>
+  new Map(ranked(names).map(([name], index) => [name, (dark.matches ? DARK : LIGHT)[index]]));
+
+/** Four shapes and twelve colours: of names that follow each other both differ. */
+export const shapeAt = (index) => index % SHAPES.length;
+
+export function legend(list, colours) {
+  list.replaceChildren(...[...colours].map(([name, colour]) => {
+    const item = document.createElement("li");
+    item.append(markOf(colour, 0), name);
+    return item;
+  }));
 }
 
-function entry(name, colour) {
-  const item = document.createElement("li");
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  const dot = document.createElementNS("http://www.w3.org/2000/svg", "circle");
-  for (const [key, value] of Object.entries({ cx: 5, cy: 5, r: 5, fill: `rgb(${colour})` })) {
-    dot.setAttribute(key, value);
-  }
-  svg.setAttribute("viewBox", "0 0 10 10");
-  svg.append(dot);
-  item.append(svg, name);
-  return item;
+const SVG = "http://www.w3.org/2000/svg";
+
+export function markOf(colour, shape) {
+  const svg = document.createElementNS(SVG, "svg");
+  const mark = document.createElementNS(SVG, "path");
+  mark.setAttribute("d", SHAPES[shape].path);
+  mark.setAttribute("fill", `rgb(${colour})`);
+  svg.setAttribute("viewBox", "-7 -7 14 14");
+  svg.setAttribute("aria-hidden", "true");
+  svg.append(mark);
+  return svg;
 }

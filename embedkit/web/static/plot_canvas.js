@@ -1,27 +1,29 @@
 // The same points drawn without WebGL, which some machines do not have.
 
+import { SHAPES, SPREAD } from "./shapes.js";
+
 const NEAR = 4;  // pixels from a point at which the pointer is over it
 const STILL = 3;  // pixels that a click may move by
 const ZOOM = 1.4;  // of a key
 
-// How much of each pixel a disc covers, row by row, `reach` pixels around its middle.
-function discOf(radius) {
-  const reach = Math.ceil(radius);
+// How much of each pixel each shape covers, row by row, `reach` pixels around its middle.
+function masksOf(radius) {
+  const reach = Math.ceil(SPREAD * radius);
   const side = Array.from({ length: 2 * reach + 1 }, (_, at) => at - reach);
-  const covers = side.flatMap((y) => side.map((x) =>
-    Math.min(1, Math.max(0, radius + 0.5 - Math.hypot(x, y)))));
-  return { reach, covers: Float32Array.from(covers) };
+  const masks = SHAPES.map(({ away }) => Float32Array.from(side.flatMap((y) => side.map((x) =>
+    Math.min(1, Math.max(0, radius + 0.5 - away(x, y)))))));
+  return { reach, masks };
 }
 
 /** As `plot_gl`'s. */
-export function makePlot(place, { onHover, onClick }) {
+export function makePlot(place, { onHover, onClick, onView }) {
   const canvas = document.createElement("canvas");
   const context = canvas.getContext("2d");
   canvas.tabIndex = 0;
   canvas.className = "plot";
   place.prepend(canvas);
   let places = new Float32Array();
-  let kinds, palette;  // of each point its colour, by number; the colours
+  let kinds, palette;  // of each point its looks, by number; of these the colour and the shape
   let chosen = [], ring, looks;
   let middle, scale;  // what is at the middle, and pixels of one unit
   let drawing = false;
@@ -57,6 +59,7 @@ export function makePlot(place, { onHover, onClick }) {
     const dense = devicePixelRatio;
     [canvas.width, canvas.height] = [place.clientWidth * dense, place.clientHeight * dense];
     if (!kinds || !canvas.width || !canvas.height) return;
+    onView();
     context.putImageData(dots(dense), 0, 0);
     context.scale(dense, dense);
     context.lineWidth = looks.line;
@@ -73,7 +76,7 @@ export function makePlot(place, { onHover, onClick }) {
     const { width, height } = canvas;
     const image = context.createImageData(width, height);
     const { data } = image;
-    const { reach, covers } = discOf(looks.radius * dense);
+    const { reach, masks } = masksOf(looks.radius * dense);
     const [fromX, fromY] = project([0, 0]).map((each) => each * dense);
     const by = scale * dense;
     for (let row = 0; row < kinds.length; row++) {
@@ -81,7 +84,9 @@ export function makePlot(place, { onHover, onClick }) {
       const top = Math.round(fromY - places[2 * row + 1] * by) - reach;
       const right = left + 2 * reach, foot = top + 2 * reach;
       if (left < 0 || top < 0 || right >= width || foot >= height) continue;
-      const colour = palette[kinds[row]];
+      const { colour, shape } = palette[kinds[row]];
+      if (!colour[3]) continue;
+      const covers = masks[shape];
       let pixel = 0;
       for (let y = top; y <= foot; y++) {
         for (let x = left; x <= right; x++) {
@@ -105,6 +110,7 @@ export function makePlot(place, { onHover, onClick }) {
     const y = middle[1] - (atY - place.clientHeight / 2) / scale;
     let [found, least] = [-1, (looks.radius + NEAR) / scale];
     for (let row = 0; row < places.length / 2; row++) {
+      if (!palette[kinds[row]].colour[3]) continue;
       const away = Math.hypot(places[2 * row] - x, places[2 * row + 1] - y);
       if (away <= least) [found, least] = [row, away];  // of two the one on top
     }
@@ -150,18 +156,26 @@ export function makePlot(place, { onHover, onClick }) {
   home();
 
   return {
-    paint(positions, colours) {
+    paint(positions, colours, shapes) {
       places = positions;
       const words = new Uint32Array(colours.buffer);
-      const numbers = new Map([...new Set(words)].map((word, number) => [word, number]));
-      kinds = Uint8Array.from(words, (word) => numbers.get(word));
-      palette = [...numbers.keys()].map((word) => [...new Uint8Array(Uint32Array.of(word).buffer)]);
+      const looks = Float64Array.from(words, (word, row) => word * SHAPES.length + shapes[row]);
+      const numbers = new Map([...new Set(looks)].map((look, number) => [look, number]));
+      kinds = Uint8Array.from(looks, (look) => numbers.get(look));
+      palette = [...numbers.keys()].map((look) => ({
+        colour: [...new Uint8Array(Uint32Array.of(Math.floor(look / SHAPES.length)).buffer)],
+        shape: look % SHAPES.length,
+      }));
     },
     choose(rows, colour, how) {
       [chosen, ring, looks] = [rows, colour, how];
       draw();
     },
     project,
+    unproject: ([x, y]) => [
+      middle[0] + (x - place.clientWidth / 2) / scale,
+      middle[1] - (y - place.clientHeight / 2) / scale,
+    ],
     home,
     centre(to) {
       middle = to;

@@ -2,8 +2,11 @@
 
 import { PointsLayer } from "./points.js";
 
-/** A plot in a place; says over which point the pointer is (-1: none), and which one is clicked. */
-export function makePlot(place, { onHover, onClick }) {
+/**
+ * A plot in a place; says over which point the pointer is (-1: none), which one is clicked, and that
+ * what is seen of the plane may have changed.
+ */
+export function makePlot(place, { onHover, onClick, onView }) {
   let places, points, chosen, looks;  // points: made anew with the colours alone, for its buffers
   const home = () => ({
     target: [0, 0, 0],
@@ -18,6 +21,7 @@ export function makePlot(place, { onHover, onClick }) {
     initialViewState: home(),
     controller: { doubleClickZoom: false },
     onResize: () => plot?.setProps({ initialViewState: home() }),
+    onAfterRender: () => plot && onView(),
     pickingRadius: 4,
     getCursor: ({ isHovering }) => (isHovering ? "pointer" : "grab"),
     onHover: ({ index }) => onHover(index),
@@ -25,31 +29,35 @@ export function makePlot(place, { onHover, onClick }) {
   });
 
   const of = (rows) => Float32Array.from(rows.flatMap((row) => [...places.subarray(2 * row, 2 * row + 2)]));
-  const layerOf = (positions, colours) => ({
-    length: colours.length / 4,
+  const layerOf = (positions, colours, shapes) => ({
+    length: shapes.length,
     attributes: {
       getPosition: { value: positions, size: 2 },
       getFillColor: { value: colours, size: 4, normalized: true },
+      getShape: { value: shapes, size: 1 },
     },
   });
   const draw = () => plot.setProps({
     layers: [
-      new PointsLayer({ id: "points", data: points, radius: looks.radius, pickable: true }),
       new PointsLayer({ id: "chosen", data: chosen, radius: looks.ringRadius, line: looks.line }),
+      new PointsLayer({ id: "points", data: points, radius: looks.radius, pickable: true }),
     ],
   });
 
   return {
-    paint(positions, colours) {
+    /** Positions (2 floats a point), colours (4 bytes; alpha 0: hidden) and shapes (a float). */
+    paint(positions, colours, shapes) {
       places = positions;
-      points = layerOf(positions, colours);
+      points = layerOf(positions, colours, shapes);
     },
     choose(rows, ring, how) {
       looks = how;
-      chosen = layerOf(of(rows), new Uint8Array(4 * rows.length).map((_, at) => ring[at % 4]));
+      const colours = new Uint8Array(4 * rows.length).map((_, at) => ring[at % 4]);
+      chosen = layerOf(of(rows), colours, new Float32Array(rows.length));
       draw();
     },
-    project: (at) => plot.getViewports()[0].project(at),
+    project: (at) => plot.getViewports()[0]?.project(at) ?? [NaN, NaN],  // before it is drawn
+    unproject: (at) => plot.getViewports()[0].unproject(at),
     home: () => plot.setProps({ initialViewState: home() }),
     centre(at) {
       const { zoom } = plot.getViewports()[0];

@@ -5,14 +5,13 @@ import { get, getNumbers, post } from "./api.js";
 export const state = new EventTarget();
 
 export async function load(facts) {
-  const [clips, points, segments, labels] = await Promise.all([
+  const [clips, segments, labels] = await Promise.all([
     get("clips"),
-    getNumbers("points", Float32Array),
     getNumbers("segments", Float32Array),
     get("labels"),
   ]);
-  Object.assign(state, { facts, names: clips.names, seconds: clips.seconds, points, labels });
-  state.count = points.length / 2;
+  Object.assign(state, { facts, names: clips.names, seconds: clips.seconds, labels });
+  state.count = segments.length / 3;
   state.clip = new Int32Array(state.count);
   for (let row = 0; row < state.count; row++) state.clip[row] = segments[3 * row];
   state.segments = segments;
