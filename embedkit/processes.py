@@ -44,7 +44,7 @@ class WorkerPool(ProcessPoolExecutor):
 
     def kill(self) -> None:
         """End at once, whatever is under way: who waits for it gets an error."""
-        for process in list(self._processes.values()):
+        for process in list((self._processes or {}).values()):
             process.kill()
         self.shutdown(wait=False, cancel_futures=True)
 

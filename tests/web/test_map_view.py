@@ -1,0 +1,219 @@
+"""The map in a real browser: places, names, density, legend, lasso. Needs Chromium."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from browser import browse, needs_browser, serve, wait
+from made import draw, write_table_of
+from numpy.typing import NDArray
+from planes import fake_umap, laid_out
+
+from embedkit.store import EmbeddingTable
+
+pytestmark = needs_browser
+
+KINDS = {"owl": (5, 0), "fox": (-5, 1), "bat": (0, -5)}
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, write_audio: Any) -> Iterator[Any]:
+    """60 sounds of a second, in three clouds and as many folders below two that all share."""
+    root = tmp_path_factory.mktemp("map")
+    clips = {}
+    for number in range(60):
+        kind = [*KINDS][number % 3]
+        name = f"field/2024/{kind}/{number % 2}/{number:02}.wav"
+        write_audio(root / name, 0.1 * draw(16000, 1, number)[:, 0])
+        clips[name] = np.float32([[*KINDS[kind], 1, 1]]) + 0.6 * draw(1, 4, number)
+    write_table_of(root / "emb", clips, root=root, last_s=1.0)
+    fake = fake_umap(root / "fake", "import time; time.sleep(2)")
+    with serve(root / "emb", "--projection", "umap", PYTHONPATH=str(fake)) as url:
+        yield url, root
+
+
+@pytest.fixture(scope="module")
+def tab() -> Iterator[Any]:
+    with browse() as page:
+        yield page
+
+
+@pytest.fixture
+def page(served: Any, tab: Any) -> Iterator[Any]:
+    """The map, arranged."""
+    wrong: list[str] = []
+    tab.on("pageerror", lambda error: wrong.append(str(error)))
+    tab.goto("about:blank")
+    tab.goto(f"{served[0]}#map")
+    tab.wait_for_selector("body[data-view=map]")
+    wait(tab, lambda: tab.locator("#map-names li").count() > 0, "nothing is named")
+    wait(tab, lambda: len(points(tab)) == 60, "nothing is drawn")
+    yield tab
+    tab.emulate_media(color_scheme="light")
+    assert wrong == []
+
+
+def points(page: Any) -> NDArray[np.float64]:
+    found = page.evaluate("async () => Array.from((await import('./state.js')).state.points)")
+    return np.array(found).reshape(-1, 2)
+
+
+def clips(page: Any) -> list[str]:
+    """The name of each point's sound."""
+    found: list[str] = page.evaluate(
+        "async () => { const { state } = await import('./state.js');"
+        " return Array.from(state.clip, (clip) => state.names[clip]); }"
+    )
+    return found
+
+
+def project(page: Any, at: Any) -> NDArray[np.float64]:
+    """Where a place of the plane is, on the page."""
+    box = page.locator("#map-place").bounding_box()
+    found = page.evaluate(
+        "(at) => document.getElementById('map-place').plot.project(at)", np.array(at).tolist()
+    )
+    return np.array([found[0] + box["x"] + 1, found[1] + box["y"] + 1])
+
+
+def encircle(page: Any) -> None:
+    """Draw a line around all that is on the map."""
+    box = page.locator("#map-place").bounding_box()
+    if page.locator("#map-lasso").get_attribute("aria-pressed") != "true":
+        page.click("#map-lasso")
+    x, y = box["x"] + 3, box["y"] + 3
+    right, foot = x + box["width"] - 6, y + box["height"] - 6
+    page.mouse.move(x, y)
+    page.mouse.down()
+    for place in ((right, y), (right, foot), (x, foot)):
+        page.mouse.move(*place)
+    page.mouse.up()
+
+
+def test_places_come_in_the_meantime_and_names_stand_on_them(page: Any, served: Any) -> None:
+    vectors = EmbeddingTable.open(served[1] / "emb").rows().embeddings
+    expected = laid_out(vectors)
+    wait(page, lambda: np.abs(points(page) - expected).max() < 1e-4, "it is never arranged")
+    # The first folder that tells sounds apart colours them, and what is counted is right.
+    legend = page.locator("#map-legend button")
+    assert page.locator("#map-colour").input_value() == "folder"
+    assert sorted(legend.all_inner_texts()) == ["bat\n20", "fox\n20", "owl\n20"]
+    marks = page.locator("#map-legend path")
+    looks = marks.evaluate_all("(all) => all.map((each) => each.getAttribute('d'))")
+    assert len(set(looks)) == 3  # shapes, beside colours
+    # No name of the model is known: folders name the regions, in the midst of their points.
+    wait(page, lambda: page.locator("#map-names li:not(.away)").count() >= 3, "no names")
+    for name in page.locator("#map-names li:not(.away)").all():
+        box, kind = name.bounding_box(), name.inner_text()
+        mine = [row for row, clip in enumerate(clips(page)) if f"/{kind}/" in clip]
+        away = [np.hypot(*(project(page, points(page)[row]) - (box["x"] + box["width"] / 2,
+                box["y"] + box["height"] / 2))) for row in mine]  # fmt: skip
+        others = [row for row in range(60) if row not in mine]
+        assert min(away) < min(
+            np.hypot(*(project(page, points(page)[row]) - (box["x"] + box["width"] / 2,
+                     box["y"] + box["height"] / 2))) for row in others
+        )  # fmt: skip
+    # Under the middle of a cloud the ground is denser than between the clouds.
+    tint = """([x, y]) => { const canvas = document.getElementById('map-density');
+      return canvas.getContext('2d').getImageData(x, y, 1, 1).data[3]; }"""
+    box = page.locator("#map-place").bounding_box()
+    owls = np.median([points(page)[row] for row in range(60) if "/owl/" in clips(page)[row]], 0)
+    at = project(page, owls) - (box["x"], box["y"])
+    far = project(page, (1.1, 1.1)) - (box["x"], box["y"])
+    assert page.evaluate(tint, at.round().tolist()) > 100
+    assert page.evaluate(tint, far.round().tolist()) < 20
+
+
+def test_the_legend_filters_and_a_tip_stands_at_its_point(page: Any) -> None:
+    page.locator("#map-legend button", has_text="fox").click()
+    fox = page.locator("#map-legend button", has_text="fox")
+    assert fox.get_attribute("aria-pressed") == "true"
+    assert page.evaluate("document.activeElement.textContent").startswith("fox")
+    encircle(page)
+    page.locator("#map-chosen-title", has_text="20 sounds").wait_for()
+    page.locator("#map-legend button", has_text="owl").click()
+    encircle(page)
+    page.locator("#map-chosen-title", has_text="40 sounds").wait_for()
+    chosen = page.locator("#map-chosen .name").all_inner_texts()
+    assert not [name for name in chosen if "/bat/" in name]
+    page.click("#map-all")
+    encircle(page)
+    page.locator("#map-chosen-title", has_text="60 sounds").wait_for()
+    page.click("#map-lasso")
+    page.locator("#map-place canvas:not([aria-hidden])").focus()
+    page.keyboard.press("Escape")
+    assert page.locator("#map-chosen .card").count() == 0
+    row = int(points(page)[:, 0].argmax())
+    x, y = project(page, points(page)[row])
+    page.mouse.move(x - 1, y)
+    page.mouse.move(x, y)
+    page.locator("#map-tip .name", has_text=clips(page)[row].rsplit("/", 1)[1]).wait_for()
+    box = page.locator("#map-tip").bounding_box()
+    nearest = np.clip((x, y), (box["x"], box["y"]),
+                      (box["x"] + box["width"], box["y"] + box["height"]))  # fmt: skip
+    assert np.hypot(*(nearest - (x, y))) < 25
+
+
+def test_what_a_lasso_holds_is_labelled_kept_and_searched_by(page: Any, served: Any) -> None:
+    labels = served[1] / "emb-labels.csv"
+    page.locator("#map-legend button", has_text="bat").click()
+    encircle(page)
+    page.locator("#map-chosen-title", has_text="20 sounds").wait_for()
+    page.fill("#map-chosen-text", "squeak")
+    page.click("#map-chosen-label button:not([type=button])")
+    page.locator("#mentioned", has_text="20 sounds are squeak").wait_for()
+    written = [line for line in labels.read_text().splitlines() if line.endswith(",squeak")]
+    assert len(written) == 20
+    assert all("/bat/" in line for line in written)
+    page.click("#map-chosen-undo")
+    page.locator("#mentioned", has_text="as before").wait_for()
+    assert "squeak" not in labels.read_text()
+    page.click("#map-chosen-keep")
+    assert page.inner_text("#tab-shortlist-count") == "20"
+    page.click("#map-chosen-play")
+    page.locator("#player-name", has_text="/bat/").wait_for()
+    assert page.locator("#player-next").is_enabled()
+    page.click("#map-chosen-like")
+    page.wait_for_selector("body[data-view=search]")
+    page.wait_for_selector("#search-results .sound")
+    asked = re.findall("like=([^&]+)", page.evaluate("location.hash"))
+    assert len(asked) >= 10
+    assert all("/bat/" in each for each in asked)
+    assert "/bat/" in page.locator("#search-results .name").first.inner_text()
+    page.evaluate("localStorage.clear()")
+
+
+def luminance(colour: list[float]) -> float:
+    """WCAG 2's relative luminance of a colour of three bytes."""
+    linear = [
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
+        for part in (byte / 255 for byte in colour)
+    ]
+    return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+
+
+def contrast(one: list[float], other: list[float]) -> float:
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_colours_stand_out_from_the_ground_in_both_themes(page: Any) -> None:
+    for theme in ("light", "dark"):
+        page.emulate_media(color_scheme=theme)
+        colours, grounds = page.evaluate(
+            """async () => {
+              const { colourNames, none } = await import('./colours.js');
+              const names = Array.from({ length: 12 }, (_, at) => `${at}`);
+              const read = (text) => text.match(/[\\d.]+/g).slice(0, 3).map(Number);
+              const style = (id) => getComputedStyle(document.getElementById(id));
+              return [[...colourNames(names).values(), none()],
+                [read(style('map-place').backgroundColor), read(style('map-density').color)]];
+            }"""
+        )
+        assert len({tuple(colour) for colour in colours}) == 13
+        least = min(contrast(colour, ground) for colour in colours for ground in grounds)
+        assert least >= 3, theme
+        first = "rgb({},{},{})".format(*colours[0])
+        page.locator(f"#map-legend path[fill='{first}']").wait_for(state="attached")
