@@ -183,7 +183,8 @@ async function paint() {
 }
 
 function draw() {
-  const radius = Math.max(1.5, 6 - Math.log10(state.count));
+  const sized = parseFloat(getComputedStyle(document.documentElement).fontSize) / 16;
+  const radius = sized * Math.max(1.5, 6 - Math.log10(state.count));
   const few = chosen.length <= 100;
   plot.choose(chosen, ring(), { radius, ringRadius: radius + (few ? 4 : 1.5), line: few ? 2 : 1 });
 }
