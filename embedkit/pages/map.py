@@ -57,7 +57,8 @@ def write_map(
     Args:
         table: the collection.
         path: a .png file, or an .html file: a page that needs nothing else, with the first seconds
-            of each sound in it; of more than 2,000 clips so many are drawn at random.
+            of each sound in it; of more than 2,000 clips so many are drawn at random, and it says
+            of how many.
         how: they come onto the plane.
         labels: pairs of a clip and its label, which colours it; else its first folder does, and
             where all clips lie in one, the name of its region.
@@ -85,7 +86,8 @@ def write_map(
             vectors, starts = vectors[kept], starts[kept]
     if not clips:
         raise UsageError(f"{table.folder}: it has no clips to draw")
-    if path.suffix == ".html" and len(clips) > MOST:
+    total = len(clips)
+    if path.suffix == ".html" and total > MOST:
         what = "clips" if segments is None else "segments"
         log.warning("%d of %d %s, drawn at random", MOST, len(clips), what)
         drawn = np.sort(np.random.default_rng(seed).choice(len(clips), MOST, replace=False))
@@ -109,8 +111,9 @@ def write_map(
             failures.append((clip, str(error.kind), str(error)))
     if segments is not None:
         clips = [f"{clip}@{start_s:g}" for clip, start_s in zip(clips, starts, strict=True)]
+    count = f"{total:,}" if total == len(clips) else f"{len(clips):,} of {total:,}"
     _write_page(
-        path, f"{len(clips)} sounds of {root.name}", clips, named, points, sounds, region, called
+        path, f"{count} sounds of {root.name}", clips, named, points, sounds, region, called
     )
     return Mapped(sounds=len(clips), failures=failures)
 
@@ -143,21 +146,21 @@ def _write_page(
     places += (1 - places.max(axis=0)) / 2  # in the middle
     names = sorted(set(named))
     # The golden angle keeps the hues of however many names apart.
-    colour = {name: f"hsl({137.5 * number % 360:.0f} 60% 50%)" for number, name in enumerate(names)}
+    hue = {name: round(137.5 * number % 360) for number, name in enumerate(names)}
     environment = Environment(
         loader=PackageLoader("embedkit.pages"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True,
     )  # fmt: skip
     page = environment.get_template("map.html.j2").render(
         title=title,
-        legend=[(name or "none", colour[name]) for name in names],
+        legend=[(name or "none", hue[name]) for name in names],
         regions=[
             [*_place(places[region == number].mean(axis=0)), name]
             for number, name in enumerate(called)
             if name
         ],
         points=[
-            [*_place(place), colour[name], clip, name, sound]
+            [*_place(place), hue[name], clip, name, sound]
             for place, name, clip, sound in zip(places, named, clips, sounds, strict=True)
         ],
     )

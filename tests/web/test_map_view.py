@@ -1,7 +1,8 @@
-"""The map in a real browser: places, names, density, legend, lasso. Needs Chromium."""
+"""The map in a real browser, and the looks and access of all views. Needs Chromium."""
 
 import re
 from collections.abc import Iterator
+from importlib.resources import files
 from typing import Any
 
 import numpy as np
@@ -217,3 +218,122 @@ def test_colours_stand_out_from_the_ground_in_both_themes(page: Any) -> None:
         assert least >= 3, theme
         first = "rgb({},{},{})".format(*colours[0])
         page.locator(f"#map-legend path[fill='{first}']").wait_for(state="attached")
+
+
+VIEWS = ("map", "search", "listen", "shortlist", "label", "collection")
+
+
+def show(page: Any, view: str) -> None:
+    page.click(f"#tab-{view}")
+    page.wait_for_selector(f"body[data-view={view}]")
+
+
+def test_a_card_has_one_primary_action_and_says_how_it_is(page: Any) -> None:
+    page.route("**/spectrogram/**", lambda route: route.fulfill(status=500, body="no picture"))
+    page.fill("#map-find", "bat")
+    page.press("#map-find", "Enter")
+    card = page.locator("#map-chosen .card").first
+    card.locator("img[data-is=failed]").wait_for()
+    page.unroute("**/spectrogram/**")
+    page.fill("#map-find", "owl")
+    page.press("#map-find", "Enter")
+    card.locator("img[data-is=ready]").wait_for()
+    cards = page.locator("#map-chosen .card")
+    heights = cards.evaluate_all("(all) => all.map((each) => each.offsetHeight)")
+    assert len(set(heights)) == 1
+    assert cards.locator(".shot-play").count() == cards.count() == 20
+    assert cards.locator("button:not(.plain), a:not(.plain, .name)").count() == 20
+    weights = card.locator(".name, .name .quiet").evaluate_all(
+        "(all) => all.map((each) => Number(getComputedStyle(each).fontWeight))"
+    )
+    assert weights[0] > weights[1]
+    # It shows that it plays, and then that it does not.
+    cards.nth(2).locator(".shot-play").click()
+    page.locator("#map-chosen .card.sounding").wait_for()
+    row = cards.nth(2).get_attribute("data-row")
+    assert page.locator(".card.sounding").get_attribute("data-row") == row
+    page.locator("#map-chosen .card.sounding").wait_for(state="detached")
+    page.click("#map-lasso")  # off again, where another test left it on
+
+
+def test_a_small_screen_has_a_sheet_and_a_large_one_no_voids(page: Any) -> None:
+    page.set_viewport_size({"width": 360, "height": 740})
+    sheet = page.locator("#map-sheet")
+    assert sheet.get_attribute("aria-expanded") == "false"
+    place = page.locator("#map-place").bounding_box()
+    aside = page.locator("#map-aside").bounding_box()
+    assert place["height"] > 300
+    assert aside["y"] >= place["y"] + place["height"] - 1
+    page.fill("#map-find", "owl")
+    page.press("#map-find", "Enter")
+    page.locator("#map-chosen .card").first.wait_for()
+    assert sheet.get_attribute("aria-expanded") == "true"
+    wait(page, lambda: page.locator("#map-aside").bounding_box()["height"] > 200, "it stays shut")
+    sheet.click()
+    wait(page, lambda: page.locator("#map-aside").bounding_box()["height"] < 50, "it stays open")
+    for view in VIEWS:
+        show(page, view)
+        assert not page.evaluate("document.body.scrollWidth > innerWidth"), view
+    page.set_viewport_size({"width": 2560, "height": 1440})
+    for view in ("map", "search", "label"):
+        show(page, view)
+        page.wait_for_timeout(200)
+        used = page.evaluate(
+            """(view) => {
+              const boxes = [...document.querySelectorAll(`#${view} > *, #${view} .split > *`)]
+                .map((each) => each.getBoundingClientRect()).filter(({ width }) => width);
+              return Math.max(...boxes.map(({ right }) => right))
+                - Math.min(...boxes.map(({ left }) => left));
+            }""",
+            view,
+        )
+        assert used > 0.85 * 2560, view
+    page.set_viewport_size({"width": 1280, "height": 800})
+
+
+def violations(page: Any) -> Any:
+    """What axe-core finds wrong with the page as it stands."""
+    if not page.evaluate("'axe' in window"):
+        page.evaluate((files("axe_playwright_python") / "axe.min.js").read_text())
+    return page.evaluate(
+        "axe.run().then(({ violations }) => violations.map(({ id, nodes }) =>"
+        " [id, nodes.map(({ html }) => html)]))"
+    )
+
+
+def test_axe_finds_nothing_wrong_with_what_is_chosen(page: Any) -> None:
+    pytest.importorskip("axe_playwright_python", reason="axe-core comes with the extra [dev]")
+    page.fill("#map-find", "owl")
+    page.press("#map-find", "Enter")
+    page.locator("#map-chosen img[data-is=ready]").first.wait_for()
+    assert page.inner_text("#map-chosen-said") == "20 sounds chosen"
+    nameless = page.evaluate(
+        """() => [...document.querySelectorAll('button, a, input, select')]
+          .filter((each) => !each.textContent.trim() && !each.ariaLabel && !each.labels?.length)
+          .map((each) => each.outerHTML)"""
+    )
+    assert nameless == []
+    for width, theme in ((1280, "light"), (360, "dark")):
+        page.set_viewport_size({"width": width, "height": 740})
+        page.emulate_media(color_scheme=theme)
+        assert violations(page) == [], (width, theme)
+    page.set_viewport_size({"width": 1280, "height": 800})
+
+
+def test_forced_colours_and_reduced_motion_are_honoured(page: Any) -> None:
+    page.emulate_media(forced_colors="active", reduced_motion="reduce")
+    page.locator("#map-legend button").first.click()
+    pressed = page.locator("#map-legend button[aria-pressed=true]")
+    assert pressed.evaluate("(each) => getComputedStyle(each).outlineStyle") == "solid"
+    drawn = page.locator("#map-legend path").evaluate_all(
+        "(all) => all.map((each) => getComputedStyle(each).fill)"
+    )
+    assert len(set(drawn)) == 3  # what colours mean is not taken away
+    page.route("**/spectrogram/**", lambda _: None)  # for ever under way
+    page.fill("#map-find", "fox")
+    page.press("#map-find", "Enter")
+    page.locator("img[data-is=loading]").first.wait_for()
+    assert page.evaluate("document.getAnimations().length") == 0
+    page.emulate_media(forced_colors="none", reduced_motion="no-preference")
+    wait(page, lambda: page.evaluate("document.getAnimations().length") > 0, "nothing waits")
+    page.unroute("**/spectrogram/**")

@@ -26,6 +26,8 @@ let regions;  // of it: of each point its number; of each their places and names
 let chosen = [];
 let hidden = new Uint8Array();  // of each point whether the legend hides it
 let seen = "";  // of the plane
+let isDrawn;
+const drawn = new Promise((done) => { isDrawn = done; });
 
 export async function start() {
   const facts = await get("plane");
@@ -34,8 +36,8 @@ export async function start() {
   colourBy.querySelector("[value=path]").hidden = shelves.join() === state.folders.join();
   const known = document.getElementById("names");
   known.append(...state.names.slice(0, 5000).map((name) => new Option(name, name)));
-  const drawn = document.createElement("canvas").getContext("webgl2") ? "gl" : "canvas";
-  const { makePlot } = await import(`./plot_${drawn}.js`);
+  const by = document.createElement("canvas").getContext("webgl2") ? "gl" : "canvas";
+  const { makePlot } = await import(`./plot_${by}.js`);
   plot = makePlot(place, {
     onHover: (row) => point(row),
     onClick: (row) => choose([row], true),
@@ -69,6 +71,7 @@ export async function start() {
   lasso = new Lasso(canvas, encircle);
   await arrange(facts.shown);
   follow(facts);
+  await drawn;
 }
 
 /** Of each folder the first part that not all share: what tells them apart at a glance. */
@@ -131,6 +134,7 @@ function look() {
   if (view === seen) return;
   seen = view;
   for (const each of [density, names, tip, lasso]) each.draw(plot.project);
+  isDrawn();
 }
 
 function point(row) {
