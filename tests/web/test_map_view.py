@@ -309,7 +309,8 @@ def test_axe_finds_nothing_wrong_with_what_is_chosen(page: Any) -> None:
     assert page.inner_text("#map-chosen-said") == "20 sounds chosen"
     nameless = page.evaluate(
         """() => [...document.querySelectorAll('button, a, input, select')]
-          .filter((each) => !each.textContent.trim() && !each.ariaLabel && !each.labels?.length)
+          .filter((each) => each.checkVisibility() && !each.textContent.trim()
+            && !each.ariaLabel && !each.labels?.length)
           .map((each) => each.outerHTML)"""
     )
     assert nameless == []
