@@ -16,10 +16,12 @@ from embedkit.classifiers.evaluate import predict
 from embedkit.classifiers.tracks import ROUNDING_S, Span
 from embedkit.datasets.columns import END, LABEL, PATH, SIGN, START, require
 from embedkit.datasets.stretches import Sign
-from embedkit.datasets.table import Table, read_table
+from embedkit.datasets.table import read_table
 from embedkit.datasets.timed import parse_sign
 from embedkit.errors import DatasetError
+from embedkit.labels.answers import edit_rows
 from embedkit.labels.join import Unit
+from embedkit.labels.spreadsheet import Spreadsheet
 from embedkit.metrics import Measured
 from embedkit.store import EmbeddingTable
 
@@ -136,8 +138,7 @@ def review(
             answer.
         EmbedkitError: the classifier does not fit the collection.
     """
-    answers = read_table(sheet)
-    spans, signs = _answers(answers, label)
+    spans, signs = read_sheet(sheet, label)
     known = np.array([sign is not Sign.UNCERTAIN for sign in signs], bool)
     right = np.array([sign is Sign.POSITIVE for sign in signs], bool)
     if not known.any():
@@ -156,7 +157,33 @@ def review(
     )
 
 
-def _answers(table: Table, label: str) -> tuple[list[Span], list[Sign]]:
+def answer(sheet: Path, number: int, sign: Sign) -> None:
+    """Write an answer into a sheet.
+
+    Args:
+        sheet: the file.
+        number: of the row, from 0 on.
+        sign: right, wrong or unsure.
+
+    Raises:
+        DatasetError: it has no such row, or cannot be written.
+    """
+
+    def change(found: Spreadsheet) -> None:
+        if number >= len(found.rows):
+            raise DatasetError(f"{sheet}: has no row {number + 2}")
+        found.put(found.rows[number], {SIGN: sign.value})
+
+    edit_rows(sheet, [PATH, START, END, LABEL, SIGN], change)
+
+
+def read_sheet(sheet: Path, label: str) -> tuple[list[Span], list[Sign]]:
+    """The segments of a sheet, and what was answered.
+
+    Raises:
+        DatasetError: it cannot be read, or is of another label.
+    """
+    table = read_table(sheet)
     clips, labels, signs = (
         table.texts(require(name, table.headings, table.path)) for name in (PATH, LABEL, SIGN)
     )

@@ -73,7 +73,7 @@ def store(folder: Path, label: str, thresholds: Mapping[float, Measured]) -> Non
         f"{precision:g}": [value if math.isfinite(value) else None for value in measured]
         for precision, measured in thresholds.items()
     }
-    content = {"classifier": _digest(folder), "labels": labels}
+    content = {"classifier": digest_of(folder), "labels": labels}
     with atomic_write(folder / REVIEWED) as file:
         file.write(json.dumps(content, indent=2, ensure_ascii=False).encode())
 
@@ -105,7 +105,7 @@ def _read(folder: Path) -> dict[str, dict[str, Any]]:
     path = folder / REVIEWED
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        if content["classifier"] != _digest(folder):
+        if content["classifier"] != digest_of(folder):
             raise EmbedkitError(
                 f"{path}: is of another fit of this classifier; review it again, or remove the file"
             )
@@ -119,7 +119,7 @@ def _read(folder: Path) -> dict[str, dict[str, Any]]:
         raise EmbedkitError(f"{path}: not readable thresholds: {error}; remove the file") from error
 
 
-def _digest(folder: Path) -> str:
-    """By which a fit is known."""
+def digest_of(folder: Path) -> str:
+    """By which a classifier's fit is known: 64 hexadecimal digits."""
     content = b"".join((folder / name).read_bytes() for name in (SETTINGS, ARRAYS))
     return hashlib.sha256(content).hexdigest()

@@ -6,7 +6,7 @@ import os
 import stat
 import threading
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -188,13 +188,30 @@ def append_rows(path: Path, columns: list[str], rows: Sequence[Mapping[str, str]
     Raises:
         DatasetError: it is no such CSV, or cannot be written; nothing has changed.
     """
-    if not rows:
-        return
+
+    def change(found: Spreadsheet) -> None:
+        for row in rows:
+            found.append(row)
+
+    if rows:
+        edit_rows(path, columns, change)
+
+
+def edit_rows(path: Path, columns: list[str], change: Callable[[Spreadsheet], None]) -> None:
+    """Change a CSV of labels with times as it stands, under the lock that other programs obey.
+
+    Args:
+        path: the file, which is made if it is not there.
+        columns: that it has to have.
+        change: of its rows; what it raises leaves the file as it is.
+
+    Raises:
+        DatasetError: it is no such CSV, or cannot be written; nothing has changed.
+    """
     place = Path(os.path.realpath(path))
     with _only_writer(place):
         found = Spreadsheet.read(place, columns)
-        for row in rows:
-            found.append(row)
+        change(found)
         _write(path, found.to_bytes())
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, Body, FastAPI, HTTPException, Query, Request, Response
+from fastapi import APIRouter, Body, Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
@@ -15,13 +15,24 @@ from numpy.typing import NDArray
 from embedkit.errors import EmbedkitError
 from embedkit.labels.answers import Answers
 from embedkit.web import media, reveal, sound, take
-from embedkit.web.asked import Answer, Named, Number, Passed, Second, Shortlist, Sounds, Words
+from embedkit.web.asked import (
+    Answer,
+    Heard,
+    Named,
+    Number,
+    Passed,
+    Second,
+    Shortlist,
+    Sounds,
+    Words,
+)
 from embedkit.web.collection import Collection
 from embedkit.web.edition import API, ENTRY, Editions, edition_of
 from embedkit.web.explorer import Explorer
 from embedkit.web.limits import SmallBodies
 from embedkit.web.page import page_files
 from embedkit.web.plane import Plane
+from embedkit.web.recording import recording_routes
 from embedkit.web.uploads import MOST_BYTES, Uploads
 
 UPLOAD_S = 30.0  # that a browser may take to send a sound
@@ -136,9 +147,10 @@ def _routes(explorer: Explorer, can_reveal: bool) -> APIRouter:
 
     @routes.get("/audio/{clip}")
     def audio(
-        request: Request, clip: Number, start_s: Time = 0.0, end_s: Time = sound.LONGEST_S
-    ) -> Response:
-        return media.answer(request, "audio/wav", *explorer.wav(clip, start_s, end_s))
+        request: Request, clip: Number, heard: Annotated[Heard, Depends()],
+        start_s: Time = 0.0, end_s: Time = sound.LONGEST_S,
+    ) -> Response:  # fmt: skip
+        return media.answer(request, "audio/wav", *explorer.wav(clip, start_s, end_s, heard))
 
     @routes.get("/spectrogram/{clip}")
     def spectrogram(
@@ -194,6 +206,7 @@ def _routes(explorer: Explorer, can_reveal: bool) -> APIRouter:
     def duplicates() -> list[dict[str, Any]]:
         return explorer.duplicates()
 
+    routes.include_router(recording_routes(explorer))
     return routes
 
 

@@ -4,8 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from embedkit.datasets.stretches import Sign
 from embedkit.field.filters import FieldFilter
 from embedkit.field.recordings import Recordings
+from embedkit.hearing import SPEEDS, Band, Hearing
 from embedkit.labels.answers import LONGEST
 
 MOST_S = 1e9  # of a recording: thirty years
@@ -89,6 +91,66 @@ class Sounds(Filters):
     uploads: list[Number] = Field(default=[], max_length=10)
     size: int | None = None
     elsewhere: bool = False  # in no clip of a segment that it is to be like
+
+
+class Mark(_Body):
+    """A mark on a stretch of a clip; without a sign it is taken away."""
+
+    clip: Number
+    start_s: Second
+    end_s: Second
+    label: str = Field(max_length=LONGEST)
+    sign: Literal["+", "-", "?", ""] = "+"
+
+
+class Table(_Body):
+    """A table of labels with times that another program wrote."""
+
+    name: str = Field(min_length=1, max_length=200)
+    text: str = Field(max_length=2**20)
+
+
+class Found(When):
+    """Detections: the score that is enough by label, in one clip or in all."""
+
+    thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(max_length=1000)
+    clip: Number | None = None
+
+
+class Drawn(_Body):
+    """Segments of a label to listen to: so many are drawn, if none are yet."""
+
+    label: str = Field(max_length=LONGEST)
+    count: int | None = Field(default=None, ge=1, le=1000)
+
+
+class Answered(_Body):
+    """What a person heard in a drawn segment; something else if it is named."""
+
+    label: str = Field(max_length=LONGEST)
+    number: Number
+    sign: Sign
+    other: str = Field(default="", max_length=LONGEST)
+
+
+class Heard(BaseModel):
+    """How a sound is to be heard, if not as the vectors heard it."""
+
+    speed: float | None = Field(default=None, ge=SPEEDS[0], le=SPEEDS[1], allow_inf_nan=False)
+    low_hz: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] | None = None
+    high_hz: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)] | None = None
+    gain_db: float = Field(default=0.0, ge=-60, le=60, allow_inf_nan=False)
+
+    def of(self, hearing: Hearing) -> Hearing:
+        """So, and else as the vectors heard it.
+
+        Raises:
+            UsageError: the band is empty.
+        """
+        band = hearing.band
+        if self.low_hz is not None and self.high_hz is not None:
+            band = Band.parse(f"{self.low_hz:.2f}-{self.high_hz:.2f}")
+        return Hearing(speed=self.speed or hearing.speed, band=band)
 
 
 class Item(_Body):

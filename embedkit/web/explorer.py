@@ -8,12 +8,16 @@ import numpy as np
 from fastapi import HTTPException
 
 from embedkit.audio.decode import Samples
+from embedkit.errors import EmbedkitError
+from embedkit.hearing import Hearing
 from embedkit.labels.answers import Answers
-from embedkit.web import picture, sound, take
+from embedkit.web import picture, sound, take, view
+from embedkit.web.asked import Heard
 from embedkit.web.cards import Cards
 from embedkit.web.collection import Collection
 from embedkit.web.find import Finder
 from embedkit.web.learning import Learner
+from embedkit.web.marking import Marking
 from embedkit.web.plane import Plane
 from embedkit.web.regions import Regions
 from embedkit.web.uploads import Uploads
@@ -50,6 +54,7 @@ class Explorer:
         self.cache = sound.Cache()
         self.number = {name: index for index, name in enumerate(collection.clips)}
         self.learner = Learner(collection, answers)
+        self.marking = Marking(collection, answers.path)
         self.hearing = collection.table.provenance.hearing
         self.plane = plane or Plane(collection)
         self.regions = Regions(collection, self.plane, self.finder)
@@ -100,25 +105,67 @@ class Explorer:
         key = ("cut", clip, start_s, end_s, sound.stamp(path))
         return Made(key, lambda: take.cut(path, start_s, end_s, track))
 
-    def wav(self, clip: int, start_s: float, end_s: float) -> Made:
+    def wav(self, clip: int, start_s: float, end_s: float, heard: Heard) -> Made:
         """The sound of a span."""
-        return self._made("wav", sound.wav, clip, start_s, end_s)
+        gain = np.float32(10 ** (heard.gain_db / 20))
+        return self._made(
+            f"wav {heard.gain_db}", lambda samples: sound.wav(gain * samples), clip, start_s, end_s,
+            heard.of(self.hearing),
+        )  # fmt: skip
+
+    def recording(self, clip: int) -> dict[str, Any]:
+        """What is known of a whole recording, but for its sound."""
+        path, collection = self.path(clip), self.collection
+        rate = self.cache.get(
+            ("rate", clip, sound.stamp(path)),
+            lambda: view.rate_of(path, collection.track).to_bytes(8, "big"),
+        )
+        name = collection.clips[clip]
+        return {
+            "clip": clip,
+            "name": name,
+            "rate": int.from_bytes(rate, "big"),
+            "duration_s": float(collection.seconds[clip]),
+            "recorded_at": collection.recordings.stamp(name, 0.0),
+            "site": collection.recordings.site(name),
+        }
+
+    def view(self, clip: int, start_s: float, end_s: float, heard: Heard) -> Made:
+        """The picture of a span of any length, in the recording's own Hz.
+
+        Raises:
+            EmbedkitError: the span or the band is empty.
+        """
+        path, track = self.path(clip), self.collection.track
+        low_hz, high_hz = heard.low_hz, heard.high_hz
+        if not start_s < end_s or low_hz is None or high_hz is None or not low_hz < high_hz:
+            raise EmbedkitError(
+                "a picture needs a span and a band: start_s, end_s, low_hz, high_hz"
+            )
+        band = low_hz, high_hz, heard.gain_db
+        key = ("view", clip, round(start_s, 3), round(end_s, 3), *band, sound.stamp(path))
+
+        def make() -> bytes:
+            return view.view(path, start_s, end_s, *band, track)
+
+        return Made(key, lambda: self.cache.get(key, make))
 
     def spectrogram(self, clip: int, start_s: float, end_s: float) -> Made:
         """The picture of a span."""
         return self._made("png", picture.spectrogram, clip, start_s, end_s)
 
     def _made(
-        self, what: str, encode: Callable[[Samples], bytes], clip: int, start_s: float, end_s: float
-    ) -> Made:
-        path = self.path(clip)
+        self, what: str, encode: Callable[[Samples], bytes], clip: int, start_s: float,
+        end_s: float, asked: Hearing | None = None,
+    ) -> Made:  # fmt: skip
+        path, hearing = self.path(clip), asked or self.hearing
         # Not to look for what is behind the end: of long files that takes long.
         end_s = min(end_s, float(self.collection.seconds[clip]) + sound.AROUND_S)
-        key = (what, clip, round(start_s, 3), round(end_s, 3), sound.stamp(path))
+        key = (what, hearing, clip, round(start_s, 3), round(end_s, 3), sound.stamp(path))
         track = self.collection.track
 
         def make() -> bytes:
-            return encode(sound.read_span(path, start_s, end_s, track, self.hearing))
+            return encode(sound.read_span(path, start_s, end_s, track, hearing))
 
         return Made(key, lambda: self.cache.get(key, make))
 

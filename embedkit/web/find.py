@@ -138,7 +138,8 @@ class Finder:
         among = fits[collection.clip]
         recorded = asked.of(collection.recordings)
         if recorded is not None:
-            among &= recorded.fits(collection.clips, collection.clip, collection.start_s)
+            owner = collection.clip.astype(np.int64)
+            among &= recorded.fits(collection.clips, owner, collection.start_s)
         return among
 
     def _page(

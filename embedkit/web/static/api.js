@@ -70,7 +70,12 @@ const span = (card) => `start_s=${card.start_s}&end_s=${card.end_s}`;
 // Chromium plays what it has of an address for minutes, even if the file has changed: so each time
 // is an address of its own. (Pictures it asks for again, as the server wants.)
 let times = 0;
-export const audioOf = (card) => address(`audio/${card.clip}?${span(card)}&time=${++times}`);
+// How a card is to be heard, if not as the vectors heard it.
+const own = ({ hearing }) => (hearing ? `&${new URLSearchParams(hearing)}` : "");
+export const audioOf = (card) =>
+  address(`audio/${card.clip}?${span(card)}${own(card)}&time=${++times}`);
+/** A picture of a span of any length, in the recording's own Hz. */
+export const viewOf = (card) => address(`view/${card.clip}?${span(card)}${own(card)}`);
 export const originalOf = (card) => address(`original/${card.clip}`);
 export const cutOf = (card) => address(`cut/${card.clip}?${span(card)}`);
 export const pictureOf = (card) => address(`spectrogram/${card.clip}?${span(card)}`);

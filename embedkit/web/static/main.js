@@ -2,6 +2,7 @@
 
 import { addressOf, cardAt, go, here, nameIn, refer } from "./address.js";
 import * as collection from "./collection.js";
+import * as detector from "./detector.js";
 import "./drop.js";
 import { whenEmbedded } from "./embedding.js";
 import * as kept from "./kept.js";
@@ -9,13 +10,14 @@ import * as label from "./label.js";
 import * as listen from "./listen.js";
 import * as map from "./map.js";
 import { now, start as startPlayer } from "./player.js";
+import * as recording from "./recording.js";
 import * as search from "./search.js";
 import * as shortlist from "./shortlist.js";
 import { comeBack, keep } from "./stale.js";
 import { load, say, state, trying } from "./state.js";
 import { moreFor, starFor } from "./take.js";
 
-const views = { map, search, listen, shortlist, label, collection };
+const views = { map, search, listen, recording, detector, shortlist, label, collection };
 const tabOf = (name) => document.getElementById(`tab-${name}`);
 const started = new Set();
 let left = {};  // the address of each view, as it was left

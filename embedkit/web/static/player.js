@@ -61,7 +61,7 @@ export function step(by) {
 export const now = () => ({ card: list[index], at_s: at(), sounding: Boolean(part) && !audio.paused });
 
 // How often as fast as it was recorded it is heard; all times are those of the recording.
-const speed = () => state.facts.hearing.speed;
+const speed = () => list[index]?.hearing?.speed ?? state.facts.hearing.speed;
 
 const at = () => (part ? part.start_s + audio.currentTime * speed() : 0);
 

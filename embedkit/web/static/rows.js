@@ -23,6 +23,7 @@ export class Rows {
   #more;
   #extras;
   #hovers;
+  #keys;
   #rows = [];
   #current = 0;
   #heard;  // the card that played last
@@ -30,13 +31,16 @@ export class Rows {
   /**
    * @param list the element: an `ol`.
    * @param options more: shows further rows, if any, when the last one is passed; extras: of a card,
-   *   what else its menu has; hovers: whether the pointer plays.
+   *   what else its menu has; hovers: whether the pointer plays; keys: of a key and a card, whether
+   *   that did anything.
    */
-  constructor(list, { more = async () => {}, extras = () => [], hovers = () => false } = {}) {
+  constructor(list, { more = async () => {}, extras = () => [], hovers = () => false,
+    keys = () => false } = {}) {
     this.#list = list;
     this.#more = more;
     this.#extras = extras;
     this.#hovers = hovers;
+    this.#keys = keys;
     list.addEventListener("keydown", (event) => this.#press(event));
     list.addEventListener("focusin", ({ target }) => {
       const at = this.#rows.findIndex(({ item }) => item.contains(target));
@@ -169,7 +173,7 @@ export class Rows {
     if (event.key === "f") keep(row.card());
     else if (second !== undefined) {
       if (row.sound.seconds[second]) row.start(second);
-    } else if (to === undefined) return;
+    } else if (to === undefined && !(row && this.#keys(event.key, row.card()))) return;
     event.preventDefault();
     if (to === undefined) return;
     if (to === this.length) await this.#more();

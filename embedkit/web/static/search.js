@@ -4,6 +4,7 @@
 import { addressOf, cardAt, go, nameIn, refer } from "./address.js";
 import { post } from "./api.js";
 import { icon } from "./icons.js";
+import { mark, signOf } from "./marks.js";
 import { Rows } from "./rows.js";
 import { state, trying } from "./state.js";
 import { recall, store } from "./stored.js";
@@ -32,9 +33,21 @@ const rows = new Rows(byId("results"), {
     () => alter((next) => next.append(key, refer(card))),
   ]) : []),
   hovers: () => hover.checked,
+  keys: markHit,
 });
 
+// The second of a row as a stretch that has the label, or has it not.
+function markHit(key, card) {
+  const label = byId("mark").value.trim();
+  const sign = signOf(key);
+  if (key !== "e" && !sign) return false;
+  if (key === "e" || !label) byId("mark").select();
+  else trying(() => mark(card, label, sign));
+  return true;
+}
+
 export function start() {
+  byId("mark").addEventListener("keydown", ({ key }) => key === "Enter" && rows.focus());
   const { sizes } = state.facts;
   size.max = sizes.length - 1;
   size.disabled = sizes.length < 2;

@@ -74,6 +74,7 @@ function fill(card, extras) {
   const line = () => document.createElement("hr");
   const items = [
     link("Open", addressOf("listen", { sound: refer(card) })),
+    link("Whole recording", addressOf("recording", { sound: refer(card) })),
     link("Closest sounds", addressOf("search", { like: refer(card) })),
     ...extras.map(([text, work]) => action(text, work)),
     link("Label", addressOf("label", { sound: refer(card) })),
