@@ -21,7 +21,7 @@ BIN_HZ = 1 / 128  # of a band, at most; of frames so long
 SHORTEST, LONGEST = 256, 8192  # frames, in samples
 TYPICAL_S = 0.025  # of a frame
 RANGE_DB = 50.0  # from black to the brightest
-QUIET = 0.3  # share of the picture that is as good as black
+QUIET = 0.6  # share of the picture that is as good as black
 
 Power = NDArray[np.float32]
 

@@ -46,7 +46,11 @@ async function fit() {
   byId("fit").disabled = true;
   const went = await trying(async () => { await detecting.fit(); return true; });
   byId("fit").disabled = false;
-  said.textContent = went ? "Fitted on the marks as they are." : "";
+  const { labels } = detecting.detector();
+  const unopposed = labels.length > 1 && labels.every(({ marked }) => !marked["-"]);
+  const hint = unopposed ? " Nothing is marked as absent, so that sound which has none of the labels"
+    + " may be given one: answer some of it with No, and fit again." : "";
+  said.textContent = went ? `Fitted on the marks as they are.${hint}` : "";
   if (went) await review();
 }
 
@@ -179,8 +183,8 @@ function drawReview({ items, said: says }) {
       made.type = "button";
       made.className = "chip";
       const score = (each) => each?.toFixed(2) ?? "none";
-      made.textContent = `${Number((100 * precision).toFixed(1))} % right: ${score(value)}`
-        + ` (${score(from)} to ${score(to)})`;
+      made.textContent = `${Number((100 * precision).toFixed(1))} % right: `
+        + (value == null ? "no score yet" : `${score(value)} (${score(from)} to ${score(to)})`);
       made.disabled = value == null;
       made.addEventListener("click", () => detecting.setThreshold(label, value));
       return made;

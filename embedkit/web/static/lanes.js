@@ -4,6 +4,7 @@ import { fitted, thresholdOf } from "./detecting.js";
 import { state } from "./state.js";
 
 const HEIGHT = 22;
+const BELOW = 0.3;  // how much is seen of what is not enough
 
 /** Draws a lane of each fitted label; `scores` are of the segments of a clip, label by label. */
 export function drawLanes(place, { start_s, end_s }, first, scores) {
@@ -36,14 +37,14 @@ export function drawLanes(place, { start_s, end_s }, first, scores) {
 }
 
 function draw(canvas, { tops, enough }) {
-  const looks = getComputedStyle(canvas);
   canvas.width = tops.length;
   canvas.height = HEIGHT;
   const paint = canvas.getContext("2d");
+  paint.fillStyle = getComputedStyle(canvas).color;
   tops.forEach((score, at) => {
-    paint.fillStyle = looks.getPropertyValue(score >= enough ? "--accent" : "--edge");
+    paint.globalAlpha = score >= enough ? 1 : BELOW;
     paint.fillRect(at, HEIGHT * (1 - score), 1, HEIGHT * score);
   });
-  paint.fillStyle = looks.getPropertyValue("--quiet");
+  paint.globalAlpha = BELOW;
   paint.fillRect(0, HEIGHT * (1 - enough), tops.length, 1);
 }

@@ -36,6 +36,7 @@ async function show() {
     tabOf(other).tabIndex = other === name ? 0 : -1;
     if (other !== name) views[other].hide?.();
   }
+  tabOf(name).scrollIntoView({ inline: "nearest", block: "nearest" });
   entitle(name, asked.wanted);
   keepFocus(name);
   if (!started.has(name)) {

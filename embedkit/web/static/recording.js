@@ -61,7 +61,7 @@ export function start() {
   state.addEventListener("marks", drawMarks);
   state.addEventListener("detector", () => about && learn());
   state.addEventListener("player", drawPlaying);
-  new ResizeObserver(() => about && active && drawScales()).observe(byId("scene"));
+  new ResizeObserver(() => about && span && active && drawScales()).observe(byId("scene"));
   markPlace(byId("head"), () => span && { ...span, clip: about.clip });
   return Promise.all([marks.load(), detecting.load()]);
 }
@@ -72,9 +72,11 @@ export async function show(card) {
     if (!about) byId("find").focus();
     return;
   }
-  const seconds = Number(here().wanted.get("seconds")) || OPENED_S;
+  const { wanted } = here();  // its very time, not that of the segment which is nearest
+  const at = Number(wanted.get("sound").split("@").at(-1));
+  const seconds = Number(wanted.get("seconds")) || OPENED_S;
   if (about?.clip !== card.clip && !await openClip(card)) return;
-  showPart((card.start_s + card.end_s) / 2, seconds);
+  showPart(Number.isFinite(at) ? at : card.start_s, seconds);
 }
 
 export const hide = () => { active = false; };
@@ -104,7 +106,8 @@ async function openClip(card) {
   picture(byId("overview-picture"), viewOf({ clip: about.clip, ...whole,
     hearing: { low_hz: 0, high_hz: rate / 2 } }));
   byId("looks").textContent = duration_s > LOOKS / 10
-    ? `Each column of this picture is one look at ${(duration_s / LOOKS).toFixed(1)} s.` : "";
+    ? `A column of this picture stands for ${(duration_s / LOOKS).toFixed(1)} s, and shows a moment`
+      + " in its middle; the lanes miss nothing." : "";
   await learn();
   drawMarks();
   return true;
@@ -204,8 +207,8 @@ function drawMarks() {
   }));
   byId("list").replaceChildren(...own.map((mark) => {
     const made = document.createElement("li");
-    made.append(action(`${timesOf(mark)} ${mark.label}`, () => choose(mark, true)),
-      action({ "+": "yes", "-": "no", "?": "unsure" }[mark.sign], () => choose(mark, true)),
+    const said = { "+": "yes", "-": "no", "?": "unsure" }[mark.sign];
+    made.append(action(`${timesOf(mark)} ${mark.label}: ${said}`, () => choose(mark, true)),
       action("Take away", () => trying(() => marks.mark(mark, mark.label, ""))));
     return made;
   }));
