@@ -33,7 +33,7 @@ BINS = 50  # of a histogram
 
 
 @dataclass(frozen=True, kw_only=True)
-class Heard:
+class KnownLabel:
     """What is known of a label.
 
     Attributes:
@@ -100,7 +100,7 @@ class Detector:
             self._loaded = None
         return fitted
 
-    def heard(self, stretches: Iterable[Stretch]) -> dict[str, Heard]:
+    def heard(self, stretches: Iterable[Stretch]) -> dict[str, KnownLabel]:
         """What is known of each label that is marked or fitted, sorted.
 
         Args:
@@ -115,7 +115,7 @@ class Detector:
                 scores = self.scores(label)
                 histogram = np.histogram(scores, bins=BINS, range=(0, 1))[0].tolist()
             marked = {sign: counts[label, sign] for sign in Sign}
-            found[label] = Heard(marked=marked, histogram=histogram)
+            found[label] = KnownLabel(marked=marked, histogram=histogram)
         return found
 
     def scores(self, label: str) -> NDArray[np.float64]:

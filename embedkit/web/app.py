@@ -17,7 +17,7 @@ from embedkit.labels.answers import Answers
 from embedkit.web import media, reveal, sound, take
 from embedkit.web.asked import (
     Answer,
-    Heard,
+    HeardAs,
     Named,
     Number,
     Passed,
@@ -147,7 +147,7 @@ def _routes(explorer: Explorer, can_reveal: bool) -> APIRouter:
 
     @routes.get("/audio/{clip}")
     def audio(
-        request: Request, clip: Number, heard: Annotated[Heard, Depends()],
+        request: Request, clip: Number, heard: Annotated[HeardAs, Depends()],
         start_s: Time = 0.0, end_s: Time = sound.LONGEST_S,
     ) -> Response:  # fmt: skip
         return media.answer(request, "audio/wav", *explorer.wav(clip, start_s, end_s, heard))

@@ -1,7 +1,9 @@
 """What pages ask for, as JSON: bounded in every number and text."""
 
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from embedkit.datasets.stretches import Sign
@@ -93,7 +95,7 @@ class Sounds(Filters):
     elsewhere: bool = False  # in no clip of a segment that it is to be like
 
 
-class Mark(_Body):
+class GivenMark(_Body):
     """A mark on a stretch of a clip; without a sign it is taken away."""
 
     clip: Number
@@ -103,14 +105,14 @@ class Mark(_Body):
     sign: Literal["+", "-", "?", ""] = "+"
 
 
-class Table(_Body):
+class BroughtTable(_Body):
     """A table of labels with times that another program wrote."""
 
     name: str = Field(min_length=1, max_length=200)
     text: str = Field(max_length=2**20)
 
 
-class Found(When):
+class Detections(When):
     """Detections: the score that is enough by label, in one clip or in all."""
 
     thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(max_length=1000)
@@ -133,13 +135,16 @@ class Answered(_Body):
     other: str = Field(default="", max_length=LONGEST)
 
 
-class Heard(BaseModel):
-    """How a sound is to be heard, if not as the vectors heard it."""
+@dataclass(frozen=True)
+class HeardAs:
+    """How a sound is to be heard, or seen, if not as the vectors heard it; of an address."""
 
-    speed: float | None = Field(default=None, ge=SPEEDS[0], le=SPEEDS[1], allow_inf_nan=False)
-    low_hz: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] | None = None
-    high_hz: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)] | None = None
-    gain_db: float = Field(default=0.0, ge=-60, le=60, allow_inf_nan=False)
+    speed: Annotated[
+        float | None, Query(ge=SPEEDS[0], le=SPEEDS[1], allow_inf_nan=False)
+    ] = None  # fmt: skip
+    low_hz: Annotated[float | None, Query(ge=0, le=1e6, allow_inf_nan=False)] = None
+    high_hz: Annotated[float | None, Query(gt=0, le=1e6, allow_inf_nan=False)] = None
+    gain_db: Annotated[float, Query(ge=-60, le=60, allow_inf_nan=False)] = 0.0
 
     def of(self, hearing: Hearing) -> Hearing:
         """So, and else as the vectors heard it.

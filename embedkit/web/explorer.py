@@ -12,7 +12,7 @@ from embedkit.errors import EmbedkitError
 from embedkit.hearing import Hearing
 from embedkit.labels.answers import Answers
 from embedkit.web import picture, sound, take, view
-from embedkit.web.asked import Heard
+from embedkit.web.asked import HeardAs
 from embedkit.web.cards import Cards
 from embedkit.web.collection import Collection
 from embedkit.web.find import Finder
@@ -105,7 +105,7 @@ class Explorer:
         key = ("cut", clip, start_s, end_s, sound.stamp(path))
         return Made(key, lambda: take.cut(path, start_s, end_s, track))
 
-    def wav(self, clip: int, start_s: float, end_s: float, heard: Heard) -> Made:
+    def wav(self, clip: int, start_s: float, end_s: float, heard: HeardAs) -> Made:
         """The sound of a span."""
         gain = np.float32(10 ** (heard.gain_db / 20))
         return self._made(
@@ -130,7 +130,7 @@ class Explorer:
             "site": collection.recordings.site(name),
         }
 
-    def view(self, clip: int, start_s: float, end_s: float, heard: Heard) -> Made:
+    def view(self, clip: int, start_s: float, end_s: float, heard: HeardAs) -> Made:
         """The picture of a span of any length, in the recording's own Hz.
 
         Raises:

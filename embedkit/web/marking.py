@@ -17,7 +17,7 @@ from embedkit.datasets.stretches import Sign, Stretch
 from embedkit.errors import DatasetError
 from embedkit.labels.marks import Marks
 from embedkit.scratch import scratch_folder
-from embedkit.web.asked import Found, Mark, Table
+from embedkit.web.asked import BroughtTable, Detections, GivenMark
 from embedkit.web.collection import Collection
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Marking:
         """Every mark."""
         return [self._shown(stretch) for stretch in self.marks.stretches()]
 
-    def mark(self, asked: Mark) -> list[dict[str, Any]]:
+    def mark(self, asked: GivenMark) -> list[dict[str, Any]]:
         """Make a mark, or without a sign take it away; every mark."""
         stretch = Stretch(
             clip=self._name(asked.clip), start_s=asked.start_s, end_s=asked.end_s,
@@ -61,7 +61,7 @@ class Marking:
         (self.marks.put if asked.sign else self.marks.take)(stretch)
         return self.all()
 
-    def bring(self, asked: Table) -> dict[str, Any]:
+    def bring(self, asked: BroughtTable) -> dict[str, Any]:
         """Take over the marks of another program's table: how many, of which labels and clips."""
         from embedkit.labels.join import find_labels  # readers of many formats: for who brings one
 
@@ -106,7 +106,7 @@ class Marking:
         scores = self.detector.classifier.scores(self._collection.search.vectors[rows])
         return scores.astype(np.float32).tobytes()
 
-    def found(self, asked: Found) -> dict[str, Any]:
+    def found(self, asked: Detections) -> dict[str, Any]:
         """Detections: how many of each label, and the first of them."""
         spans = self._detect(asked)
         counts: Counter[str] = Counter()
@@ -117,7 +117,7 @@ class Marking:
                 shown.append(self._shown_span(span))
         return {"total": counts.total(), "by_label": dict(counts), "found": shown}
 
-    def file(self, form: str, asked: Found) -> tuple[str, bytes]:
+    def file(self, form: str, asked: Detections) -> tuple[str, bytes]:
         """Detections as a file of a format of `embedkit detect`: its name and content."""
         from embedkit.classifiers.detections import DetectionFormat, write_detections
 
@@ -175,7 +175,7 @@ class Marking:
                 warning = f"answered, and not marked: {error}"
         return {**self.review(label), "marks": self.all(), "warning": warning}
 
-    def _detect(self, asked: Found) -> Iterable["Span"]:
+    def _detect(self, asked: Detections) -> Iterable["Span"]:
         recorded = asked.of(self._collection.recordings)
         spans = self.detector.detect(asked.thresholds, recorded)
         if asked.clip is None:

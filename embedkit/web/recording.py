@@ -5,7 +5,16 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from embedkit.web import media
-from embedkit.web.asked import Answered, Drawn, Found, Heard, Mark, Number, Second, Table
+from embedkit.web.asked import (
+    Answered,
+    BroughtTable,
+    Detections,
+    Drawn,
+    GivenMark,
+    HeardAs,
+    Number,
+    Second,
+)
 from embedkit.web.explorer import Explorer
 
 Time = Annotated[Second, Query()]
@@ -21,7 +30,7 @@ def recording_routes(explorer: Explorer) -> APIRouter:
 
     @routes.get("/view/{clip}")
     def view(
-        request: Request, clip: Number, heard: Annotated[Heard, Depends()], start_s: Time,
+        request: Request, clip: Number, heard: Annotated[HeardAs, Depends()], start_s: Time,
         end_s: Time,
     ) -> Response:  # fmt: skip
         return media.answer(request, "image/png", *explorer.view(clip, start_s, end_s, heard))
@@ -31,11 +40,11 @@ def recording_routes(explorer: Explorer) -> APIRouter:
         return marking.all()
 
     @routes.post("/marks")
-    def mark(asked: Mark) -> list[dict[str, Any]]:
+    def mark(asked: GivenMark) -> list[dict[str, Any]]:
         return marking.mark(asked)
 
     @routes.post("/marks/table")
-    def bring(asked: Table) -> dict[str, Any]:
+    def bring(asked: BroughtTable) -> dict[str, Any]:
         return marking.bring(asked)
 
     @routes.get("/detector")
@@ -51,11 +60,11 @@ def recording_routes(explorer: Explorer) -> APIRouter:
         return Response(marking.scores(clip), media_type=media.BYTES)
 
     @routes.post("/detector/found")
-    def found(asked: Found) -> dict[str, Any]:
+    def found(asked: Detections) -> dict[str, Any]:
         return marking.found(asked)
 
     @routes.post("/detector/file/{form}")
-    def file(form: str, asked: Found) -> Response:
+    def file(form: str, asked: Detections) -> Response:
         name, content = marking.file(form, asked)
         return Response(content, media_type=media.BYTES, headers=media.attached(name))
 

@@ -59,10 +59,11 @@ def view(
     size = _frame(rate, high_hz - low_hz)
     column_s = (end_s - start_s) / COLUMNS
     power = np.zeros((COLUMNS, size // 2 + 1), np.float32)
-    look_s = (FRAMES + 1) / 2 * size / rate
-    if column_s <= look_s:
-        spans = [(max(0.0, start_s - size / rate / 2), end_s + size / rate / 2)]
-        for found in excerpts(path, spans, track, short_s=size / rate):
+    frame_s = size / rate
+    look_s = min(max(column_s, frame_s), (FRAMES + 1) / 2 * frame_s)
+    if column_s <= frame_s:
+        spans = [(max(0.0, start_s - frame_s / 2), end_s + frame_s / 2)]
+        for found in excerpts(path, spans, track, short_s=frame_s):
             mono = MIX.of(found.samples)
             middles = (start_s - spans[0][0] + column_s * (np.arange(COLUMNS) + 0.5)) * rate
             power = _at(mono, np.round(middles).astype(int) - size // 2, size)

@@ -214,7 +214,8 @@ def test_a_sound_is_heard_as_it_is_asked_for(client: Any) -> None:
     assert np.abs(heard("gain_db=6.0206")).max() == pytest.approx(2 * np.abs(plain).max(), rel=1e-3)
     assert len(heard("speed=0.5")) == 2 * len(plain)
     assert np.abs(heard("low_hz=100&high_hz=1000")).std() < 0.01 * np.abs(plain).std()
-    assert client.get("/audio/0?low_hz=5&high_hz=2").status_code == 422
+    for wrong in ("low_hz=5&high_hz=2", "speed=1000", "gain_db=nan", "high_hz=-1"):
+        assert client.get(f"/audio/0?{wrong}").status_code == 422
     assert client.get("/view/0?start_s=2&end_s=1&low_hz=0&high_hz=9").status_code == 422
 
 
