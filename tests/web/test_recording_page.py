@@ -57,10 +57,15 @@ def fitted(page: Any, root: Path) -> Any:
     if not (root / "emb-labels-detector").exists():
         page.click("#tab-detector")
         page.set_input_files("#detector-file", next(root.glob("*.txt")))
-        page.locator("#detector-said", has_text="15 wren").wait_for()
+        tell(page, "said", "15 wren")
         page.click("#detector-fit")
-        page.locator("#detector-said", has_text="Fitted").wait_for()
+        tell(page, "said", "Fitted")
     return page
+
+
+def tell(page: Any, name: str, text: str) -> None:
+    """Until the detector's page says so."""
+    page.locator(f"#detector-{name}", has_text=text).wait_for()
 
 
 def marks(root: Path) -> list[dict[str, str]]:
@@ -73,12 +78,9 @@ def test_a_walk_from_a_raven_table_to_reviewed_detections(page: Any, root: Path)
     page.click("#tab-detector")
     page.wait_for_selector("body[data-view=detector]")
     page.set_input_files("#detector-file", next(root.glob("*.txt")))
-    page.locator(
-        "#detector-said", has_text="15 wren in 1 recording; 15 of them are new."
-    ).wait_for()
+    tell(page, "said", "15 wren in 1 recording; 15 of them are new.")
     assert sorted(float(row["start_s"]) for row in marks(root)) == MARKED.tolist()
-    counted = page.locator("#detector-marked")
-    counted.filter(has_text="Marked: 15 that have it, 0 that have not.").wait_for()
+    tell(page, "marked", "Marked: 15 that have it, 0 that have not.")
     page.click("#detector-fit")
     hits = page.locator("#detector-found .hit")
     hits.first.wait_for()
@@ -115,7 +117,7 @@ def test_a_walk_from_a_raven_table_to_reviewed_detections(page: Any, root: Path)
     drawn.first.focus()
     for number, each in enumerate(right):
         page.keyboard.press("y" if each else "n")
-        page.locator("#detector-density", has_text=f"{number + 1} of 30 answered").wait_for()
+        tell(page, "density", f"{number + 1} of 30 answered")
     said = json.loads(succeed("review", root / "emb", "--classifier", detector, "--label", "wren",
                               "--answers", sheet, "--json"))  # fmt: skip
     assert (said["right"], said["wrong"]) == (sum(right), 30 - sum(right))
