@@ -3,7 +3,8 @@
 Run: python docs/recording.py
 
 It makes an hour of sound in which birds and crickets call, and a selection table of Raven's with
-some of the calls of its first quarter of an hour. Needs Chromium (apt-get install chromium).
+the calls of its first quarter of an hour and some of its noise. Needs Chromium (apt-get install
+chromium).
 """
 
 import shutil
@@ -24,6 +25,7 @@ PROGRAM = Path(sys.executable).with_name("embedkit")
 RATE, SECONDS, CALL_S = 16000, 3600, 3
 NAME, MARKED_S = "20260601_213000", 900
 KINDS = {"bird": 60, "cricket": 40}
+QUIET = 8  # stretches that are marked as noise
 HEAD = "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tHigh Freq (Hz)"
 
 
@@ -41,6 +43,9 @@ def make(folder: Path) -> Path:
         samples[first : first + CALL_S * RATE] += loud * synthesise_clip(label, own, CALL_S, RATE)
         if at < MARKED_S:
             rows.append(f"{len(rows) + 1}\tSpectrogram 1\t1\t{at}\t{at + CALL_S}\t0\t8000\t{label}")
+    quiet = [at for at in range(0, MARKED_S, 5) if at not in places]
+    for at in quiet[:: len(quiet) // QUIET][:QUIET]:
+        rows.append(f"{len(rows) + 1}\tSpectrogram 1\t1\t{at}\t{at + CALL_S}\t0\t8000\tnoise")
     (folder / "sounds/wood").mkdir(parents=True)
     soundfile.write(folder / f"sounds/wood/{NAME}.wav", samples.clip(-1, 1), RATE)
     table = folder / f"{NAME}.Table.1.selections.txt"

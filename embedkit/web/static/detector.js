@@ -48,8 +48,8 @@ async function fit() {
   byId("fit").disabled = false;
   const { labels } = detecting.detector();
   const unopposed = labels.length > 1 && labels.every(({ marked }) => !marked["-"]);
-  const hint = unopposed ? " Nothing is marked as absent, so that sound which has none of the labels"
-    + " may be given one: answer some of it with No, and fit again." : "";
+  const hint = unopposed ? " Nothing is marked as absent: sound that has none of the labels is given"
+    + " one all the same, unless you mark some of it as noise, or answer No, and fit again." : "";
   said.textContent = went ? `Fitted on the marks as they are.${hint}` : "";
   if (went) await review();
 }
