@@ -291,17 +291,22 @@ function drawPlaying() {
   byId("play").textContent = sounding && card?.clip === about?.clip ? "Pause" : "Play";
 }
 
-/** The detection before or after the stretch that is chosen, else the middle. */
+/** The detection before or after the stretch that is chosen, else the middle: of the label that is
+ * written, if the detector knows it. */
 async function jump(step) {
   if (!scores) return;
   const asked = { ...detecting.wanted(), clip: about.clip };
   found ??= await trying(async () => (await detecting.found(asked)).found);
   if (!found) return;
   const at = selection?.start_s ?? middle();
-  const ahead = found.filter(({ start_s }) => (step > 0 ? start_s > at : start_s < at));
+  const label = text.value.trim();
+  const own = detecting.fitted().includes(label)
+    ? found.filter((each) => each.label === label) : found;
+  const ahead = own.filter(({ start_s }) => (step > 0 ? start_s > at : start_s < at));
   const next = ahead.at(step > 0 ? 0 : -1);
-  const count = `${found.length} ${found.length === 1 ? "detection" : "detections"}`;
-  byId("place").textContent = next ? `${found.indexOf(next) + 1} of ${count}`
+  const count = `${own.length} ${own.length === 1 ? "detection" : "detections"}`
+    + `${own === found ? "" : ` of ${label}`}`;
+  byId("place").textContent = next ? `${own.indexOf(next) + 1} of ${count}`
     : `No detection ${step > 0 ? "after" : "before"} this; ${count}`;
   if (!next) return;
   choose(next, true);
