@@ -24,7 +24,18 @@ from embedkit.recipe import DistilSpec, Heads
 from ._app import app
 from ._output import Device, Json, print_json, report_failures, resumable, track
 from ._outputs import OutFolder
-from ._training import RUNNING, Resume, TensorBoard, running, sizes
+from ._training import (
+    FEATURES,
+    RUNNING,
+    FeatureHop,
+    FFTLength,
+    Resume,
+    TensorBoard,
+    Window,
+    model_folder,
+    running,
+    sizes,
+)
 
 if TYPE_CHECKING:
     from embedkit.training import Trained
@@ -34,6 +45,7 @@ RECIPE = TrainSpec(
 )
 ON_THE_WAY = DistilSpec(segments=10_000_000, batch_size=256, learning_rate=2e-3)
 GPU_BATCH = 1024
+DIMS = "64,128,256,512,1024"
 TARGETS, TEACHERS = "Only with --targets", "Only with --teacher"
 recipe = partial(typer.Option, rich_help_panel="The recipe")
 with_targets = partial(typer.Option, rich_help_panel=TARGETS)
@@ -57,14 +69,32 @@ def distil(
     teacher: Annotated[
         list[Path] | None,
         typer.Option(
-            help="An extractor itself, as its extractor.toml describes it: it hears new scenes made"
-            " of the audio while the network learns. Repeatable."
+            help="An extractor itself, as its extractor.toml describes it, a model folder, or"
+            " `default`: it hears new scenes made of the audio while the network learns."
+            " Repeatable."
         ),
     ] = None,
-    model: Annotated[str, typer.Option(help="A name that `embedkit models` lists.")] = "gap-lite",
+    model: Annotated[
+        str,
+        typer.Option(
+            help="A name that `embedkit models` lists.", show_default="that of --init, or gap-lite"
+        ),
+    ] = "",
     dims: Annotated[
-        str, typer.Option(help="Sizes of the embedding, with commas between them.")
-    ] = "64,128,256,512,1024",
+        str,
+        typer.Option(
+            help="Sizes of the embedding, with commas between them.",
+            show_default=f"those of --init, or {DIMS}",
+        ),
+    ] = "",
+    init: Annotated[
+        str,
+        with_teacher(
+            help="Begin with the network of this model folder, or of `default`, embedkit's own; its"
+            " frames may be others.",
+            show_default="random weights",
+        ),
+    ] = "",
     weights: Annotated[
         str,
         typer.Option(help="Of the targets or teachers, in order.", show_default="all the same"),
@@ -137,6 +167,9 @@ def distil(
     band_mask: Annotated[
         int, with_targets(help="SpecAugment: mask fewer bands than this; 0: none.")
     ] = RECIPE.band_mask,
+    window: Window = FEATURES.window_s,
+    feature_hop: FeatureHop = FEATURES.hop_s,
+    n_fft: FFTLength = FEATURES.n_fft,
     segments: Annotated[
         int, with_teacher(help="That the network hears, each of them new.", min=1)
     ] = ON_THE_WAY.segments,
@@ -198,6 +231,7 @@ def distil(
 
     Example: embedkit distil sounds/ --teacher extractor.toml --segments 10000000 --out model
     """
+    from embedkit.checkpoint import load_config
     from embedkit.models.table import resolve
     from embedkit.training import distil as run
     from embedkit.training import distil_on_the_way
@@ -208,14 +242,21 @@ def distil(
     _refuse(context, TEACHERS if targets else TARGETS)
     if not is_first():  # of several processes one speaks
         logging.getLogger("embedkit").setLevel(logging.WARNING)
-    network = resolve(model, dims=sizes(dims, "--dims"), dropout=0.0)
+    start = model_folder(init) if init else None
+    if start is None:
+        network = resolve(model or "gap-lite", dims=sizes(dims or DIMS, "--dims"), dropout=0.0)
+    elif model or dims:
+        raise UsageError("--init: network and sizes are those of that model; name neither")
+    else:
+        network = load_config(start).model
+    features = FeatureSpec(window_s=window, hop_s=feature_hop, n_fft=n_fft)
     if targets:
         distilled = run(
             audio_dir,
             targets,
             out,
             model=network,
-            features=FeatureSpec(),
+            features=features,
             segments=SegmentSpec(),
             spec=TrainSpec(
                 epochs=epochs,
@@ -246,10 +287,10 @@ def distil(
         fitting = ON_THE_WAY.learning_rate * (batch / ON_THE_WAY.batch_size) ** 0.5
         distilled = distil_on_the_way(
             audio_dir,
-            teacher or (),
+            [model_folder(str(path)) for path in teacher or ()],
             out,
             model=network,
-            features=FeatureSpec(),
+            features=features,
             segments=SegmentSpec(),
             spec=DistilSpec(
                 segments=segments,
@@ -275,6 +316,7 @@ def distil(
             loss=loss,
             weights=_weights(weights),
             mfcc_weight=mfcc_weight,
+            init=start,
             checkpoint_s=60 * checkpoint_minutes,
             checkpoint_segments=checkpoint_segments,
             cache=cache,

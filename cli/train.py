@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from embedkit.config import (
-    DEFAULT_MODEL,
     FeatureSpec,
     FrontEnd,
     Precision,
@@ -26,12 +25,23 @@ from ._data import Data, Dataset, Root, read_marked
 from ._labels import Cover, LabelColumn, MarkedName, Within, parse_rule
 from ._output import Json, print_json, report_failures, resumable, track
 from ._outputs import OutFolder
-from ._training import Cache, FeatureWorkers, Resume, TensorBoard, running, sizes
+from ._training import (
+    FEATURES,
+    Cache,
+    FeatureHop,
+    FeatureWorkers,
+    FFTLength,
+    Resume,
+    TensorBoard,
+    Window,
+    model_folder,
+    running,
+    sizes,
+    spectrum,
+)
 
 RECIPE = TrainSpec()
-FEATURES = FeatureSpec()
 paper = partial(typer.Option, rich_help_panel="The paper's recipe")
-spectrum = partial(typer.Option, rich_help_panel="The paper's front-end")
 beyond = partial(typer.Option, rich_help_panel="Beyond the paper")
 
 
@@ -107,9 +117,9 @@ def train(
     ] = FEATURES.kind,
     sample_rate: Annotated[int, spectrum(help="Of the front-end, Hz.")] = FEATURES.sample_rate,
     segment: Annotated[float, spectrum(help="Length of a segment, s.")] = SegmentSpec().duration_s,
-    window: Annotated[float, spectrum(help="Analysis window, s.")] = FEATURES.window_s,
-    feature_hop: Annotated[float, spectrum(help="Between two frames, s.")] = FEATURES.hop_s,
-    n_fft: Annotated[int, spectrum(help="FFT length.")] = FEATURES.n_fft,
+    window: Window = FEATURES.window_s,
+    feature_hop: FeatureHop = FEATURES.hop_s,
+    n_fft: FFTLength = FEATURES.n_fft,
     bands: Annotated[int, spectrum(help="Mel bands, or bins of the CQT.")] = FEATURES.bands,
     coefficients: Annotated[int, spectrum(help="Of the MFCC.")] = FEATURES.coefficients,
     min_hz: Annotated[float, spectrum(help="Lowest bin of the CQT, Hz.")] = FEATURES.min_hz,
@@ -171,7 +181,7 @@ def train(
         bins_per_octave=bins_per_octave,
     )
     segments = SegmentSpec(duration_s=segment, hop_s=segment)
-    start = DEFAULT_MODEL if init == "default" else Path(init) if init else None
+    start = model_folder(init) if init else None
     if start is not None:
         if model or dim or dims or (front_end, segments) != (FEATURES, SegmentSpec()):
             raise UsageError(

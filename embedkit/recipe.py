@@ -15,6 +15,7 @@ class Heads(StrEnum):
 
     HIDDEN = "hidden"  # linear, GELU, linear
     LINEAR = "linear"
+    NONE = "none"  # the embedding itself becomes that of the teacher
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,6 +23,9 @@ BLOCK = 2**15
 # Of a file with many channels a block has fewer samples: this many values at most.
 VALUES = 2**18
 
+# And of one with a low rate: this many seconds at most, since they become many more samples.
+BLOCK_S = 60
+
 # Beyond any recording, Hz. A damaged header's rate could make resampling take hours or gigabytes.
 RATES = range(100, 10_000_001)
 
@@ -51,9 +54,9 @@ def check_rate(rate: int) -> None:
         raise AudioError(Kind.UNREADABLE, f"it states a sample rate of {rate} Hz")
 
 
-def block_length(channels: int) -> int:
-    """How many samples of so many channels a block has."""
-    return min(BLOCK, max(1, VALUES // channels))
+def block_length(rate: int, channels: int) -> int:
+    """How many samples at a rate, of so many channels, a block has."""
+    return min(BLOCK, rate * BLOCK_S, max(1, VALUES // channels))
 
 
 def is_short(found: float, stated: float) -> bool:

@@ -133,7 +133,7 @@ class _Track:
                 check_rate(rate)
                 channels = layout.nb_channels
                 convert, gathered = _fresh(channels)
-                length = block_length(channels)
+                length = block_length(rate, channels)
             for same in convert.resample(piece):
                 same.pts = None  # the finder has looked at it
                 gathered.write(same)

@@ -175,7 +175,7 @@ def _libsndfile(
 ) -> Generator[Block, None, int | None]:
     rate, done = sound.samplerate, 0
     check_rate(rate)
-    length = block_length(sound.channels)
+    length = block_length(rate, sound.channels)
     # Of 16 bits libsndfile makes float32 too, but takes almost three times as long for it.
     kind = "int16" if sound.subtype == "PCM_16" else "float32"
     try:

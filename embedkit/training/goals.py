@@ -1,6 +1,6 @@
 """What a network shall give from each prefix of its embedding, by heads that are thrown away."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +15,8 @@ from embedkit.training.objective import FAR
 HIDDEN = 1024
 SURE = 1e-4  # a name's mean probability is at least so far from 0 and 1
 TOP = 3  # names that a teacher is taken to give
+
+Parts = tuple[Tensor, ...]  # of each target [B, numbers]
 
 
 @dataclass(frozen=True)
@@ -48,16 +50,19 @@ class Goals(nn.Module):
         Args:
             targets: of a lesson, in its order.
             sizes: of the embedding: its prefixes that are embeddings of their own.
-            heads: of which kind.
+            heads: of which kind; without any there is one target, of the size of the embedding.
             names_weight: of the cross-entropy of names.
         """
         super().__init__()
         self.targets, self.sizes, self.names_weight = targets, sizes, names_weight
+        self._heads = heads
         self._named = [target for target in targets if target.names]
         self._parts = [target.spec.size for target in targets]
         self._name_parts = [target.spec.size for target in self._named]
         outputs, names = sum(self._parts), sum(self._name_parts)
-        self.heads = nn.ModuleList(_head(size, outputs, heads) for size in sizes)
+        self.heads = nn.ModuleList(
+            _head(size, outputs, heads) for size in sizes if heads is not Heads.NONE
+        )
         self.readers = nn.ModuleList(nn.Linear(size, names) for size in sizes if names)
         self.register_buffer("mean", torch.zeros(outputs))
         self.register_buffer("deviation", torch.ones(outputs))
@@ -82,11 +87,9 @@ class Goals(nn.Module):
 
     def forward(self, embedding: Tensor, lesson: Lesson) -> Tensor:
         """The loss of embeddings [B, D], a mean over the prefixes."""
-        wanted = torch.split(self.wanted(lesson), self._parts, dim=1)
         chances = self._logits(torch.cat(lesson.vectors, dim=1)).sigmoid()
         losses = []
-        for size, head in zip(self.sizes, self.heads, strict=True):
-            found = torch.split(head(embedding[:, :size]).float(), self._parts, dim=1)
+        for found, wanted in self._compared(embedding, self.wanted(lesson)):
             losses += [
                 target.spec.weight * _loss(target.spec.loss, one, other)
                 for target, one, other in zip(self.targets, found, wanted, strict=True)
@@ -109,16 +112,28 @@ class Goals(nn.Module):
             embedding: [B, D].
             wanted: standardised [B, outputs].
         """
-        squares = (wanted - wanted.mean(dim=0)).square()
-        shares = []
-        for size, head in zip(self.sizes, self.heads, strict=True):
-            missed = (head(embedding[:, :size]) - wanted).square()
-            parts = (torch.split(each, self._parts, dim=1) for each in (missed, squares))
-            shares.append({
-                target.spec.name: 1 - float(left.sum() / there.sum().clamp(min=1e-12))
-                for target, left, there in zip(self.targets, *parts, strict=True)
-            })  # fmt: skip
-        return shares
+        return [
+            {
+                target.spec.name: _explained(one, other)
+                for target, one, other in zip(self.targets, *both, strict=True)
+            }
+            for both in self._compared(embedding, wanted)
+        ]
+
+    def _compared(self, embedding: Tensor, wanted: Tensor) -> Iterator[tuple[Parts, Parts]]:
+        """For each prefix what it gives of the targets, and what of these it shall give.
+
+        Args:
+            embedding: [B, D].
+            wanted: of all targets [B, outputs]: without heads only as many as the prefix has count.
+        """
+        if self._heads is Heads.NONE:
+            own = (embedding - self.mean) / self.deviation
+            for size in self.sizes:
+                yield (own[:, :size],), (wanted[:, :size],)
+        for size, head in zip(self.sizes, self.heads, strict=False):
+            given = head(embedding[:, :size]).float()
+            yield torch.split(given, self._parts, dim=1), torch.split(wanted, self._parts, dim=1)
 
     def named(self, embedding: Tensor, lessons: Sequence[Lesson]) -> list[tuple[Tensor, Tensor]]:
         """For each teacher of names: which it gives, and their scores by the whole embedding.
@@ -152,6 +167,11 @@ def _head(size: int, outputs: int, kind: Heads) -> nn.Module:
     if kind is Heads.LINEAR:
         return nn.Linear(size, outputs)
     return nn.Sequential(nn.Linear(size, HIDDEN), nn.GELU(), nn.Linear(HIDDEN, outputs))
+
+
+def _explained(found: Tensor, wanted: Tensor) -> float:
+    missed, there = (found - wanted).square(), (wanted - wanted.mean(dim=0)).square()
+    return 1 - float(missed.sum() / there.sum().clamp(min=1e-12))
 
 
 def _loss(kind: Loss, found: Tensor, wanted: Tensor) -> Tensor:

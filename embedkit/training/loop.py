@@ -115,7 +115,7 @@ def train(
     several = manifest.several_labels or manifest.is_marked
     if len(labels) < 2 and not several:
         raise DatasetError(f"training needs at least 2 labels, found: {', '.join(labels)}")
-    begun = None if init is None else _check_init(init, model, features, segments)
+    begun = None if init is None else check_init(init, model, features, segments)
     config = ModelConfig(
         model=replace(model, classes=len(labels)),
         features=features,
@@ -253,9 +253,15 @@ def _make_extractor(config: ModelConfig, training: Features, init: Path | None) 
     return extractor
 
 
-def _check_init(
+def check_init(
     folder: Path, model: ModelSpec, features: FeatureSpec, segments: SegmentSpec
 ) -> ModelConfig:
+    """The settings of a model folder with which a training may begin.
+
+    Raises:
+        ModelFolderError: it is no model folder.
+        UsageError: its network, front-end or segments are others.
+    """
     config = load_config(folder)
     own = config.model
     model = replace(model, classes=own.classes, dropout=own.dropout)  # these two are free

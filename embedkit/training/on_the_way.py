@@ -15,7 +15,13 @@ import torch
 from torch import distributed
 
 from embedkit.audio.files import clip_name, find_audio
-from embedkit.checkpoint import CALIBRATION_SEGMENTS, ModelConfig, save_calibration
+from embedkit.checkpoint import (
+    CALIBRATION_SEGMENTS,
+    ModelConfig,
+    fingerprint,
+    load_config,
+    save_calibration,
+)
 from embedkit.config import (
     Activation,
     FeatureSpec,
@@ -32,14 +38,14 @@ from embedkit.models.build import build_model
 from embedkit.models.features import front_end
 from embedkit.models.module import ExtractorModule, check_device
 from embedkit.progress import untracked
-from embedkit.recipe import DistilSpec
+from embedkit.recipe import DistilSpec, Heads
 from embedkit.training.distillation import as_clip
 from embedkit.training.folder import SCRATCH, begin, check_folder, finish, read_history
 from embedkit.training.fresh import Chances, FreshScenes, chances, kind, package
 from embedkit.training.goals import Goals, Target
 from embedkit.training.learner import Learner, learning_rate
 from embedkit.training.lessons import COEFFICIENTS, Lesson, Lessons
-from embedkit.training.loop import Trained
+from embedkit.training.loop import Trained, check_init
 from embedkit.training.pool import SOUNDS, Pool, gather
 from embedkit.training.running import Running
 from embedkit.training.teachers import Teacher, open_teachers
@@ -47,6 +53,7 @@ from embedkit.training.teachers import Teacher, open_teachers
 log = logging.getLogger(__name__)
 
 HELD_OUT = 0.1  # of the packages
+FRAMES = ("window_s", "hop_s", "n_fft")  # what an `init` may have others of
 FIRST = 12  # lessons that tell the means and deviations
 TRIED = 5  # steps that tell how long it takes; the first one, which builds much, is not counted
 VALIDATION_SEED = 20  # another seed of a training is validated with the same scenes
@@ -64,6 +71,7 @@ def distil_on_the_way(
     loss: Loss = Loss.MSE,
     weights: Sequence[float] = (),
     mfcc_weight: float = 0.5,
+    init: Path | None = None,
     checkpoint_s: float = 300.0,
     checkpoint_segments: int | None = None,
     **running: Unpack[Running],
@@ -78,7 +86,7 @@ def distil_on_the_way(
 
     Args:
         root: folder of audio: kind/package/..., or less.
-        teachers: an `extractor.toml` for each.
+        teachers: an `extractor.toml`, or a model folder, for each.
         folder: the model folder.
         model: the network; its number of classes is that of the targets' numbers.
         features: the front-end.
@@ -87,6 +95,8 @@ def distil_on_the_way(
         loss: between a target and what a head gives for it.
         weights: of the teachers, in their order; by default all the same.
         mfcc_weight: of the statistics of MFCC; 0: they are no target.
+        init: a model folder to begin with instead of random weights. Its frames may be others: the
+            network learns to hear in these what it heard in its own.
         checkpoint_s: seconds between two checkpoints.
         checkpoint_segments: instead, the segments between them.
         running: see `Running`; `cache` keeps the decoded sounds, `workers` decode them.
@@ -100,9 +110,12 @@ def distil_on_the_way(
     """
     device, track = running.get("device", "cpu"), running.get("track", untracked)
     around = _check(features, segments, spec, teachers, weights, mfcc_weight, running)
+    _check_init(init, model, features, segments)
     length, _ = segments.samples(features.sample_rate)
     opened = open_teachers(teachers, features.sample_rate, length + 2 * around, device)
     targets = _targets(opened, weights or [1.0] * len(opened), loss, mfcc_weight, features)
+    if spec.heads is Heads.NONE:
+        _check_alike(targets, model)
     config = ModelConfig(
         model=replace(model, classes=sum(target.spec.size for target in targets)),
         features=features,
@@ -111,6 +124,7 @@ def distil_on_the_way(
         activation=Activation.NONE,
         targets=tuple(target.spec for target in targets),
         teachers=tuple(teacher.spec for teacher in opened),
+        init=fingerprint(init) if init else "",
     )
     with torch.device("meta"):  # refuse what cannot be built before the work begins
         build_model(config.model, config.feature_shape)
@@ -146,6 +160,8 @@ def distil_on_the_way(
     torch.manual_seed(spec.seed)
     bands = torch.ones(features.size)
     extractor = ExtractorModule(config, torch.zeros_like(bands), bands)
+    if init is not None:
+        extractor.begin_with(ExtractorModule.load(init))
     goals = Goals(targets, extractor.network.sizes, spec.heads, spec.names_weight)
     learner = Learner(extractor.to(device), goals.to(device), spec, folder)
     batches = np.array_split(np.arange(spec.validation), -(-spec.validation // spec.batch_size))
@@ -283,6 +299,26 @@ def _check(
             f" {segments.duration_s:g} s"
         )
     return round((window_s - segments.duration_s) / 2 * features.sample_rate)
+
+
+def _check_init(
+    init: Path | None, model: ModelSpec, features: FeatureSpec, segments: SegmentSpec
+) -> None:
+    """Refuse to begin with another network; its frames alone may be others."""
+    if init is not None:
+        own = load_config(init).features
+        frames = {name: getattr(own, name) for name in FRAMES}
+        check_init(init, model, replace(features, **frames), segments)
+
+
+def _check_alike(targets: Sequence[Target], model: ModelSpec) -> None:
+    """Refuse targets that an embedding cannot become itself."""
+    if [target.spec.size for target in targets] != [model.dim]:
+        found = ", ".join(f"{target.spec.name} {target.spec.size}" for target in targets)
+        raise UsageError(
+            f"heads none: the embedding, {model.dim} numbers, becomes that of one teacher without"
+            f" logits, and nothing of MFCC; found {found}"
+        )
 
 
 def _targets(

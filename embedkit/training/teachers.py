@@ -3,12 +3,15 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from embedkit.checkpoint import CONFIG, load_config
 from embedkit.errors import UsageError
 from embedkit.recipe import TeacherSpec
+from embedkit.runtime import prepare
 from embedkit.runtime.foreign import Foreign, open_foreign
 from embedkit.runtime.foreign_torch import ForeignModule
 from embedkit.training.effects import resample
@@ -29,7 +32,7 @@ class Teacher:
         """Open, and try.
 
         Args:
-            path: its `extractor.toml`.
+            path: its `extractor.toml`, or a model folder.
             sample_rate: of what it will hear; it is brought to the teacher's own.
             samples: of what it will hear.
             device: on a CPU ONNX Runtime hears, else torch.
@@ -37,29 +40,64 @@ class Teacher:
         Raises:
             ModelFolderError: as `open_foreign`; torch cannot compute its network; or it cannot
                 hear so many samples.
+            UsageError: a model folder's segments are not as long as what it will hear.
         """
         self._sample_rate = sample_rate
-        foreign = open_foreign(path)
-        description = foreign.description
-        with description.network.open("rb") as file:
-            fingerprint = hashlib.file_digest(file, "sha256").hexdigest()
-        self._own_rate = description.sample_rate
-        self.spec = TeacherSpec(
-            name=description.name,
-            licence=description.licence,
-            source=description.source,
-            fingerprint=fingerprint,
+        opened = _open_own if (path / CONFIG).exists() else _open_foreign
+        self.spec, self._own_rate, self.size, self.labels, self._hear = opened(
+            path, samples / sample_rate, device
         )
-        self.size: int = foreign.embedding_size
-        self.labels: tuple[str, ...] = tuple(foreign.labels)
-        cpu = torch.device(device).type == "cpu"
-        self._hear = _by_onnx(foreign) if cpu else _by_torch(foreign, device)
         with torch.no_grad():
             self.hear(torch.linspace(-0.1, 0.1, 2 * samples, device=device).view(2, samples))
 
     def hear(self, sounds: Tensor) -> tuple[Tensor, Tensor | None]:
         """Embeddings [B, size], and logits [B, labels] if it has any, of sounds [B, samples]."""
         return self._hear(resample(sounds, self._sample_rate, self._own_rate))
+
+
+class _Opened(NamedTuple):
+    spec: TeacherSpec
+    rate: int
+    size: int
+    labels: tuple[str, ...]
+    hear: Hear
+
+
+def _open_foreign(path: Path, seconds: float, device: str) -> _Opened:
+    foreign = open_foreign(path)
+    description = foreign.description
+    with description.network.open("rb") as file:
+        fingerprint = hashlib.file_digest(file, "sha256").hexdigest()
+    spec = TeacherSpec(
+        name=description.name,
+        licence=description.licence,
+        source=description.source,
+        fingerprint=fingerprint,
+    )
+    cpu = torch.device(device).type == "cpu"
+    hear = _by_onnx(foreign) if cpu else _by_torch(foreign, device)
+    return _Opened(
+        spec, description.sample_rate, foreign.embedding_size, tuple(foreign.labels), hear
+    )
+
+
+def _open_own(folder: Path, seconds: float, device: str) -> _Opened:
+    """One of embedkit's, with all of its numbers."""
+    config = load_config(folder)
+    if seconds != config.segments.duration_s:
+        raise UsageError(
+            f"{folder}: it hears {config.segments.duration_s:g} s, and would have to hear"
+            f" {seconds:g} s"
+        )
+    program = prepare(folder, device=device, dim=config.model.dim)
+    embedder = program.start()
+
+    def hear(sounds: Tensor) -> tuple[Tensor, None]:
+        vectors = embedder.embed_segments(sounds.contiguous().cpu().numpy())
+        return torch.from_numpy(vectors).to(sounds.device), None
+
+    spec = TeacherSpec(name=folder.name, licence="", source="", fingerprint=program.fingerprint)
+    return _Opened(spec, config.features.sample_rate, program.embedding_size, (), hear)
 
 
 def _by_onnx(foreign: Foreign) -> Hear:

@@ -417,4 +417,4 @@ def test_a_low_rate_and_a_high_one_are_resampled_in_little_memory(tmp_path: Path
         wav(tmp_path / "a.wav", bytes(2 * 160_000), rate=rate)
         segments, held = peak(tmp_path / "a.wav")
         assert segments == -(-seconds // 1)
-        assert held < 50_000_000
+        assert held < 40_000_000
