@@ -1,8 +1,8 @@
 """embedkit beside YAMNet by TensorFlow Lite, the fastest peer: folders of WAV, FLAC and MP3.
 
-    pip install 'embedkit[openvino]' ai-edge-litert
+    pip install 'embedkit[openvino,peers]'
     python benchmarks/fastest.py yamnet.tflite SOUNDS [--minutes 65] [--repeats 3] [--workers 2]
-        [--runtimes onnx openvino openvino-bf16 openvino-int8] [--model MODEL_DIR]
+        [--runtimes onnx openvino openvino-bf16 openvino-int8] [--models MODEL_DIR ...]
 
 SOUNDS, a folder of any sounds, is strung together to files of a minute, 44.1 kHz stereo, 16 bits.
 Each system is a command of its own with as many processes as there are --workers: `embedkit
@@ -14,10 +14,14 @@ lasting: seconds of audio a second, what a large folder tends to: the audio and 
 files less those of a run on the first eighth of them.
 bound: 1 / sum(1 / rate of each stage) of decoding, features and network, each measured alone on as
 many processes at once: what is left if nothing else takes time.
-CPU s: of all processes of the command, system calls included, for an hour of audio.
+a core: of the processor that is named above the table, one process on each.
+CPU s: of all processes of the command, system calls included, for an hour of audio; it hardly
+changes where other programs use the cores too. Linux alone tells.
 """
 
 import argparse
+import ctypes
+import os
 import resource
 import statistics
 import subprocess
@@ -25,7 +29,8 @@ import sys
 import sysconfig
 import tempfile
 import time
-from itertools import cycle
+from contextlib import suppress
+from itertools import cycle, product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,14 +45,25 @@ from embedkit.processes import WorkerPool
 from embedkit.runtime import Runtime
 
 EMBEDKIT = Path(sysconfig.get_path("scripts")) / "embedkit"
-PEER = Path(__file__).with_name("yamnet_tflite.py")
+YAMNET_TFLITE = Path(__file__).with_name("yamnet_tflite.py")
 FORMATS = ("wav", "flac", "mp3")
 RATE, FILE_S = 44100, 60
-YAMNET = "YAMNet, TFLite"
+PR_SET_CHILD_SUBREAPER = 36
 COLUMNS = (
     *("audio", "system", "start to end, s", "ratio", "lasting, s/s", "ratio", "lasting, a core"),
     *("bound", "CPU s"),
 )
+
+
+class System(NamedTuple):
+    """A model and what executes it, or without them the peer."""
+
+    name: str
+    model: Path | None = None
+    runtime: Runtime | None = None
+
+
+PEER = System("YAMNet, TFLite")
 
 
 class Timed(NamedTuple):
@@ -74,22 +90,27 @@ def write_files(folder: Path, sounds: Path, minutes: int) -> None:
 
 
 def run(command: list[object]) -> Timed:
-    """Run a command to its end."""
+    """Run a command to its end, and wait for what it leaves, which counts for its CPU time."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run(list(map(str, command)), check=True, capture_output=True)
     wall_s = time.perf_counter() - started
+    with suppress(ChildProcessError):
+        while True:
+            os.wait()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     used = (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime)
     return Timed(wall_s, used)
 
 
-def command_of(system: str, audio: Path, out: Path, options: argparse.Namespace) -> list[object]:
+def command_of(system: System, audio: Path, out: Path, options: argparse.Namespace) -> list[object]:
     """What runs a system on a folder."""
     workers = ["--workers", options.workers]
-    if system == YAMNET:
-        return [sys.executable, PEER, options.yamnet, audio, out.with_suffix(".npy"), *workers]
-    model = ["--model", options.model, "--runtime", system]
-    return [EMBEDKIT, "extract", audio, "--out", out, *model, *workers]
+    if system.model is None:
+        scores = out.with_suffix(".npy")
+        return [sys.executable, YAMNET_TFLITE, options.yamnet, audio, scores, *workers]
+    how = ["--model", system.model, "--runtime", system.runtime]
+    return [EMBEDKIT, "extract", audio, "--out", out, *how, *workers]
 
 
 def hear_rate(model: Path, seconds: float) -> float:
@@ -106,21 +127,19 @@ def hear_rate(model: Path, seconds: float) -> float:
     return count / elapsed
 
 
-def bounds(folder: Path, systems: list[str], options: argparse.Namespace) -> dict[str, str]:
+def bounds(folder: Path, systems: list[System], options: argparse.Namespace) -> dict[System, str]:
     """Stages of each system on a folder, and what they allow, in words."""
     found = {}
-    decode_rate = 0.0
     for system in systems[1:]:
         speed = measure_extraction(
-            folder, options.model, runtime=Runtime(system), workers=options.workers, seconds=1.0
+            folder, system.model, runtime=system.runtime, workers=options.workers, seconds=1.0
         )
-        decode_rate = speed.stages["decode"]
         parts = {name: speed.stages[name] for name in ("decode", "features", "network")}
         found[system] = in_words(parts)
     with WorkerPool(options.workers) as pool:
         each = [pool.submit(hear_rate, options.yamnet, 1.0) for _ in range(options.workers)]
         hears = sum(future.result() for future in each)
-    found[YAMNET] = in_words({"decode": decode_rate, "network": hears})
+    found[PEER] = in_words({"decode": speed.stages["decode"], "network": hears})
     return found
 
 
@@ -131,19 +150,19 @@ def in_words(stages: dict[str, float]) -> str:
 
 
 def measure(
-    whole: Path, few: Path, systems: list[str], scratch: Path, options: argparse.Namespace
-) -> dict[str, tuple[Timed, Timed]]:
-    """Medians on all files and on few of them, by system."""
-    taken: dict[tuple[str, Path], list[Timed]] = {}
+    whole: Path, few: Path, systems: list[System], scratch: Path, options: argparse.Namespace
+) -> dict[System, tuple[Timed, Timed]]:
+    """Medians on all files and on few of them."""
+    taken: dict[tuple[System, Path], list[Timed]] = {}
     for number in range(options.repeats):
         for folder in (few, whole):
             for system in systems:
-                out = scratch / f"{number}-{folder.name}-{system.replace(', ', '-')}"
+                out = scratch / f"{number}-{folder.name}-{system.name.replace(', ', '-')}"
                 done = run(command_of(system, folder, out, options))
                 taken.setdefault((system, folder), []).append(done)
-                print(f"{folder.name}, {system}: {done.wall_s:.2f} s", file=sys.stderr)
+                print(f"{folder.name}, {system.name}: {done.wall_s:.2f} s", file=sys.stderr)
 
-    def medians(system: str, folder: Path) -> Timed:
+    def medians(system: System, folder: Path) -> Timed:
         return Timed(*map(statistics.median, zip(*taken[system, folder], strict=True)))
 
     return {system: (medians(system, whole), medians(system, few)) for system in systems}
@@ -157,7 +176,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=int, default=65)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--model", type=Path, default=DEFAULT_MODEL)
+    parser.add_argument("--models", nargs="+", type=Path, default=[DEFAULT_MODEL])
     parser.add_argument(
         "--runtimes",
         nargs="+",
@@ -165,29 +184,33 @@ def main() -> None:
         default=[Runtime.ONNX, Runtime.OPENVINO, Runtime.OPENVINO_BF16, Runtime.OPENVINO_INT8],
     )
     options = parser.parse_args()
-    systems = [YAMNET, *map(str, options.runtimes)]
-    print(f"{processor_name()}, {options.workers} processes, {options.minutes} minutes of audio\n")
-    print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
+    systems = [PEER]
+    for model, runtime in product(options.models, options.runtimes):
+        systems.append(System(f"{model.name}, {runtime}", model, runtime))
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         write_files(scratch / "audio", options.sounds, options.minutes)
+        count = max(options.workers, options.minutes // 8)
+        taken = {}
         for form in FORMATS:
             whole, few = scratch / "audio" / form, scratch / f"few-{form}"
             few.mkdir()
-            count = max(options.workers, options.minutes // 8)
             for path in sorted(whole.iterdir())[:count]:
                 (few / path.name).hardlink_to(path)
-            taken = measure(whole, few, systems, scratch, options)
-            bound = bounds(whole, systems, options)
+            taken[form] = measure(whole, few, systems, scratch, options)
+        print(f"{processor_name()}, {options.workers} processes, {options.minutes} minutes\n")
+        print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
+        for form, times in taken.items():
+            bound = bounds(scratch / "audio" / form, systems, options)
             lasting = {
                 system: FILE_S * (options.minutes - count) / (end.wall_s - early.wall_s)
-                for system, (end, early) in taken.items()
+                for system, (end, early) in times.items()
             }
-            for system, (end, _) in taken.items():
+            for system, (end, _) in times.items():
                 print(
-                    f"| {form} | {system} | {end.wall_s:.2f} |"
-                    f" {taken[YAMNET][0].wall_s / end.wall_s:.2f} | {lasting[system]:,.0f} |"
-                    f" {lasting[system] / lasting[YAMNET]:.2f} |"
+                    f"| {form} | {system.name} | {end.wall_s:.2f} |"
+                    f" {times[PEER][0].wall_s / end.wall_s:.2f} | {lasting[system]:,.0f} |"
+                    f" {lasting[system] / lasting[PEER]:.2f} |"
                     f" {lasting[system] / options.workers:,.0f} | {bound[system]} |"
                     f" {end.cpu_s * 60 / options.minutes:.2f} |",
                     flush=True,

@@ -2,16 +2,17 @@
 
     pip install -e '.[peers]'
     python benchmarks/peers.py MODEL_DIR [MODEL_DIR ...] AUDIO_DIR [--runtime NAME ...]
-        [--workers 1 2] [--peers YAMNet VGGish Cnn14] [--repeats 3] [--minutes N] [--json FILE]
-
-The fastest peer, YAMNet by TensorFlow Lite, stands in benchmarks/fastest.py.
+        [--workers 1 2] [--peers YAMNet VGGish Cnn14] [--yamnet-tflite FILE] [--repeats 3]
+        [--minutes N] [--json FILE]
 
 AUDIO_DIR holds clips of a second or more that libsndfile reads; --minutes first writes so much into
 it: 10 s each, stereo, 44.1 kHz, WAV and MP3 by turns. Peers run as their own documentation shows,
 with random weights, which speed does not depend on; nothing is fetched. YAMNet and VGGish (of
 torch-vggish-yamnet) take all patches of a clip at once, up to 64; Cnn14 (of panns-inference) makes
-one vector of a whole clip. Measure on an idle machine: where other programs use the cores, threads
-wait for each other, and a system may be ten times slower.
+one vector of a whole clip. --yamnet-tflite is the fastest of them: Google's file of YAMNet, whose
+scores two processes of one thread make (benchmarks/yamnet_tflite.py). Measure on an idle machine:
+where other programs use the cores, threads wait for each other, and a system may be ten times
+slower.
 
 start s: from nothing but Python and torch to the embeddings of the first clips, as many as the most
 workers: imports, loading, an export for ONNX Runtime, which the process keeps. No other column of
@@ -62,7 +63,10 @@ from embedkit.processes import WorkerPool
 
 THREADS = 2
 PATCHES = 64  # that a peer takes at a time
-PACKAGES = ("torch", "torchaudio", "librosa", "torch-vggish-yamnet", "panns-inference")
+PACKAGES = (
+    *("torch", "torchaudio", "librosa", "torch-vggish-yamnet", "panns-inference"),
+    "ai-edge-litert",
+)
 COLUMNS = {
     "system": "{system}",
     "audio s/s": "{audio_s_per_second:.1f} ({range[0]:.1f} to {range[1]:.1f})",
@@ -148,6 +152,18 @@ def yamnet() -> System:
 
     network = build(pretrained=False)
     return on_patches(network, lambda patches: network(patches)[0].flatten(1))
+
+
+def yamnet_tflite(file: Path) -> System:
+    """The same network by TensorFlow Lite, which gives its scores."""
+    from yamnet_tflite import hear_file, start
+
+    pool = WorkerPool(THREADS, start, file)
+
+    def embed(root: Path) -> tuple[int, int]:
+        return np.concatenate(list(pool.map(hear_file, find_audio(root).paths))).shape
+
+    return System(embed=embed, network=yamnet().network, sample_rate=16000)
 
 
 def vggish() -> System:
@@ -270,6 +286,7 @@ def main() -> None:
     parser.add_argument("--runtime", nargs="+", default=[None])
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS))
+    parser.add_argument("--yamnet-tflite", type=Path)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--minutes", type=int)
     parser.add_argument("--json", type=Path)
@@ -285,6 +302,10 @@ def main() -> None:
         words = (f"embedkit {model.name}", runtime, f"{workers} worker{'s' * (workers > 1)}")
         systems.append((", ".join(filter(None, words)), partial(ours, model, runtime, workers)))
     systems += [(name, PEERS[name]) for name in options.peers]
+    if options.yamnet_tflite:
+        systems.append(
+            ("YAMNet, TFLite, 2 processes", partial(yamnet_tflite, options.yamnet_tflite))
+        )
     rows = []
     with tempfile.TemporaryDirectory() as name:
         first = Path(name)

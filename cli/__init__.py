@@ -100,6 +100,10 @@ def main() -> None:
     warnings.simplefilter("always")
     warnings.showwarning = _Warnings()
     os.environ.setdefault("PYTHONWARNINGS", "ignore")  # for the processes that we start
+    if "extract" in sys.argv[1:]:
+        from embedkit.processes import start_server
+
+        start_server()  # it loads its libraries while this process loads its own
     command = typer.main.get_command(app)
     for option in command.params:
         # What acts at once is no setting: an image may well have EMBEDKIT_VERSION.

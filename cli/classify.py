@@ -5,7 +5,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 
 from embedkit.errors import UsageError
@@ -88,6 +87,8 @@ def fit(
 
     Example: embedkit classify fit embeddings --labels folders --out classifier
     """
+    import numpy as np
+
     from embedkit.classifiers import splits
     from embedkit.classifiers.classifier import Classifier
     from embedkit.labels.join import join_labels

@@ -142,14 +142,11 @@ def extract(
 
     Example: embedkit extract sounds/ --out embeddings
     """
-    from embedkit.processes import start_server
-
-    if not dry_run:
-        start_server()  # it loads its libraries while this process loads its own
     from embedkit.audio.decode import Channel
     from embedkit.extraction import Settings, Shard, estimate
     from embedkit.extraction import extract as extract_here
     from embedkit.hearing import Band
+    from embedkit.processes import leave_pandas_out
     from embedkit.runtime import Runtime
 
     if address is not None and engine is not Engine.RAY:
@@ -188,6 +185,8 @@ def extract(
         from embedkit.extraction.cluster import extract_on_ray
 
         run = partial(extract_on_ray, address=address)
+    else:
+        leave_pandas_out()
     with resumable("run again"), extraction_progress() as report:
         done = run(audio_dir, model, out, settings, report)
     _show(done, out, None if tag is None else _tag(out, model, tag), json)

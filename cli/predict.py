@@ -1,13 +1,16 @@
 """embedkit predict: a network's own scores of audio without labels."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 
 from ._app import app
 from ._output import Device, Dim, Json, print_json, print_table, report_failures, track
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @app.command()
@@ -72,10 +75,10 @@ def predict(
     report_failures(failures, of=len(paths))
 
 
-def _by_label(labels: tuple[str, ...], scores: np.ndarray) -> dict[str, float]:
+def _by_label(labels: tuple[str, ...], scores: "NDArray[np.floating]") -> dict[str, float]:
     return dict(zip(labels, map(float, scores), strict=True))
 
 
-def _best(labels: tuple[str, ...], scores: np.ndarray, top: int) -> str:
-    order = np.argsort(-scores, kind="stable")[:top]
+def _best(labels: tuple[str, ...], scores: "NDArray[np.floating]", top: int) -> str:
+    order = (-scores).argsort(kind="stable")[:top]
     return ", ".join(f"{labels[index]} {scores[index]:.3f}" for index in order)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import soundfile
 
-from embedkit.audio import ffmpeg, ogg
+from embedkit.audio import ogg
 from embedkit.audio.blocks import Block, Note, block_length, check_rate, is_short, truncated
 from embedkit.audio.formats import HEAD, headerless, is_framed
 from embedkit.audio.headers import Extent, Sound, extent, files, find_sound
@@ -36,15 +36,24 @@ def read(file: FileIO, path: Path, note: Note, track: int | None = None) -> Iter
     """
     demuxer = headerless(path, file.read(HEAD))
     if demuxer is not None:
-        yield from ffmpeg.read(file, note, track, f"named {path.suffix}", demuxer)
+        yield from _ffmpeg(file, note, track, f"named {path.suffix}", demuxer)
     elif track is not None and track > 1:  # only FFmpeg knows of tracks
-        yield from ffmpeg.read(file, note, track)
+        yield from _ffmpeg(file, note, track)
     elif ogg.is_ogg(file):
         # libsndfile reads the first link of a chain alone, and is silent about holes in Vorbis.
-        yield from _chain(ogg.links(file), ffmpeg.read, note, track)
+        yield from _chain(ogg.links(file), _ffmpeg, note, track)
     else:
         parts = files(Part.of(file))
         yield from _chain(parts if len(parts) > 1 else [file], _stated, note, track)
+
+
+def _ffmpeg(
+    file: Source, note: Note, track: int | None, reason: str = "", demuxer: str | None = None
+) -> Iterator[Block]:
+    # PyAV takes longer to load than a minute of WAV to read, which needs none of it.
+    from embedkit.audio import ffmpeg
+
+    return ffmpeg.read(file, note, track, reason, demuxer)
 
 
 def _chain(
@@ -129,7 +138,7 @@ def _mended(
     field = sound.field(length)
     part = whole.part(0, found.end, at=sound.at, new=field)
     if sound.field(length + 1) == field:  # too long for it: FFmpeg then reads to the end
-        return ffmpeg.read(part, note, track)
+        return _ffmpeg(part, note, track)
     return _whole(part, note, track)
 
 
@@ -145,14 +154,14 @@ def _whole(file: Source, note: Note, track: int | None) -> Generator[Block, None
         the place up to which libsndfile has read; None where FFmpeg has.
     """
     if _is_framed(Part.of(file)):  # libsndfile would print what it thinks of the tag
-        yield from ffmpeg.read(file, note, track)
+        yield from _ffmpeg(file, note, track)
         return None
     file.seek(0)
     source = os.dup(file.fileno()) if isinstance(file, FileIO) else file
     try:
         sound = soundfile.SoundFile(source, closefd=True)
     except soundfile.LibsndfileError as error:
-        yield from ffmpeg.read(file, note, track, _reason(error))
+        yield from _ffmpeg(file, note, track, _reason(error))
         return None
     with sound:
         # libsndfile stops an MP3 without a Xing header at an estimate of its length, and one of
@@ -161,7 +170,7 @@ def _whole(file: Source, note: Note, track: int | None) -> Generator[Block, None
         if sound.format not in {"MP3", "VOC"} and sound.frames < OPEN_LENGTH:
             return (yield from _libsndfile(sound, file, note, track))
         reason = f"{sound.format} that no decoder reads"
-    yield from ffmpeg.read(file, note, track, reason)
+    yield from _ffmpeg(file, note, track, reason)
     return None
 
 
@@ -197,7 +206,7 @@ def _go_on(
     """What FFmpeg reads behind the samples that libsndfile has read; it goes on after damage."""
     skip = done
     try:
-        for other_rate, block in ffmpeg.read(file, note, track, reason):
+        for other_rate, block in _ffmpeg(file, note, track, reason):
             if len(block) > skip:
                 yield other_rate, block[skip:]
             skip = max(0, skip - len(block))

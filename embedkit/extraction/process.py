@@ -7,13 +7,12 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from embedkit.extraction.card import Line
 from embedkit.extraction.collection import Task
 from embedkit.extraction.progress import Progress
 from embedkit.extraction.worker import Advance, Decoding, Job, Message, Tasks, run_worker
-from embedkit.processes import end_with_parent, no_main, worker_context
+from embedkit.processes import end_with_parent, leave_pandas_out, no_main, worker_context
 from embedkit.store import FileRecord, read_journal
 
 # What a worker is handed before it begins with it is little enough for the others to take their
@@ -144,6 +143,8 @@ class WorkerProcess:
 
     def _on_disk(self) -> dict[str, FileRecord]:
         """The records of what it was handed and of which it told nothing."""
+        import pyarrow.compute as pc
+
         journal = read_journal(self._folder)
         clips = pa.array([item.clip for item in self._taken], pa.string())
         found = journal.filter(pc.is_in(journal["clip"], clips)).to_pylist()
@@ -162,4 +163,5 @@ def _work(
 ) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends us
     end_with_parent()
+    leave_pandas_out()
     run_worker(job, shard, threads, tasks, decoding, parent, line, ahead=ahead)

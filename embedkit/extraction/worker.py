@@ -160,13 +160,15 @@ def run_worker(
     """
     try:
         threadpool_limits(threads)  # of numpy: the others' cores are theirs
+        batches = _batches(_items(job, tasks, decoding), job.batch_size)
+        if ahead:
+            batches = _made_ahead(batches)  # the first of them while the network is made ready
         embedder = AtCard(job.program, line) if line else job.program.start(threads)
         with EmbeddingWriter(job.folder, job.provenance, shard) as writer:
             overlap_s = job.provenance.segment_s - job.provenance.hop_s
             sink = _Sink(embedder, writer, overlap_s)
             told = time.monotonic()
-            batches = _batches(_items(job, tasks, decoding), job.batch_size)
-            for batch in _made_ahead(batches) if ahead else batches:
+            for batch in batches:
                 sink.write(batch)
                 if sink.is_urgent() or time.monotonic() - told > TELL:
                     parent.send(sink.take_advance())
@@ -199,11 +201,14 @@ def _made_ahead(batches: Iterator[list[Item]]) -> Iterator[list[Item]]:
         except BaseException as error:  # to be raised where the batches are used
             ready.put(error)
 
+    def take_all() -> Iterator[list[Item]]:
+        while (batch := ready.get()) is not None:
+            if isinstance(batch, BaseException):
+                raise batch
+            yield batch
+
     threading.Thread(target=make_all, daemon=True).start()
-    while (batch := ready.get()) is not None:
-        if isinstance(batch, BaseException):
-            raise batch
-        yield batch
+    return take_all()
 
 
 def _items(job: Job, tasks: Tasks, decoding: Decoding) -> Iterator[Item]:

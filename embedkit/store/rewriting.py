@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from embedkit.atomic import atomic_write
@@ -64,6 +63,8 @@ def forget(folder: Path, clips: Collection[str]) -> None:
 
 
 def _rewrite(folder: Path, part: Part, without: pa.Array) -> None:
+    import pyarrow.compute as pc
+
     journal = pq.read_table(folder / FILES / part.name)
     goes = pc.is_in(journal["clip"], without)
     if not pc.any(goes).as_py():
@@ -86,6 +87,8 @@ def _write_journal(journal: pa.Table, folder: Path, part: Part) -> None:
 
 
 def _copy_rows(folder: Path, part: Part, successor: Part, without: pa.Array) -> None:
+    import pyarrow.compute as pc
+
     with (
         pq.ParquetFile(folder / ROWS / part.name) as rows,
         atomic_write(folder / ROWS / successor.name) as file,

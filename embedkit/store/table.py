@@ -10,7 +10,6 @@ from typing import NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -135,9 +134,11 @@ class EmbeddingTable:
         Raises:
             EmbeddingFolderError: a clip is in it twice.
         """
+        import pyarrow.compute as pc
+
         journal = self._read_files(FILES_SCHEMA)
-        counts = journal.group_by("clip").aggregate([("clip", "count")])
-        twice = counts.filter(pc.greater(counts["clip_count"], 1))["clip"]
+        counts = pc.value_counts(journal["clip"])
+        twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
         if len(twice):
             raise EmbeddingFolderError(f"{self.folder}: {twice[0]} is in the journal twice")
         return journal
@@ -185,6 +186,8 @@ class EmbeddingTable:
 
     def clip_rows(self, clip: str) -> Rows:
         """The rows of one clip, by segment; none if there is no such clip."""
+        import pyarrow.compute as pc
+
         found = []
         for name in self._parts:
             with reading(self.folder / ROWS / name) as part:
@@ -200,6 +203,8 @@ class EmbeddingTable:
 
     def has_clip(self, clip: str) -> bool:
         """Whether there are rows of a clip of that name."""
+        import pyarrow.compute as pc
+
         try:
             wanted = pa.scalar(clip, pa.string())
         except (UnicodeEncodeError, pa.ArrowException):  # the name of a file that is not UTF-8
@@ -213,6 +218,8 @@ class EmbeddingTable:
 
     @cached_property
     def _clips(self) -> pa.ChunkedArray:
+        import pyarrow.compute as pc
+
         journal = self.journal_table()
         return journal.filter(pc.greater(journal["rows"], 0))["clip"]
 
@@ -331,6 +338,8 @@ class EmbeddingTable:
 
     def _count_rows(self, name: str) -> tuple[int, int]:
         """The rows that a part's journal has, and those that there are."""
+        import pyarrow.compute as pc
+
         with reading(self.folder / ROWS / name) as part:
             self._check_schema(part, ROWS, name, rows_schema(self.embedding_size))
             stored = part.metadata.num_rows

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from command import run, succeed
+from runtimes import need
 
 from embedkit import Extractor
 from embedkit.audio.decode import decode
@@ -86,11 +87,7 @@ def test_every_size_is_a_prefix_of_the_largest(make_sound: Any) -> None:
     ],
 )
 def test_the_runtimes_agree(runtime: Runtime, least: float, make_sound: Any) -> None:
-    if runtime.needs_openvino:
-        openvino = pytest.importorskip("openvino", reason="needs embedkit[openvino]")
-        able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        if runtime is Runtime.OPENVINO_BF16 and "BF16" not in able:
-            pytest.skip("this processor does not compute in bfloat16")
+    need(runtime)
     segments = np.stack([make_sound(1.0, seed=seed) for seed in range(16)])
     for size in SIZES:
         wanted = ExtractorModule.load(dim=size).embed_segments(segments)

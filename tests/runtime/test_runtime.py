@@ -15,6 +15,7 @@ import pytest
 import torch
 from command import run, succeed
 from numpy.typing import NDArray
+from runtimes import need
 
 import embedkit
 from embedkit.checkpoint import ModelConfig, save_calibration
@@ -79,14 +80,6 @@ def embed(model: Path, runtime: Runtime, segments: Vectors, **more: int) -> Vect
     return program.start(threads=2).embed_segments(segments)
 
 
-def need_openvino(runtime: Runtime) -> None:
-    if runtime.needs_openvino:
-        openvino = pytest.importorskip("openvino", reason="needs embedkit[openvino]")
-        able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        if runtime is Runtime.OPENVINO_BF16 and "BF16" not in able:
-            pytest.skip("this processor does not compute in bfloat16")
-
-
 def noise(*shape: int) -> Vectors:
     return (0.05 * np.random.default_rng(1).standard_normal(shape)).astype(np.float32)
 
@@ -99,7 +92,7 @@ def cosine(first: Vectors, second: Vectors) -> float:
 @pytest.mark.parametrize("batch", [1, 3, 16])
 @pytest.mark.parametrize("runtime", [Runtime.ONNX, Runtime.OPENVINO])
 def test_float32_gives_torchs_vectors(model: Path, runtime: Runtime, batch: int) -> None:
-    need_openvino(runtime)
+    need(runtime)
     segments = noise(batch, 16000)
     expected = ExtractorModule.load(model).embed_segments(segments)
     assert np.abs(expected).max() > 0.3  # else the tolerance would say nothing
@@ -109,7 +102,7 @@ def test_float32_gives_torchs_vectors(model: Path, runtime: Runtime, batch: int)
 
 @pytest.mark.parametrize("runtime", [Runtime.TORCH_BF16, Runtime.ONNX_INT8, *OPENVINO[1:]])
 def test_short_numbers_give_nearly_the_same_vectors(quantised: Path, runtime: Runtime) -> None:
-    need_openvino(runtime)
+    need(runtime)
     segments = noise(8, 16000) * np.linspace(0.2, 2, 8, dtype=np.float32)[:, None]
     expected = ExtractorModule.load(quantised).embed_segments(segments)
     found = embed(quantised, runtime, segments)
@@ -120,7 +113,7 @@ def test_short_numbers_give_nearly_the_same_vectors(quantised: Path, runtime: Ru
 
 @pytest.mark.parametrize("runtime", list(Runtime))
 def test_a_smaller_size_is_a_prefix(quantised: Path, runtime: Runtime) -> None:
-    need_openvino(runtime)
+    need(runtime)
     segments = noise(4, 16000)
     if runtime is Runtime.TORCH_FP16:
         pytest.skip("half precision of convolutions is for GPUs")
@@ -131,7 +124,7 @@ def test_a_smaller_size_is_a_prefix(quantised: Path, runtime: Runtime) -> None:
 
 @pytest.mark.parametrize("runtime", OPENVINO)
 def test_a_vector_does_not_depend_on_its_batch(quantised: Path, runtime: Runtime) -> None:
-    need_openvino(runtime)
+    need(runtime)
     segments = noise(9, 16000)
     whole = embed(quantised, runtime, segments)
     embedder = prepare(quantised, runtime=runtime).start(threads=1)
@@ -140,7 +133,7 @@ def test_a_vector_does_not_depend_on_its_batch(quantised: Path, runtime: Runtime
 
 
 def test_what_executes_the_quantised_network_makes_one_vector(quantised: Path) -> None:
-    need_openvino(Runtime.OPENVINO_INT8)
+    need(Runtime.OPENVINO_INT8)
     segments = noise(8, 16000)
     found = embed(quantised, Runtime.OPENVINO_INT8, segments)
     assert cosine(found, embed(quantised, Runtime.ONNX_INT8, segments)) > 0.999
@@ -276,7 +269,7 @@ def test_a_folder_of_openvinos_is_not_mixed_and_is_searched_without_it(
     runtime: Runtime,
     near: float,
 ) -> None:
-    need_openvino(runtime)
+    need(runtime)
     audio, emb = tmp_path / "audio", tmp_path / "emb"
     path = write_audio(audio / "a.wav", make_sound(2))
     extract(audio, quantised, emb, Settings(runtime=runtime))

@@ -66,7 +66,7 @@ def test_a_number_that_never_changes_is_wanted_as_0() -> None:
     assert (made.wanted(lesson(still))[:, 1] == 0).all()
 
 
-@pytest.mark.parametrize("heads", list(Heads))
+@pytest.mark.parametrize("heads", [Heads.HIDDEN, Heads.LINEAR])
 @pytest.mark.parametrize("loss", list(Loss))
 def test_the_loss_is_that_of_the_formula(heads: Heads, loss: Loss) -> None:
     made = goals(loss, heads)
@@ -110,6 +110,23 @@ def test_what_is_explained_is_r2_by_variance() -> None:
         for name, part in (("t", slice(0, 3)), ("t logits", slice(3, 8)), ("MFCC", slice(8, 9))):
             expected = r2_score(wanted[:, part], given[:, part], multioutput="variance_weighted")
             assert found[name] == pytest.approx(expected, abs=1e-5)
+
+
+def test_without_heads_the_embedding_itself_is_compared() -> None:
+    """Each prefix with as many of the teacher's numbers, in units of their deviation."""
+    vectors = (2 + 3 * RNG.standard_normal((40, 4))).astype(np.float32)
+    made = Goals([Target(TargetSpec(name="t", size=4, weight=2.0))], SIZES, Heads.NONE, 20.0)
+    there = lesson([vectors])
+    made.begin([there])
+    missed = ((EMBEDDING - vectors) / vectors.std(axis=0)) ** 2
+    expected = np.mean([2 * missed[:, :size].mean() for size in SIZES])
+    assert float(made(torch.from_numpy(EMBEDDING), there)) == pytest.approx(expected, rel=1e-5)
+    shares = made.explained(torch.from_numpy(EMBEDDING), made.wanted(there))
+    assert [share["t"] for share in shares] == pytest.approx(
+        [1 - missed[:, :size].mean() for size in SIZES], rel=1e-5
+    )
+    assert float(made(torch.from_numpy(vectors), there)) < 1e-10
+    assert not list(made.parameters())
 
 
 def test_names_that_a_teacher_gives_are_its_best() -> None:

@@ -18,9 +18,9 @@ from safetensors.numpy import load_file
 
 from embedkit import Extractor
 from embedkit.audio.files import find_audio
-from embedkit.checkpoint import CONFIG, load_calibration, load_config
+from embedkit.checkpoint import CONFIG, fingerprint, load_calibration, load_config
 from embedkit.checkpoint import WEIGHTS as MODEL
-from embedkit.config import FeatureSpec, SegmentSpec
+from embedkit.config import DEFAULT_MODEL, FeatureSpec, SegmentSpec
 from embedkit.errors import DatasetError, EmbedkitError, ModelFolderError, UsageError
 from embedkit.models.build import count_macs
 from embedkit.models.features import front_end
@@ -143,6 +143,29 @@ def test_both_runtimes_read_it(distilled: tuple[Path, Trained], make_sound: Call
     sound = make_sound(1.2)
     expected = ExtractorModule.load(folder).embed(sound)
     np.testing.assert_allclose(Extractor.load(folder).embed(sound), expected, atol=2e-4)
+
+
+def test_a_model_begins_with_another_and_learns_its_vectors_in_other_frames(
+    distilled: tuple[Path, Trained], sounds: Path, tmp_path: Path
+) -> None:
+    """It begins far nearer to them than random weights come in as many segments."""
+    known, _ = distilled
+    found = {}
+    for name, init in (("begun", known), ("random", None)):
+        trained = distil(
+            sounds,
+            known,
+            tmp_path / name,
+            features=replace(SMALL["features"], hop_s=0.04),
+            heads=Heads.NONE,
+            mfcc_weight=0.0,
+            segments=320,
+            init=init,
+        )
+        [found[name]] = [record["validation_r2_model"] for record in trained.history]
+    assert found["begun"] > 0.2 > found["random"] + 0.1
+    config = load_config(tmp_path / "begun")
+    assert config.init == config.teachers[0].fingerprint == fingerprint(known)
 
 
 def test_an_interrupted_and_resumed_training_ends_as_an_uninterrupted_one(
@@ -278,6 +301,8 @@ def test_a_training_that_diverges_says_so(
         ({"mfcc_weight": -1.0}, UsageError, "MFCC weight"),
         ({"features": FeatureSpec(bands=16, n_fft=512)}, UsageError, "at least 20 bands"),
         ({"device": "no-such"}, UsageError, "no-such"),
+        ({"heads": Heads.NONE}, UsageError, "128 numbers, becomes .* found toy 3, toy logits 2, M"),
+        ({"init": DEFAULT_MODEL}, UsageError, r"cannot begin with another network: model.dim is"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(
@@ -309,6 +334,20 @@ def test_a_teacher_that_cannot_hear_a_segment_is_refused_before_anything_begins(
     with pytest.raises(ModelFolderError, match=r"toy.onnx"):
         distil(sounds, path, tmp_path / "m")
     assert not (tmp_path / "m").exists()
+
+
+def test_a_model_that_teaches_hears_segments_of_its_own_length(
+    distilled: tuple[Path, Trained], sounds: Path, tmp_path: Path
+) -> None:
+    folder, _ = distilled
+    with pytest.raises(UsageError, match=r"hears 0.4 s, and would have to hear 0.6 s"):
+        distil(sounds, folder, tmp_path / "m", teacher_window_s=0.6)
+    scenes = torch.randn(3, 6400, generator=torch.Generator().manual_seed(0)) / 10
+    [own] = open_teachers([folder], RATE, 6400, "cpu")
+    vectors, logits = own.hear(scenes)
+    assert logits is None
+    expected = ExtractorModule.load(folder).embed_segments(scenes.numpy())
+    np.testing.assert_allclose(vectors, expected, atol=1e-5)
 
 
 def test_two_teachers_of_one_name_are_refused(sounds: Path, teacher: Path, tmp_path: Path) -> None:
