@@ -281,7 +281,7 @@ def test_held_out_packages_are_never_learned_from(
     assert not some & others
 
 
-@pytest.mark.parametrize("heads", list(Heads))
+@pytest.mark.parametrize("heads", [Heads.HIDDEN, Heads.LINEAR])
 def test_a_training_that_diverges_says_so(
     heads: Heads, sounds: Path, teacher: Path, tmp_path: Path
 ) -> None:
