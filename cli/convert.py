@@ -20,9 +20,11 @@ def convert(
     out: Annotated[Path, OutPlace(help="The file or folder to write.")],
     to: Annotated[
         str | None,
-        typer.Option(help="npy, npz, csv, lance, hf, tensorboard, audacity or raven."),
+        typer.Option(help="npy, npz, csv, lance, hf, tensorboard, audacity, raven or hoplite."),
     ] = None,
-    source_format: Annotated[str | None, typer.Option("--from", help="npy or parquet.")] = None,
+    source_format: Annotated[
+        str | None, typer.Option("--from", help="npy, parquet or hoplite.")
+    ] = None,
     name: Annotated[
         str, typer.Option(help="With --from: the extractor that made the vectors.")
     ] = "",
@@ -42,20 +44,36 @@ def convert(
             "--audio-root", "--audio", help="With --from: the folder that the clips lie in."
         ),
     ] = None,
+    labels: Annotated[
+        str,
+        typer.Option(
+            help="With --to hoplite: labels to write as its annotations. With --from hoplite: a"
+            " .csv file to write its annotations to."
+        ),
+    ] = "",
 ) -> None:
     """Write vectors for other tools, or bring another extractor's into an embedding folder.
 
     Vectors of OpenL3, PANNs, YAMNet, BirdNET or any other extractor are then searched, classified
     and compared as embedkit's own: `parquet` has the columns clip (or path), start_s, end_s,
     embedding (or vector); `npy` is one file with --rows, or a folder with a file for each clip.
+    `hoplite` is perch-hoplite's folder (SQLite and USearch), which BirdNET-Analyzer and
+    OpenSoundscape read.
 
     Example: embedkit convert embeddings --to npy --out vectors
     """
     from embedkit.exchange import Foreign, export, import_vectors
+    from embedkit.exchange.hoplite import read_annotations, write_annotations, write_hoplite
     from embedkit.store import EmbeddingTable
 
     if (to is None) == (source_format is None):
         raise UsageError("name one of --to and --from")
+    if labels and "hoplite" not in {to, source_format}:
+        raise UsageError("--labels goes with hoplite, whose folder holds annotations too")
+    if to == "hoplite":
+        windows, annotations = write_hoplite(EmbeddingTable.open(source), out, labels)
+        message(f"{out}: {windows:,} windows and {annotations:,} annotations")
+        return
     if to is not None:
         table = EmbeddingTable.open(source)
         export(table, to, out)
@@ -67,3 +85,7 @@ def convert(
     foreign = Foreign(name=name, window_s=window, hop_s=hop, rows=rows, audio=audio)
     clips, count = import_vectors(source, source_format, foreign, out)
     message(f"{out}: {count:,} rows of {clips:,} clips by {name}")
+    if labels:
+        stretches = read_annotations(source)
+        write_annotations(stretches, Path(labels))
+        message(f"{labels}: {len(stretches):,} annotations")

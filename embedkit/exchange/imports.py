@@ -20,6 +20,7 @@ from embedkit.datasets.columns import END, PATH, START, VECTOR, find, require
 from embedkit.datasets.names import Folder
 from embedkit.datasets.table import read_table
 from embedkit.errors import DatasetError, UsageError, choices
+from embedkit.exchange.hoplite import read_windows
 from embedkit.scratch import into_scratch, scratch_folder
 from embedkit.store import IMPORTED, EmbeddingWriter, FileRecord, Provenance, clip_path
 
@@ -59,7 +60,8 @@ def import_vectors(source: Path, form: str, foreign: Foreign, out: Path) -> tupl
     """Write an embedding folder of another extractor's vectors.
 
     Args:
-        source: for `parquet` a file or a folder of them, with the columns clip (or path), start_s,
+        source: for `hoplite` perch-hoplite's folder;
+            for `parquet` a file or a folder of them, with the columns clip (or path), start_s,
             end_s and embedding (or vector); for `npy` one file [rows, D] with `foreign.rows`, a
             folder as `convert --to npy` writes it, or one with a .npy or .npz file for each clip,
             [segments, D], of which .npz may hold `embedding` and `timestamps` as OpenL3 writes.
@@ -317,4 +319,13 @@ def _clips(table: pa.Table, vectors: NDArray[np.float32]) -> Iterator[Clip]:
             yield Clip(clips[rows[0]], start[rows], end[rows], vectors[rows])
 
 
-FOREIGN: dict[str, Callable[[Path, Foreign], Iterator[Clip]]] = {"npy": _npy, "parquet": _parquet}
+def _hoplite(source: Path, foreign: Foreign) -> Iterator[Clip]:
+    for name, start_s, end_s, vectors in read_windows(source):
+        yield Clip(name, start_s, end_s, vectors)
+
+
+FOREIGN: dict[str, Callable[[Path, Foreign], Iterator[Clip]]] = {
+    "hoplite": _hoplite,
+    "npy": _npy,
+    "parquet": _parquet,
+}

@@ -83,11 +83,10 @@ class Runtime(StrEnum):
         Raises:
             UsageError: there is none of that name.
         """
-        try:
-            return cls(name)
-        except ValueError as error:
-            known = [runtime for runtime in cls if runtime is not cls.FUNCTION]
-            raise UsageError(f"no runtime {name!r}{choices(name, known)}") from error
+        known = [runtime for runtime in cls if runtime is not cls.FUNCTION]
+        if name not in known:
+            raise UsageError(f"no runtime {name!r}{choices(name, known)}")
+        return cls(name)
 
     @classmethod
     def that_made(cls, provenance: Provenance) -> "Runtime":
