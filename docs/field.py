@@ -1,4 +1,4 @@
-"""Make the README's week of two recorders: `python docs/field.py FOLDER`, and its marks.csv.
+"""Make the guide's week of two recorders: `python docs/field.py FOLDER`, and its marks.csv.
 
 An AudioMoth by a lake, and a Song Meter in a wood whose battery was empty for a day. Birds sing
 from 4 to 9, crickets in the wood from 21 to 2; now and then either is heard at another hour.

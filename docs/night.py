@@ -1,4 +1,4 @@
-"""Make the README's night of bats: `python docs/night.py FOLDER`, and call.wav beside the folder.
+"""Make the guide's night of bats: `python docs/night.py FOLDER`, and call.wav beside the folder.
 
 Three recordings of ten seconds at 250 kHz, in which a bat calls four times: from 55 kHz down to 40.
 """

@@ -1,4 +1,4 @@
-"""A GPU gives what a CPU gives, within bounds that README.md states: `pytest -m cuda`."""
+"""A GPU gives what a CPU gives, within bounds that the docs state: `pytest -m cuda`."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""The README's Python is run as it stands."""
+"""The Python of the README and of the pages is run as it stands."""
 
 import re
 import shutil
@@ -13,10 +13,15 @@ from embedkit.config import DEFAULT_MODEL
 from embedkit.export import export
 from embedkit.extraction import extract
 
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
+# In this order: what one defines the next may use.
+PAGES = (
+    "docs/reference/python.md", "docs/guides/train.md", "docs/guides/extractor.md",
+    "docs/reference/tools.md", "README.md",
+)  # fmt: skip
 
 
-def test_the_readmes_python_runs(
+def test_the_python_of_readme_and_pages_runs(
     model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rng = np.random.default_rng(0)
@@ -37,8 +42,9 @@ def test_the_readmes_python_runs(
     for name in ("datasets", "duckdb", "onnxruntime", "pandas", "polars", "torch"):
         names[name] = pytest.importorskip(name)
     monkeypatch.setattr(names["datasets"].config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    for block in re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL):
-        exec(block, names)
+    for page in PAGES:
+        for block in re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL):
+            exec(block, names)
 
     assert (names["run"].files, names["run"].rows) == (2, 6)
     # What it calls the clip's vector is the mean of what it calls the waveform's vectors.
@@ -49,3 +55,24 @@ def test_the_readmes_python_runs(
     np.testing.assert_allclose(names["scenes"][0], expected, atol=1e-3)
     assert names["frames"].shape == (1, 25, 256)
     assert names["model"].predict(["sounds/one.wav"]).tolist() == ["low"]
+
+
+def test_every_page_with_python_is_run() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    found = {path for path in pages if "```python\n" in path.read_text()}
+    assert found == {ROOT / page for page in PAGES}
+
+
+def test_the_readme_is_short_and_its_links_lead_somewhere() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) <= 160
+    for path, anchor in re.findall(r"\]\((?!https?://)([^)#]+)(?:#([^)]+))?\)", text):
+        assert (ROOT / path).exists(), path
+        if anchor:
+            assert anchor in anchors((ROOT / path).read_text()), f"{path}#{anchor}"
+
+
+def anchors(text: str) -> set[str]:
+    """Those of a text's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}

@@ -13,7 +13,7 @@ from embedkit.config import Activation, SegmentSpec
 from embedkit.errors import ModelFolderError
 from embedkit.runtime.description import KEYS, Layout, Normalise, Pool, read_description
 
-DOCS = Path(__file__).parents[2] / "docs" / "extractor.md"
+DOCS = Path(__file__).parents[2] / "docs/guides/extractor.md"
 
 
 def test_reads_every_key(tmp_path: Path) -> None:
@@ -58,14 +58,15 @@ def test_reads_every_key(tmp_path: Path) -> None:
 
 def test_the_docs_show_one_and_every_key(tmp_path: Path) -> None:
     docs = DOCS.read_text()
-    found = re.search(r"```toml\n(.*?)```", docs, re.DOTALL)
-    assert found is not None
     path = write_extractor(tmp_path)
-    path.write_text(found[1])
     (tmp_path / "mn04_as.onnx").touch()
     (tmp_path / "labels.csv").rename(tmp_path / "class_labels_indices.csv")
-    description = read_description(path)
-    assert (description.sample_rate, description.labels) == (32000, LABELS)
+    shown = re.findall(r"```toml\n(.*?)```", docs, re.DOTALL)
+    assert shown
+    for text in shown:
+        path.write_text(text)
+        description = read_description(path)
+        assert (description.sample_rate, description.labels) == (32000, LABELS)
     table = docs.split("| key | meaning |")[1]
     assert {key for keys in KEYS.values() for key in keys} <= set(re.findall(r"`(\w+)`", table))
 
