@@ -91,7 +91,7 @@ async function arrange(how) {
   density.measure(state.points);
   lasso.keep([]);
   await paint();
-  await trying(nameRegions);
+  trying(nameRegions);  // nobody waits: the server takes seconds for the first ones
 }
 
 async function nameRegions() {
