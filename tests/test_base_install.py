@@ -136,7 +136,7 @@ def test_what_needs_torch_says_what_to_install(
         "AUDIO": sounds, "OUT": tmp_path / "out", "MODEL": ROOT / "embedkit" / "default_model"
     }  # fmt: skip
     said = command(base, *(places.get(word, word) for word in arguments), code=2)
-    assert said == (
+    assert said.lstrip("\n") == (  # an older rich leaves a line where a bar was
         "embedkit: this needs torch, which is not installed: pip install 'embedkit[train]'\n"
     )
     assert not (tmp_path / "out").exists()
