@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -34,11 +35,14 @@ import embedkit
 from embedkit.errors import EmbeddingFolderError, EmbedkitError, UsageError
 from embedkit.extraction import Settings, extract
 from embedkit.names.bundled import load_names
+from embedkit.runtime.description import read_description
+from embedkit.runtime.foreign import open_foreign
 from embedkit.search.queries import Queries
 from embedkit.store import EmbeddingTable, read_manifest
 from embedkit.training.teachers import Teacher
 
 Make = Callable[..., Vectors]
+REAL = os.environ.get("EMBEDKIT_TEST_EXTRACTORS", "")  # extractor.toml files of real ones
 
 
 @pytest.fixture(scope="module")
@@ -242,6 +246,40 @@ def test_a_file_without_finite_vectors_stops_nothing(tmp_path: Path, write_audio
     write_audio(tmp_path / "sounds" / "good.wav", quiet + 0.5, RATE)
     done = extract(tmp_path / "sounds", path, tmp_path / "emb", Settings(workers=1))
     assert (done.rows, dict(done.errors)) == (3, {"non-finite": 1})
+
+
+@pytest.mark.skipif(not REAL, reason="EMBEDKIT_TEST_EXTRACTORS names no extractor.toml")
+@pytest.mark.parametrize("path", map(Path, filter(None, REAL.split(os.pathsep))), ids=str)
+def test_a_real_one_is_killed_resumed_asked_and_named(
+    path: Path, tmp_path: Path, make_sound: Make, write_audio: Any
+) -> None:
+    described = read_description(path)
+    length, _ = described.segments.samples(described.sample_rate)
+    heard = {}
+    for seed in range(3):  # of two windows each
+        sound = make_sound(2 * length / described.sample_rate, described.sample_rate, seed=seed)
+        file = tmp_path / "sounds" / f"{seed}.wav"
+        write_audio(file, sound[: 2 * length], described.sample_rate, subtype="FLOAT")
+        heard[file.name] = open_foreign(path).hear(sound[: 2 * length].reshape(2, length))
+    script, emb = tmp_path / "run.py", tmp_path / "emb"
+    script.write_text(KILLED)
+    died = subprocess.run(
+        [sys.executable, script, tmp_path / "sounds", path, emb],
+        capture_output=True, text=True, check=False, start_new_session=True, timeout=120,
+    )  # fmt: skip
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    assert extract(tmp_path / "sounds", path, emb).already_done == 1
+    rows = EmbeddingTable.open(emb).rows()
+    names = load_names(EmbeddingTable.open(emb))
+    for clip, (embedding, logits) in heard.items():
+        found = rows.embeddings[rows.clips == clip]
+        np.testing.assert_allclose(found, embedding, atol=1e-4 * np.abs(embedding).max())
+        assert logits is not None
+        np.testing.assert_allclose(names.scores(found), expit(logits), atol=1e-3)
+    asked = json.loads(
+        succeed("search", emb, tmp_path / "sounds" / "1.wav", "--top", "1", "--json")
+    )
+    assert "1.wav" in json.dumps(asked)
 
 
 # Functions of this program
