@@ -29,23 +29,25 @@ def read_settings(path: Path, command: Any) -> dict[str, Any]:
 
 def _defaults(values: dict[str, Any], command: Any, place: str) -> dict[str, Any]:
     commands = getattr(command, "commands", {})
-    options = {
-        name.removeprefix("--"): parameter.name
-        for parameter in command.params
-        for name in [*parameter.opts, *parameter.secondary_opts]
-        if name.startswith("--")
-    }
+    options = {}
+    if not commands or command.invoke_without_command:  # a group may do something by itself
+        options = {
+            name.removeprefix("--"): parameter.name
+            for parameter in command.params
+            for name in [*parameter.opts, *parameter.secondary_opts]
+            if name.startswith("--")
+        }
     found: dict[str, Any] = {}
     for name, value in values.items():
         if name in commands:
             if not isinstance(value, dict):
                 raise UsageError(f"{place}: {name} is a command: expected a table [{name}]")
             found[name] = _defaults(value, commands[name], f"{place}, {name}")
-        elif name in options and not commands:
+        elif name in options:
             # Several values of an option are a list, and those with commas a text.
             found[options[name]] = value if isinstance(value, list | bool) else str(value)
         else:
-            there = commands or options
-            kind = "command" if commands else "option"
-            raise UsageError(f"{place}: no {kind} {name!r}{choices(name, sorted(there))}")
+            kind = "option" if options else "command"
+            there = sorted([*commands, *options])
+            raise UsageError(f"{place}: no {kind} {name!r}{choices(name, there)}")
     return found

@@ -21,6 +21,7 @@ from embedkit.errors import EmbedkitError
 
 if TYPE_CHECKING:
     from multiprocessing.context import ForkServerContext, SpawnContext
+    from multiprocessing.sharedctypes import Synchronized
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -65,6 +66,11 @@ class WorkerPool(ProcessPoolExecutor):
             yield from super().map(fn, *iterables, timeout=timeout, chunksize=chunksize)
         except BrokenProcessPool as error:
             raise EmbedkitError(f"a worker process died; {MEMORY}") from error
+
+
+def shared_number() -> "Synchronized[float]":
+    """A number, 0 at first, that workers of a pool may be started with and change."""
+    return multiprocessing.get_context("spawn").Value("d", 0.0)
 
 
 # Not forks of this process, whose threads they would lose, but of one that has none, which start at

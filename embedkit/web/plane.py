@@ -6,7 +6,6 @@ import os
 import threading
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
-from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from embedkit.atomic import atomic_write
 from embedkit.errors import EmbedkitError
 from embedkit.pages.projection import Projection, principal_axes, project, project_some
-from embedkit.processes import WorkerPool, undisturbed
+from embedkit.processes import WorkerPool, shared_number, undisturbed
 from embedkit.search.rows import searched
 from embedkit.store import EmbeddingTable
 from embedkit.vectors import unit
@@ -111,7 +110,7 @@ class Plane:
         return None
 
     def _begin(self) -> None:
-        self._share = get_context("spawn").Value("d", 0.0)
+        self._share = shared_number()
         self._pool = WorkerPool(1, _prepare, self._share)
         with undisturbed():  # the first task starts it
             found = self._pool.submit(

@@ -15,6 +15,7 @@ class Server(uvicorn.Server):
         config = uvicorn.Config(
             app,
             lifespan="off",
+            log_config=None,  # a new one would close the handlers of others, and their streams
             log_level="warning",
             access_log=False,
             timeout_keep_alive=5,

@@ -17,6 +17,7 @@ from typer.models import OptionInfo, ParameterInfo
 READ = {
     ("", "config"),
     ("bench extract", "audio_dir"), ("bench extract", "model"),
+    ("bench extractors", "audio_dir"),
     ("bench paper", "data"), ("bench paper", "root"),
     ("bench sizes", "data"), ("bench sizes", "embeddings"), ("bench sizes", "root"),
     ("classify evaluate", "emb_dir"), ("classify fit", "emb_dir"),
@@ -35,6 +36,7 @@ READ = {
     ("learn-names", "audio_dir"), ("learn-names", "model"), ("learn-names", "teacher"),
     ("map", "audio"), ("map", "emb_dir"),
     ("mix", "audio_dir"),
+    ("models add", "file"), ("models add", "labels"),
     ("predict", "audio"), ("predict", "model_dir"),
     ("review", "classifier"), ("review", "emb_dir"),
     ("scene", "data"), ("scene", "root"), ("scene", "source"),

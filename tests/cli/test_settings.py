@@ -67,7 +67,7 @@ def test_a_file_reaches_commands_within_commands_and_flags(emb: Path, tmp_path: 
         ("[extrat]\nworkers = 2", "no command 'extrat'; did you mean extract?"),
         ("[extract]\nworker = 2", "extract: no option 'worker'; did you mean workers?"),
         ("[classify.fitt]\nc = 1", "classify: no command 'fitt'; did you mean fit?"),
-        ("[models]\nxyz = 1", "models: no option 'xyz'; there are: classes"),
+        ("[models]\nxyz = 1", "models: no option 'xyz'; there are: add, classes"),
         ("models = 3", "models is a command: expected a table [models]"),
         ("[models", "cannot be read as TOML"),
         ("[models]\nclasses = 'many'", "Invalid value for '--classes'"),

@@ -350,7 +350,7 @@ def test_pickled_arrays_are_not_opened(tmp_path: Path) -> None:
         (("--to", "npy", "--from", "npy"), "name one of --to and --from"),
         (("--to", "matlab"), "no format 'matlab'; there are: npy, npz, csv, lance"),
         (("--from", "npy"), "name the extractor that made the vectors with --name"),
-        (("--from", "mat", "--name", "x"), "no format 'mat'; there are: npy, parquet"),
+        (("--from", "mat", "--name", "x"), "no format 'mat'; there are: hoplite, npy, parquet"),
     ],
 )
 def test_wrong_usage_is_said(

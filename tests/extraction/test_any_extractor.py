@@ -249,7 +249,7 @@ def test_a_file_without_finite_vectors_stops_nothing(tmp_path: Path, write_audio
 
 
 @pytest.mark.skipif(not REAL, reason="EMBEDKIT_TEST_EXTRACTORS names no extractor.toml")
-@pytest.mark.parametrize("path", map(Path, filter(None, REAL.split(os.pathsep))), ids=str)
+@pytest.mark.parametrize("path", [Path(path) for path in REAL.split(os.pathsep) if path], ids=str)
 def test_a_real_one_is_killed_resumed_asked_and_named(
     path: Path, tmp_path: Path, make_sound: Make, write_audio: Any
 ) -> None:

@@ -100,6 +100,7 @@ def test_audio_of_another_shape_is_refused(model: hear.HearModel, shape: tuple[i
 def test_a_model_of_a_rate_that_hear_has_no_audio_at_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Extractor, "sample_rate", 8000)
+    low = Extractor.of(lambda segments: segments[:, :1], name="low", sample_rate=8000)
+    monkeypatch.setattr(Extractor, "load", lambda path: low)
     with pytest.raises(UsageError, match="hears 8000 Hz; HEAR has audio at 16000, 22050"):
         hear.load_model("")

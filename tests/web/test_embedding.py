@@ -1,5 +1,6 @@
 """`embedkit explore` of a folder of sound: it is embedded while the page is open."""
 
+import logging
 import time
 import urllib.error
 import urllib.request
@@ -12,9 +13,11 @@ import numpy as np
 import pytest
 from browser import Server, ask, cookie_of
 from command import run
+from fastapi import FastAPI
 
 from embedkit.extraction import extract
 from embedkit.store import EmbeddingTable, read_manifest
+from embedkit.web import serving
 
 
 @pytest.fixture(scope="module")
@@ -117,3 +120,15 @@ def send(address: str, content: bytes) -> str:
         return error.read().decode()
     except OSError as error:
         return f"stopped: {error}"
+
+
+def test_a_server_closes_no_handler_of_others() -> None:
+    class Handler(logging.Handler):
+        closed = False
+
+        def close(self) -> None:
+            self.closed = True
+
+    handler = Handler()  # as absl's, which closes what it writes to
+    serving.Server(FastAPI(), lambda: None)
+    assert not handler.closed
