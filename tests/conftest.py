@@ -67,7 +67,7 @@ def narrow() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def save_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
     """Make a model folder with random weights from a seed."""
-    import torch
+    torch = pytest.importorskip("torch")
 
     from embedkit.export import write_network
     from embedkit.models.module import ExtractorModule

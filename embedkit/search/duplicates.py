@@ -129,7 +129,9 @@ class Links:
         first, second, similarity = map(np.concatenate, zip(*held, strict=True))
         count = len(self.group)
         # A cosine's distance from 2 is above 0, which a sparse matrix would not hold.
-        graph = coo_array((2 - similarity, (first, second)), shape=(count, count))
+        # SciPy before 1.15 looks for trees among indices of 32 bits alone.
+        ends = first.astype(np.int32), second.astype(np.int32)
+        graph = coo_array((2 - similarity, ends), shape=(count, count))
         tree = coo_array(minimum_spanning_tree(graph.tocsr()))
         self.first, self.second = (ends.astype(np.int64) for ends in (tree.row, tree.col))
         self.similarity = 2 - tree.data

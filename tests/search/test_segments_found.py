@@ -114,7 +114,7 @@ def test_what_uses_vectors_loads_no_torch() -> None:
 def test_search_and_torch_work_in_one_process_whichever_comes_first(
     collection: tuple[EmbeddingTable, SearchIndex], first: str
 ) -> None:
-    # Each brings an OpenMP runtime of its own.
+    pytest.importorskip("torch")  # each brings an OpenMP runtime of its own
     table, index = collection
     imports = ["import torch", "from embedkit.search.segments import SearchIndex"]
     code = "\n".join(
