@@ -6,17 +6,14 @@ Needs Chromium (apt-get install chromium) and embedkit[umap].
 """
 
 import math
-import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import sync_playwright
+from explored import PROGRAM, explored
 
 HERE = Path(__file__).parent
-PROGRAM = Path(sys.executable).with_name("embedkit")
 
 
 def draw(page: Any, address: str) -> None:
@@ -67,23 +64,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         demo = Path(name) / "demo"
         subprocess.run([PROGRAM, "demo", "--out", demo], check=True, stdout=subprocess.DEVNULL)
-        server = subprocess.Popen(
-            [PROGRAM, "explore", demo / "embeddings", "--port", "0", "--no-open"],
-            stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        assert server.stdout is not None
-        address = server.stdout.readline().strip()
-        try:
-            with sync_playwright() as playwright:
-                browser = playwright.chromium.launch(
-                    executable_path=shutil.which("chromium"),
-                    args=["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"],
-                )
-                draw(browser.new_page(viewport={"width": 1280, "height": 800}), address)
-                browser.close()
-        finally:
-            server.terminate()
-            server.communicate(timeout=30)
+        with explored(demo / "embeddings", 800) as (page, address):
+            draw(page, address)
 
 
 if __name__ == "__main__":

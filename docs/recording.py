@@ -7,21 +7,18 @@ the calls of its first quarter of an hour and some of its noise. Needs Chromium 
 chromium).
 """
 
-import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import soundfile
-from playwright.sync_api import sync_playwright
+from explored import PROGRAM, explored
 
 from embedkit.demo.synth import synthesise_clip
 
 HERE = Path(__file__).parent
-PROGRAM = Path(sys.executable).with_name("embedkit")
 RATE, SECONDS, CALL_S = 16000, 3600, 3
 NAME, MARKED_S = "20260601_213000", 900
 KINDS = {"bird": 60, "cricket": 40}
@@ -56,6 +53,7 @@ def make(folder: Path) -> Path:
 def walk(page: Any, address: str, table: Path) -> None:
     """From the table to detections; then the recording, about one of them."""
     page.goto(f"{address}#/detector")
+    page.wait_for_selector("body[data-view=detector]")
     page.set_input_files("#detector-file", table)
     page.locator("#detector-said", has_text="are new").wait_for()
     page.click("#detector-fit")
@@ -85,22 +83,8 @@ def main() -> None:
             ("describe", emb, "--timezone", "Europe/Berlin", "--site-pattern", "{site}/*"),
         ):
             subprocess.run([PROGRAM, *command], check=True, stdout=subprocess.DEVNULL)
-        server = subprocess.Popen(
-            [PROGRAM, "explore", emb, "--port", "0", "--no-open"], stdout=subprocess.PIPE, text=True
-        )
-        assert server.stdout is not None
-        address = server.stdout.readline().strip()
-        try:
-            with sync_playwright() as playwright:
-                browser = playwright.chromium.launch(
-                    executable_path=shutil.which("chromium"),
-                    args=["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"],
-                )
-                walk(browser.new_page(viewport={"width": 1280, "height": 1000}), address, table)
-                browser.close()
-        finally:
-            server.terminate()
-            server.communicate(timeout=30)
+        with explored(emb, 1000) as (page, address):
+            walk(page, address, table)
 
 
 if __name__ == "__main__":

@@ -70,6 +70,19 @@ def browse() -> Iterator[Any]:
         browser.close()
 
 
+@contextmanager
+def explored(emb: Path) -> Iterator[Any]:
+    """A page of the explorer of a folder; in the end nothing may have gone wrong in it."""
+    wrong: list[str] = []
+    with serve(emb) as url, browse() as page:
+        page.on("console", lambda line: line.type == "error" and wrong.append(line.text))
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.goto(url)
+        page.wait_for_selector("body[data-view=map]")
+        yield page
+    assert wrong == []
+
+
 def cookie_of(address: str) -> str:
     """What a browser that has brought the token sends to a server."""
     return f"embedkit-{urlsplit(address).port}={TOKEN}"

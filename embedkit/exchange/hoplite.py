@@ -9,11 +9,13 @@ BirdNET-Analyzer and OpenSoundscape read it. As of perch-hoplite 1.0, which is n
 import csv
 import io
 import json
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +23,7 @@ from numpy.typing import NDArray
 from embedkit.atomic import atomic_write
 from embedkit.datasets.stretches import Sign, Stretch
 from embedkit.errors import DatasetError, UsageError, require
+from embedkit.exchange.apart import written_apart
 from embedkit.labels.join import clip_names, find_labels
 from embedkit.store import EmbeddingTable
 
@@ -157,13 +160,27 @@ def write_hoplite(table: EmbeddingTable, out: Path, labels: str = "") -> tuple[i
         expansion_search=128,
     )
     marked = _marked(table, labels) if labels else {}
-    out.mkdir(parents=True, exist_ok=True)
+    with written_apart(out) as folder:
+        folder.mkdir()
+        counts = _write_database(table, marked, folder, index, json.dumps(settings))
+        index.save(str(folder / INDEX))
+        with (folder / INDEX).open("rb") as saved:
+            os.fsync(saved.fileno())
+    return counts
+
+
+def _write_database(
+    table: EmbeddingTable,
+    marked: dict[str, list[Stretch]],
+    folder: Path,
+    index: Any,
+    settings: str,
+) -> tuple[int, int]:
+    """The tables, and into the index the vectors; how many windows and annotations."""
     windows = annotations = 0
-    with closing(sqlite3.connect(out / DATABASE)) as database, database:
+    with closing(sqlite3.connect(folder / DATABASE)) as database, database:
         database.executescript(TABLES)
-        database.execute(
-            "INSERT INTO hoplite_metadata VALUES (?, ?)", ("usearch_config", json.dumps(settings))
-        )
+        database.execute("INSERT INTO hoplite_metadata VALUES (?, ?)", ("usearch_config", settings))
         recordings: dict[str, int] = {}
         for record in table.journal:
             if not record.rows and record.clip not in marked:
@@ -190,7 +207,6 @@ def write_hoplite(table: EmbeddingTable, out: Path, labels: str = "") -> tuple[i
             )
             index.add(numbers, rows.embeddings.astype(np.float16))
             windows += len(rows.clips)
-    index.save(str(out / INDEX))
     return windows, annotations
 
 
@@ -209,10 +225,10 @@ def _open(source: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
 
 
-def _vectors(index: object, numbers: NDArray[np.uint64], source: Path) -> NDArray[np.float32]:
+def _vectors(index: Any, numbers: NDArray[np.uint64], source: Path) -> NDArray[np.float32]:
     parts = []
     for start in range(0, len(numbers), AT_ONCE):
-        found = index.get(numbers[start : start + AT_ONCE], np.float32)  # type: ignore[attr-defined]
+        found = index.get(numbers[start : start + AT_ONCE], np.float32)
         if found is None or any(vector is None for vector in found):
             raise DatasetError(f"{source}: a window has no vector in {INDEX}")
         parts.append(np.asarray(found, np.float32))

@@ -1,9 +1,7 @@
 """Vectors of any other extractor into an embedding folder, so that every back-end serves them."""
 
 import hashlib
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -12,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from embedkit.audio.formats import AUDIO_SUFFIXES
@@ -20,6 +17,7 @@ from embedkit.datasets.columns import END, PATH, START, VECTOR, find, require
 from embedkit.datasets.names import Folder
 from embedkit.datasets.table import read_table
 from embedkit.errors import DatasetError, UsageError, choices
+from embedkit.exchange.apart import written_apart
 from embedkit.exchange.hoplite import read_windows
 from embedkit.scratch import into_scratch, scratch_folder
 from embedkit.store import IMPORTED, EmbeddingWriter, FileRecord, Provenance, clip_path
@@ -102,28 +100,8 @@ def import_vectors(source: Path, form: str, foreign: Foreign, out: Path) -> tupl
         channel="mix",
         runtime=IMPORTED,
     )
-    with _alone(out) as scratch:
-        found = _write(scratch / "emb", provenance, chain([first], clips), foreign.audio, source)
-        if out.exists():
-            out.rmdir()  # it is empty
-        (scratch / "emb").rename(out)
-    return found
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[Path]:
-    """A hidden folder beside `out`, for one import at a time; what a killed one left in it goes."""
-    scratch = out.with_name(f".{out.name[:50]}.tmp")
-    scratch.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(scratch / ".lock", timeout=0):
-            shutil.rmtree(scratch / "emb", ignore_errors=True)
-            try:
-                yield scratch
-            finally:
-                shutil.rmtree(scratch, ignore_errors=True)
-    except Timeout as error:
-        raise UsageError(f"{out}: another import is writing to it") from error
+    with written_apart(out) as folder:
+        return _write(folder, provenance, chain([first], clips), foreign.audio, source)
 
 
 def _write(

@@ -293,7 +293,7 @@ def test_two_imports_into_one_folder_at_once_do_not_mix(tmp_path: Path) -> None:
     (tmp_path / "l3").mkdir()
     np.save(tmp_path / "l3" / "a.npy", np.ones((2, 3)))
     foreign = Foreign(name="OpenL3", window_s=1.0, hop_s=1.0)
-    left = tmp_path / ".emb.tmp/emb"  # by an import that was killed
+    left = tmp_path / ".emb.tmp/folder"  # by an import that was killed
     left.mkdir(parents=True)
     (left / "manifest.json").write_text("{}")
     with FileLock(left.parent / ".lock"), pytest.raises(UsageError, match="another import"):

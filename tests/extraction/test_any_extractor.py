@@ -3,9 +3,6 @@
 import hashlib
 import json
 import os
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +24,7 @@ from foreign import (
     write_extractor,
     write_tflite,
 )
+from killed import kill_midway
 from made import Vectors
 from onnx import helper
 from scipy.special import expit
@@ -102,40 +100,11 @@ def test_rows_are_the_networks_and_the_manifest_says_whose(
     assert all(str(value) in told for value in (known["sha256"], "extractor.licence", "toy"))
 
 
-KILLED = """
-import contextlib, os, signal, sys
-from pathlib import Path
-from embedkit.extraction import Settings, extract, process
-from embedkit.store import writer
-
-renamed = 0
-rename = writer.publish
-
-def rename_or_die(temporary, path):
-    global renamed
-    if renamed == 3:  # between the rows and the journal of the second part
-        os.killpg(0, signal.SIGKILL)
-    rename(temporary, path)
-    renamed += 1
-
-process.no_main = contextlib.nullcontext  # so that the worker runs this too
-writer.PART_SECONDS = 0  # a part for each file
-writer.publish = rename_or_die
-if __name__ == "__main__":
-    extract(*map(Path, sys.argv[1:]), Settings(workers=1))
-"""
-
-
 def test_killed_and_run_again_gives_the_rows_of_a_whole_run(
     extractor: Path, sounds: Path, tmp_path: Path
 ) -> None:
-    script, emb = tmp_path / "run.py", tmp_path / "emb"
-    script.write_text(KILLED)
-    died = subprocess.run(
-        [sys.executable, script, sounds, extractor, emb],
-        capture_output=True, text=True, check=False, start_new_session=True, timeout=60,
-    )  # fmt: skip
-    assert died.returncode == -signal.SIGKILL, died.stderr
+    emb = tmp_path / "emb"
+    kill_midway(sounds, extractor, emb)
     done = extract(sounds, extractor, emb, Settings(workers=2))
     assert (done.already_done, done.files) == (1, 6)
     check(emb, sounds)
@@ -261,13 +230,8 @@ def test_a_real_one_is_killed_resumed_asked_and_named(
         file = tmp_path / "sounds" / f"{seed}.wav"
         write_audio(file, sound[: 2 * length], described.sample_rate, subtype="FLOAT")
         heard[file.name] = open_foreign(path).hear(sound[: 2 * length].reshape(2, length))
-    script, emb = tmp_path / "run.py", tmp_path / "emb"
-    script.write_text(KILLED)
-    died = subprocess.run(
-        [sys.executable, script, tmp_path / "sounds", path, emb],
-        capture_output=True, text=True, check=False, start_new_session=True, timeout=120,
-    )  # fmt: skip
-    assert died.returncode == -signal.SIGKILL, died.stderr
+    emb = tmp_path / "emb"
+    kill_midway(tmp_path / "sounds", path, emb)
     assert extract(tmp_path / "sounds", path, emb).already_done == 1
     rows = EmbeddingTable.open(emb).rows()
     names = load_names(EmbeddingTable.open(emb))

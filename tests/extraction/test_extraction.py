@@ -4,7 +4,6 @@ import math
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from killed import kill_midway
 from numpy.typing import NDArray
 
 from embedkit.audio.decode import Channel, decode
@@ -273,42 +273,11 @@ def test_a_folder_that_another_run_is_writing_is_refused(small, model_dir, tmp_p
     assert done.already_done + done.files == 6
 
 
-KILLED = """
-import contextlib, os, signal, sys
-from pathlib import Path
-from embedkit.extraction import Extraction, Settings, extract, process
-from embedkit.store import writer
-
-renamed = 0
-rename = writer.publish
-
-def rename_or_die(temporary, path):
-    global renamed
-    if renamed == 3:  # between the rows and the journal of the second part
-        os.killpg(0, signal.SIGKILL)
-    rename(temporary, path)
-    renamed += 1
-
-# A worker imports its parent's main module, where it is not kept from it.
-process.no_main = contextlib.nullcontext
-writer.PART_SECONDS = 0  # a part for each file
-writer.publish = rename_or_die
-if __name__ == "__main__":
-    extract(*map(Path, sys.argv[1:]), Settings(batch_size=2, workers=1))
-"""
-
-
 def test_a_run_killed_midway_and_run_again_gives_the_rows_of_a_whole_run(
     whole, small, model_dir, tmp_path
 ):
     emb = tmp_path / "emb"
-    script = tmp_path / "run.py"
-    script.write_text(KILLED)
-    died = subprocess.run(
-        [sys.executable, script, small, model_dir, emb],
-        capture_output=True, text=True, check=False, start_new_session=True, timeout=60,
-    )  # fmt: skip
-    assert died.returncode == -signal.SIGKILL, died.stderr
+    kill_midway(small, model_dir, emb)
     left = sorted(path.relative_to(emb).as_posix() for path in emb.glob("*/*"))
     assert re.fullmatch(r"files/\.part-00000-00001\.parquet\.\d+-\w+\.tmp", left.pop(0))
     assert left == [

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from browser import browse, needs_browser, serve, wait
+from browser import explored, needs_browser, wait
 from command import succeed
 from made import namer
 from pages import open_page
@@ -127,14 +127,8 @@ def test_tag_names_what_was_recorded_then(bats: Path, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def page(bats: Path) -> Iterator[Any]:
-    wrong: list[str] = []
-    with serve(bats / "emb") as url, browse() as page:
-        page.on("console", lambda line: line.type == "error" and wrong.append(line.text))
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.goto(url)
-        page.wait_for_selector("body[data-view=map]")
+    with explored(bats / "emb") as page:
         yield page
-    assert wrong == []
 
 
 @needs_browser

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser import browse, needs_browser, serve, wait
+from browser import explored, needs_browser, wait
 from command import succeed
 
 pytestmark = needs_browser
@@ -41,14 +41,8 @@ def root(tmp_path_factory: pytest.TempPathFactory, model_dir: Path, write_audio:
 
 @pytest.fixture(scope="module")
 def page(root: Path) -> Iterator[Any]:
-    wrong: list[str] = []
-    with serve(root / "emb") as url, browse() as page:
-        page.on("console", lambda line: line.type == "error" and wrong.append(line.text))
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.goto(url)
-        page.wait_for_selector("body[data-view=map]")
+    with explored(root / "emb") as page:
         yield page
-    assert wrong == []
 
 
 @pytest.fixture

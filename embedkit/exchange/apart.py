@@ -1,0 +1,36 @@
+"""A folder of another format is there whole, or not at all."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from embedkit.errors import UsageError
+
+
+@contextmanager
+def written_apart(out: Path) -> Iterator[Path]:
+    """A hidden place beside `out` for a folder, which becomes `out` if all goes well.
+
+    One program at a time; what a killed one left there goes.
+
+    Raises:
+        UsageError: another program is writing to `out`.
+    """
+    scratch = out.with_name(f".{out.name[:50]}.tmp")
+    scratch.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(scratch / ".lock", timeout=0):
+            folder = scratch / "folder"
+            shutil.rmtree(folder, ignore_errors=True)
+            try:
+                yield folder
+                if out.exists():
+                    out.rmdir()  # it is empty
+                folder.rename(out)
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
+    except Timeout as error:
+        raise UsageError(f"{out}: another import or export is writing to it") from error
