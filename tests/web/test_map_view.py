@@ -220,6 +220,34 @@ def test_colours_stand_out_from_the_ground_in_both_themes(page: Any) -> None:
         page.locator(f"#map-legend path[fill='{first}']").wait_for(state="attached")
 
 
+def test_what_starts_has_no_controls_yet_and_says_so(page: Any) -> None:
+    held: list[Any] = []
+
+    def hold(route: Any) -> None:
+        if held:
+            route.continue_()
+        else:
+            held.append(route)
+
+    page.route("**/plane", hold)
+    page.reload()
+    page.locator("#map[aria-busy=true]").wait_for(state="attached")
+    wait(page, lambda: held, "the map asks for nothing")
+    said = "getComputedStyle(document.getElementById('map'), '::after').visibility === 'visible'"
+    page.wait_for_function(f"() => {said}")
+    assert page.locator("#map-colour").is_hidden()
+    page.click("#tab-label")  # away and back: it starts once
+    page.wait_for_selector("body[data-view=label]")
+    page.click("#tab-map")
+    assert page.locator("#map-colour").is_hidden()
+    held[0].continue_()
+    page.select_option("#map-colour", "path")
+    page.wait_for_selector("body[data-view=map]")
+    wait(page, lambda: page.locator("#map-legend li").count() == 6, "what is chosen does not count")
+    page.unroute("**/plane")
+    assert page.locator("#names option").count() == 60
+
+
 VIEWS = ("map", "search", "listen", "shortlist", "label", "collection")
 
 

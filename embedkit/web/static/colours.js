@@ -12,11 +12,13 @@ const DARK = [
   [12, 215, 224], [253, 161, 154], [157, 209, 99], [232, 156, 249], [158, 189, 255], [253, 168, 77],
 ];
 const MANY = LIGHT.length;
-const dark = matchMedia("(prefers-color-scheme: dark)");
+const inDark = () => matchMedia("(prefers-color-scheme: dark)");
+const dark = inDark();
+const changing = inDark();  // of its own: to read whether one matches takes the event of its change away
 
 export const none = () => (dark.matches ? [140, 148, 156] : [118, 126, 134]);
 export const ring = () => (dark.matches ? [255, 255, 255, 255] : [20, 22, 26, 255]);
-export const onTheme = (repaint) => dark.addEventListener("change", repaint);
+export const onTheme = (repaint) => changing.addEventListener("change", repaint);
 
 /** The most frequent names, and how many have each. */
 export function ranked(names) {

@@ -19,7 +19,7 @@ import { moreFor, starFor } from "./take.js";
 
 const views = { map, search, listen, recording, detector, shortlist, label, collection };
 const tabOf = (name) => document.getElementById(`tab-${name}`);
-const started = new Set();
+const starts = new Map();  // of each view that was shown, the promise of its start
 let left = {};  // the address of each view, as it was left
 let shown;
 
@@ -28,7 +28,7 @@ async function show() {
   const name = asked.view in views ? asked.view : "map";
   const address = addressOf(name, asked.wanted);
   if (address !== location.hash) go(address, { quietly: true });
-  const fresh = left[name] !== address || !started.has(name);
+  const fresh = left[name] !== address || !starts.has(name);
   left[name] = shown = address;
   for (const other of Object.keys(views)) {
     document.getElementById(other).hidden = other !== name;
@@ -38,13 +38,20 @@ async function show() {
   }
   tabOf(name).scrollIntoView({ inline: "nearest", block: "nearest" });
   entitle(name, asked.wanted);
-  keepFocus(name);
-  if (!started.has(name)) {
-    started.add(name);
-    await trying(() => views[name].start());
-  }
+  if (!starts.has(name)) starts.set(name, start(name));
+  await starts.get(name);
+  if (shown === address) keepFocus(name);
   await views[name].show?.(fresh ? detail(name, asked.wanted) : undefined);
   if (shown === address) document.body.dataset.view = name;
+}
+
+// Until a view has started, its controls do nothing: they are hidden, and what is said instead is in
+// the style sheet.
+async function start(name) {
+  const section = document.getElementById(name);
+  section.ariaBusy = true;
+  await trying(() => views[name].start());
+  section.ariaBusy = false;
 }
 
 // Search is told all that the address asks for, the other views the sound that it names.
