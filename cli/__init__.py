@@ -88,7 +88,8 @@ __all__ = [
 def main() -> None:
     """Run the command line and exit.
 
-    0 done, 1 failed, 2 wrong usage, 3 finished but some files failed, 130 interrupted.
+    The exit code is 0 if all is done, 1 if it failed, 2 for wrong usage, 3 if some files failed,
+    and 130 if it was interrupted.
     """
     open_streams()
     # As Ctrl-C: batch systems stop a job so, and it is to leave what it has done in order.
@@ -130,14 +131,14 @@ def main() -> None:
 
 
 class _Aside(logging.Handler):
-    """What libraries log and nobody takes: they speak to programmers, so it is for --verbose."""
+    """Takes what libraries log for programmers, and shows it with --verbose."""
 
     def emit(self, record: logging.LogRecord) -> None:
         logging.getLogger("embedkit").debug("%s: %s", record.name, record.getMessage())
 
 
 class _Warnings:
-    """Tells each warning once: ours to users, those of libraries to who asks for more."""
+    """Shows each warning once: ours to users, those of libraries with --verbose."""
 
     def __init__(self) -> None:
         self._told: set[str] = set()

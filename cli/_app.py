@@ -1,4 +1,4 @@
-"""The Typer app alone: every command file adds itself to it; what all commands obey stands here."""
+"""The Typer app, to which every command's file adds itself, and the options of all commands."""
 
 import logging
 from pathlib import Path
@@ -32,29 +32,31 @@ def embedkit(
     config: Annotated[
         Path | None,
         typer.Option(
-            help="A TOML file of options: a table for each command, `[extract]` or"
-            " `[classify.fit]`, with their long names."
+            help="A TOML file of options: it has a table for each command, such as"
+            " `[extract]` or `[classify.fit]`, with the options' long names."
         ),
     ] = None,
     quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="No progress and no messages but of what failed.")
+        bool,
+        typer.Option("--quiet", "-q", help="Show no progress, and no message but of what failed."),
     ] = False,
     verbose: Annotated[
         bool,
         typer.Option(
             "--verbose",
             "-v",
-            help="Also what libraries warn of and what led to an error, for a bug report.",
+            help="Also show what libraries warn of and what led to an error, for a bug report.",
         ),
     ] = False,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Turn folders of sound into small vectors to search, classify and map on an ordinary CPU.
 
-    An option is taken from the command line, else from the environment (`EMBEDKIT_EXTRACT_WORKERS`
-    is `embedkit extract --workers`), else from the file of `--config`, else it has its default.
+    The value of an option comes from the command line; else from the environment
+    (`EMBEDKIT_EXTRACT_WORKERS` is `embedkit extract --workers`); else from the file of `--config`;
+    else it is the default.
 
     Example: embedkit extract sounds --out embeddings
     """

@@ -9,8 +9,10 @@ from ._outputs import OutFolder
 
 SaveClips = Annotated[
     Path | None,
-    OutFolder(help="Folder to cut the sounds out to, in one folder for each label or query."),
+    OutFolder(
+        help="Cut the sounds out to this folder, which gets a folder for each label or query."
+    ),
 ]
 Padding = Annotated[
-    float, typer.Option(help="Of --save-clips: so many seconds more on both sides.", min=0)
+    float, typer.Option(help="With --save-clips: add this many seconds on both sides.", min=0)
 ]

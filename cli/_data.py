@@ -26,22 +26,35 @@ Dataset = Annotated[
     str | None,
     typer.Option(
         rich_help_panel=PUBLISHED,
-        help="Instead of a path: audioset, audioset-unbalanced, tut2016, esc50 or esc10, laid out"
-        " as published, below --root.",
+        help="A data set instead of a path: audioset, audioset-unbalanced, tut2016, esc50 or"
+        " esc10, laid out below --root as it was published.",
     ),
 ]
 Root = Annotated[
-    Path | None, typer.Option(rich_help_panel=PUBLISHED, help="Where the data set lies.")
+    Path | None, typer.Option(rich_help_panel=PUBLISHED, help="The folder of the data set.")
 ]
 
 
 def read(data: Path | None, dataset: str | None, root: Path | None) -> "Manifest":
-    """Read what the command line names; labels are of whole clips."""
+    """Read the labelled data that the command line names, with labels of whole clips.
+
+    Args:
+        data: a folder or a manifest; None with `dataset`.
+        dataset: the name of a published data set; None with `data`.
+        root: the folder of the published data set.
+
+    Returns:
+        its clips and labels.
+
+    Raises:
+        UsageError: neither or both are named, or labels have times or signs.
+        DatasetError: what is named cannot be read.
+    """
     manifest = read_marked(data, dataset, root)
     if manifest.is_marked:
         raise UsageError(
-            f"{data}: its labels have times, or signs; here they are of whole clips. `train` and"
-            " `classify` learn from parts of clips"
+            f"{data}: its labels have times or signs, but this command takes labels of whole clips;"
+            " `train` and `classify` learn from parts of clips"
         )
     return manifest
 
@@ -49,7 +62,21 @@ def read(data: Path | None, dataset: str | None, root: Path | None) -> "Manifest
 def read_marked(
     data: Path | None, dataset: str | None, root: Path | None, label_column: str = ""
 ) -> "Manifest":
-    """Read what the command line names; labels may be of stretches, or have signs."""
+    """Read the labelled data that the command line names; labels may have times or signs.
+
+    Args:
+        data: a folder or a manifest; None with `dataset`.
+        dataset: the name of a published data set; None with `data`.
+        root: the folder of the published data set.
+        label_column: the column of the manifest that holds the labels; empty: found by its name.
+
+    Returns:
+        its clips and labels.
+
+    Raises:
+        UsageError: neither or both are named.
+        DatasetError: what is named cannot be read.
+    """
     from embedkit.datasets import read_dataset, read_published
 
     if data is not None and dataset is None and root is None:

@@ -23,7 +23,17 @@ COUNTS = ("events", "found", "detections", "false")
 def make_listener(
     table: "EmbeddingTable", data: "Labelled", known: "Mapping[str, Clip]", threshold: float
 ) -> "Listener":
-    """What hears the recordings that are held out."""
+    """Make what hears the recordings that are held out, and counts events.
+
+    Args:
+        table: the vectors of the recordings.
+        data: the labels, joined to the segments of `table`.
+        known: the labelled clips by their names in `table`.
+        threshold: the score from which on a segment is a detection.
+
+    Returns:
+        the listener, which collects one outcome for each recording and label.
+    """
     from embedkit.classifiers.detect import Criteria
     from embedkit.classifiers.events import Listener
 
@@ -33,7 +43,7 @@ def make_listener(
 
 
 def event_figures(listener: "Listener") -> dict[str, Any]:
-    """For JSON: all together, by label and by recording."""
+    """The figures for JSON: of all recordings, by label and by recording."""
     return {
         "events": _plain(listener.outcomes),
         "events_per_label": {name: _plain(some) for name, some in _by("label", listener).items()},
@@ -44,7 +54,12 @@ def event_figures(listener: "Listener") -> dict[str, Any]:
 
 
 def print_events(listener: "Listener", rule: "Rule") -> None:
-    """For a person; of many recordings those with the most false detections."""
+    """Print the figures for a person; of many recordings only those with most false detections.
+
+    Args:
+        listener: holds the outcomes.
+        rule: says whether all events were marked.
+    """
     from embedkit.classifiers.events import summarise
     from embedkit.labels.stretches import Marked
 
@@ -68,11 +83,11 @@ def print_events(listener: "Listener", rule: "Rule") -> None:
         ],
     )
     if len(recordings) > SHOWN:
-        message(f"of {len(recordings)} recordings those with the most false detections")
+        message(f"of {len(recordings)} recordings, those with most false detections are listed")
     if rule.marked is Marked.SOME and done.false:
         message(
-            "a detection is false where nothing is marked: if not everything is, there are fewer"
-            " false ones; say --marked all if it is"
+            "a detection counts as false where nothing is marked: if some events are not marked,"
+            " fewer are false; if all are marked, say --marked all"
         )
 
 

@@ -26,7 +26,7 @@ Model = Annotated[
     Path,
     typer.Option(
         "--model",
-        help="The model folder, or of an extractor of others its extractor.toml or the name that"
+        help="A model folder, the extractor.toml of another extractor, or the name that"
         " `embedkit models add` gave it.",
         callback=_resolved,
         show_default="embedkit's own model",
@@ -36,15 +36,15 @@ RuntimeName = Annotated[
     str | None,
     typer.Option(
         "--runtime",
-        help="onnx, openvino, openvino-bf16, torch, torch-bf16, torch-fp16; after `embedkit export"
-        " --int8` onnx-int8, openvino-int8.",
+        help="What computes the network: onnx, openvino, openvino-bf16, torch, torch-bf16,"
+        " torch-fp16; after `embedkit export --int8` also onnx-int8, openvino-int8.",
         show_default="the folder's; in a new one onnx on cpu, torch elsewhere",
     ),
 ]
 Workers = Annotated[
     int | None,
     typer.Option(
-        help="Processes; on a GPU those that decode.",
+        help="The number of processes; with a GPU that of the processes that decode.",
         min=1,
         show_default="one for each processor",
     ),
@@ -53,7 +53,10 @@ Workers = Annotated[
 
 @contextmanager
 def extraction_progress() -> Iterator[Callable[["Extraction"], None]]:
-    """A line on stderr, on a terminal only: files, audio, speed, errors, time left."""
+    """Show how far an extraction is in a line on stderr, on a terminal only.
+
+    The line has files, audio, speed, errors and the time left.
+    """
     console = Console(stderr=True)
     columns = ("Extracting", BarColumn(), TextColumn("{task.description}"))
     with Progress(

@@ -16,16 +16,23 @@ option = partial(typer.Option, rich_help_panel="When and where (see embedkit des
 After = Annotated[
     str | None,
     option(
-        help="What was recorded from then on: 2023-05-01, 2023-05-01T04:30 by the site's clocks, or"
-        " 2023-05-01T04:30Z."
+        help="Take what was recorded from then on: 2023-05-01, 2023-05-01T04:30 by the site's"
+        " clocks, or 2023-05-01T04:30Z."
     ),
 ]
-Before = Annotated[str | None, option(help="What was recorded before then; as --after.")]
+Before = Annotated[
+    str | None, option(help="Take what was recorded before then; written as --after is.")
+]
 InHours = Annotated[
     str | None,
-    option("--hours", help="Hours of the day by the site's clocks: 4-9, 4:30-9, 22-4."),
+    option(
+        "--hours",
+        help="Take what was recorded in these hours by the site's clocks: 4-9, 4:30-9, 22-4.",
+    ),
 ]
-Sites = Annotated[list[str] | None, option("--site", help="What was recorded there. Repeatable.")]
+Sites = Annotated[
+    list[str] | None, option("--site", help="Take what was recorded at this site. Repeatable.")
+]
 
 
 def field_filter(
@@ -35,7 +42,21 @@ def field_filter(
     hours: str | None,
     sites: list[str] | None,
 ) -> "FieldFilter | None":
-    """What the options ask for, of a collection; None if nothing."""
+    """Make the filter that the options ask for.
+
+    Args:
+        table: the collection.
+        after: the earliest time, as `--after` takes it; None: any.
+        before: the time from which on nothing is taken; None: any.
+        hours: the hours of the day by the site's clocks; None: all.
+        sites: the sites to take; None or empty: all.
+
+    Returns:
+        the filter, or None if no option is given.
+
+    Raises:
+        UsageError: a time or an hour cannot be read.
+    """
     from embedkit.field.filters import FieldFilter
     from embedkit.field.recordings import Recordings
 

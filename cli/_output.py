@@ -23,17 +23,19 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program to 
 Dim = Annotated[
     int | None,
     typer.Option(
-        help="Size of the embedding, where the model was trained for several (`train --dims`).",
+        help="The size of the embedding, where the model was trained for several (`train --dims`).",
         show_default="the one it prefers, or the largest",
     ),
 ]
-Device = Annotated[str, typer.Option(help="Where torch computes: cpu, cuda, cuda:1, mps.")]
+Device = Annotated[
+    str, typer.Option(help="The device that torch computes on: cpu, cuda, cuda:1, mps.")
+]
 
 SoundTrack = Annotated[
     int | None,
     typer.Option(
         "--track",
-        help="Which of a file's sound tracks (stems, languages), from 1 on.",
+        help="Which of a file's sound tracks (stems, languages) to read, from 1 on.",
         min=1,
         show_default="the first",
     ),
@@ -46,7 +48,16 @@ def show_progress(console: Console) -> bool:
 
 
 def track(items: Iterable[T], description: str, total: int | None = None) -> Iterable[T]:
-    """A progress bar on stderr, on a terminal only."""
+    """Show a progress bar on stderr while items are taken, on a terminal only.
+
+    Args:
+        items: what is taken one by one.
+        description: stands before the bar.
+        total: the number of items, where `items` does not say it.
+
+    Returns:
+        the same items.
+    """
     console = Console(stderr=True)
     return rich_track(
         items,
@@ -65,7 +76,7 @@ def message(text: str) -> None:
 
 @contextmanager
 def resumable(how: str) -> Iterator[None]:
-    """Around what can be gone on with, also as a decorator: say how, where Ctrl-C ends it."""
+    """Say how to go on where Ctrl-C ends what is within; also a decorator."""
     try:
         yield
     except KeyboardInterrupt:
@@ -83,7 +94,12 @@ def print_json(value: Any) -> None:
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a result for a person: columns aligned, numbers to the right."""
+    """Print a result for a person, with aligned columns and numbers to the right.
+
+    Args:
+        header: the names of the columns.
+        rows: a cell for each column.
+    """
     cells = [[shown(_safe(str(cell))) for cell in row] for row in [header, *rows]]
     widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
     numeric = [all(_is_number(row[column]) for row in cells[1:]) for column in range(len(header))]
@@ -104,21 +120,35 @@ def print_figures(figures: Mapping[str, float | int | tuple[float, float]]) -> N
 
 
 def duration(seconds: float) -> str:
-    """A length of time in the unit that a person would choose."""
+    """A length of time in seconds, written in the unit that a person would choose."""
     if seconds < 120:
         return f"{seconds:.1f} s"
     return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def report_failures(failures: Sequence[tuple[str, str, str]], of: int) -> None:
-    """Name the files (name, kind, message) that failed, and exit with 3 if there are any."""
+    """Name the files that failed, and exit with 3 if there are any.
+
+    Args:
+        failures: name, kind and message of each file.
+        of: the number of all files.
+
+    Raises:
+        typer.Exit: a file failed.
+    """
     name_failures(failures, len(failures), of)
     if failures:
         raise typer.Exit(SOME_FAILED)
 
 
 def name_failures(examples: Sequence[tuple[str, str, str]], failed: int, of: int) -> None:
-    """Name the first of the files (name, kind, message) that failed."""
+    """Name the first 20 of the files that failed.
+
+    Args:
+        examples: name, kind and message of files.
+        failed: the number of files that failed.
+        of: the number of all files.
+    """
     for name, kind, text in examples[:20]:
         log.warning(_safe(f"{name}: {kind}: {text}"))
     if failed > 20:
@@ -134,7 +164,7 @@ def _figure(value: float | int | tuple[float, float]) -> str:
 
 
 def _finite(value: Any) -> Any:
-    """JSON has no NaN: null stands for a figure that is not defined."""
+    """The value with None for each number that is not finite, since JSON has no NaN."""
     if isinstance(value, dict):
         return {name: _finite(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
@@ -143,7 +173,7 @@ def _finite(value: Any) -> Any:
 
 
 def _safe(text: str) -> str:
-    """A file's name must not steer the terminal."""
+    """The text without characters that could steer the terminal."""
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 

@@ -1,4 +1,4 @@
-"""Where commands write: looked at before any work begins, so that none is lost for a name."""
+"""Places to write. They are checked before any work begins, so that no work is lost for a name."""
 
 import os
 import stat
@@ -14,7 +14,7 @@ def folder(name: str | Path) -> Path:
     """A folder that can be written, or made.
 
     Raises:
-        UsageError: it cannot; says why.
+        UsageError: it cannot be written; the message says why.
     """
     path = _path(name)
     status = _status(path)
@@ -25,10 +25,10 @@ def folder(name: str | Path) -> Path:
 
 
 def file(name: str | Path) -> Path:
-    """A file that can be written, anew or over one that is there.
+    """A file that can be written, new or over one that is there.
 
     Raises:
-        UsageError: it cannot; says why.
+        UsageError: it cannot be written; the message says why.
     """
     path = _path(name)
     status = _status(path)
@@ -39,10 +39,10 @@ def file(name: str | Path) -> Path:
 
 
 def file_or_folder(name: str | Path) -> Path:
-    """A file, or a folder: which of them is known only later.
+    """A file or a folder that can be written, where it is known only later which of them it is.
 
     Raises:
-        UsageError: it cannot be written; says why.
+        UsageError: it cannot be written; the message says why.
     """
     path = _path(name)
     status = _status(path)
@@ -64,7 +64,7 @@ def _path(name: str | Path) -> Path:
 
 
 def _status(path: Path) -> os.stat_result | None:
-    """What is there, if there is anything."""
+    """The status of what is there, or None if nothing is."""
     try:
         return path.stat()
     except FileNotFoundError as error:
@@ -82,7 +82,7 @@ def _status(path: Path) -> os.stat_result | None:
 
 
 def _check_room(path: Path, there: Path) -> None:
-    """Refuse a path whose folder, or the nearest that there is above it, takes no new file."""
+    """Refuse a path if the nearest folder above it that exists takes no new file."""
     for above in (there.absolute(), *there.absolute().parents):
         status = _status(above)
         if status is None:

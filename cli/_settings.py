@@ -1,4 +1,4 @@
-"""Options from a TOML file, checked against the commands that there are."""
+"""Options from a TOML file, checked against the commands that exist."""
 
 import tomllib
 from pathlib import Path
@@ -11,14 +11,14 @@ def read_settings(path: Path, command: Any) -> dict[str, Any]:
     """The defaults that a file gives to the options of commands.
 
     Args:
-        path: of the file: `[extract]`, `workers = 2`.
+        path: the file, with tables such as `[extract]` and lines such as `workers = 2`.
         command: the root of the commands.
 
     Returns:
-        as a click context's `default_map`: by command, then by parameter.
+        the `default_map` of a click context: values by command, then by parameter.
 
     Raises:
-        UsageError: it cannot be read, or names a command or an option that there is not.
+        UsageError: the file cannot be read, or names a command or an option that does not exist.
     """
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))

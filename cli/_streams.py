@@ -1,4 +1,4 @@
-"""stdout and stderr as they are given to us: of any encoding, closed, full, or with no reader."""
+"""stdout and stderr, whatever their encoding is, and even if they are closed, full or not read."""
 
 import io
 import os
@@ -18,17 +18,17 @@ def open_streams() -> None:
 
 
 def shown(text: str) -> str:
-    """A text as stdout will hold it."""
+    """The text as stdout will hold it."""
     encoding = sys.stdout.encoding or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def flush_stdout() -> None:
-    """Bring all that was printed to its reader, while it can still be said that this failed.
+    """Write all that was printed, while a failure can still be reported.
 
     Raises:
         BrokenPipeError: the reader has left.
-        EmbedkitError: the output cannot be written, as on a full disk.
+        EmbedkitError: the output cannot be written, for example on a full disk.
     """
     try:
         sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""Options that the commands which train have in common."""
+"""Options that several training commands share."""
 
 from functools import partial
 from pathlib import Path
@@ -14,9 +14,9 @@ from ._outputs import OutFolder
 FEATURES = FeatureSpec()
 spectrum = partial(typer.Option, rich_help_panel="The paper's front-end")
 
-Window = Annotated[float, spectrum(help="Analysis window, s.")]
-FeatureHop = Annotated[float, spectrum(help="Between two frames, s.")]
-FFTLength = Annotated[int, spectrum(help="FFT length.")]
+Window = Annotated[float, spectrum(help="The length of the analysis window in seconds.")]
+FeatureHop = Annotated[float, spectrum(help="The seconds from one frame to the next.")]
+FFTLength = Annotated[int, spectrum(help="The length of the FFT.")]
 
 RUNNING = "Running"  # the panel of what a trained model does not depend on
 running = partial(typer.Option, rich_help_panel=RUNNING)
@@ -26,16 +26,31 @@ Cache = Annotated[
     Path | None,
     OutFolder(
         rich_help_panel=RUNNING,
-        help="Folder of features to use and to keep, shared by trainings with one front-end.",
+        help="Use and keep features in this folder; trainings with one front-end share it.",
         show_default="in the model folder, until the training ends",
     ),
 ]
-FeatureWorkers = Annotated[int, running(help="Processes that compute features.", min=1)]
-TensorBoard = Annotated[bool, running("--tensorboard", help="Also write for TensorBoard.")]
+FeatureWorkers = Annotated[
+    int, running(help="The number of processes that compute features.", min=1)
+]
+TensorBoard = Annotated[
+    bool, running("--tensorboard", help="Also write event files for TensorBoard.")
+]
 
 
 def sizes(text: str, option: str) -> tuple[int, ...]:
-    """Sizes with commas between them."""
+    """Sizes from a text with commas between them.
+
+    Args:
+        text: for example `64,128`.
+        option: the option's name, for the message.
+
+    Returns:
+        the sizes in their order.
+
+    Raises:
+        UsageError: a size is no whole number.
+    """
     try:
         return tuple(int(size) for size in text.split(",") if size.strip())
     except ValueError as error:
@@ -43,5 +58,5 @@ def sizes(text: str, option: str) -> tuple[int, ...]:
 
 
 def model_folder(name: str) -> Path:
-    """A model folder, or embedkit's own by its name."""
+    """The model folder of this name; `default` is embedkit's own."""
     return DEFAULT_MODEL if name == "default" else Path(name)

@@ -23,7 +23,7 @@ RECIPE = TrainSpec()
 @bench.command()
 @resumable("run again")
 def paper(
-    out: Annotated[Path, OutFolder(help="Folder to write, or to go on with.")],
+    out: Annotated[Path, OutFolder(help="The folder to write, or to go on with.")],
     data: Annotated[
         Path | None, typer.Option(help="Labelled clips, as `embedkit train` takes them.")
     ] = None,
@@ -32,40 +32,51 @@ def paper(
     folds: Annotated[
         str,
         typer.Option(
-            help="Those to hold out and score in turn, with commas between them, or `all`.",
+            help="The folds to hold out and score in turn, with commas between them, or `all`.",
             show_default="the split `test`",
         ),
     ] = "",
     models: Annotated[
-        str, typer.Option(help="Names, with commas between them.", show_default="all")
+        str, typer.Option(help="The names of models, with commas between them.", show_default="all")
     ] = "",
     features: Annotated[
-        str, typer.Option(help="Front-ends, with commas between them.", show_default="all")
+        str,
+        typer.Option(help="The names of front-ends, with commas between them.", show_default="all"),
     ] = "",
-    features_model: Annotated[str, typer.Option(help="The network they are compared on.")] = "gap",
-    epochs: Annotated[int, typer.Option(help="Of every row.")] = RECIPE.epochs,
+    features_model: Annotated[
+        str, typer.Option(help="The network that front-ends are compared on.")
+    ] = "gap",
+    epochs: Annotated[int, typer.Option(help="The number of epochs of every row.")] = RECIPE.epochs,
     recurrent_epochs: Annotated[
         int | None,
-        typer.Option(help="Of LSTM and B-GRU-ATT.", show_default="as many", min=1),
+        typer.Option(
+            help="The number of epochs of LSTM and B-GRU-ATT.", show_default="as many", min=1
+        ),
     ] = None,
-    batch_size: Annotated[int, typer.Option(help="Segments.")] = RECIPE.batch_size,
-    learning_rate: Annotated[float, typer.Option(help="Adam's.")] = RECIPE.learning_rate,
+    batch_size: Annotated[int, typer.Option(help="Segments in a batch.")] = RECIPE.batch_size,
+    learning_rate: Annotated[
+        float, typer.Option(help="Adam's learning rate.")
+    ] = RECIPE.learning_rate,
     schedule: Annotated[
         Schedule, typer.Option(help="How the learning rate changes.")
     ] = RECIPE.schedule,
     precision: Annotated[
-        Precision, typer.Option(help="Of the networks' products while training.")
+        Precision, typer.Option(help="The numbers that networks multiply in while training.")
     ] = RECIPE.precision,
-    seeds: Annotated[int, typer.Option(help="Trainings of each row and fold.", min=1)] = 1,
-    workers: Annotated[int, typer.Option(help="Processes that compute features.", min=1)] = 1,
+    seeds: Annotated[
+        int, typer.Option(help="The number of trainings of each row and fold.", min=1)
+    ] = 1,
+    workers: Annotated[
+        int, typer.Option(help="The number of processes that compute features.", min=1)
+    ] = 1,
     device: Device = "cpu",
     json: Json = False,
 ) -> None:
     """Train every system of the paper under one budget and print its tables.
 
-    Fold by fold and row by row, the cheapest first; run it again after an interruption and it goes
-    on. The tables have every row that the folder has, from earlier runs too. Each claim of the
-    paper is called supported, contradicted or undecided on this data.
+    It goes fold by fold and row by row, the cheapest first. Run it again after an interruption, and
+    it goes on. The tables have every row that the folder has, from earlier runs too. Each claim of
+    the paper is called supported, contradicted or undecided on this data.
 
     Example: embedkit bench paper --data sounds.csv --folds all --epochs 8 --out table
     """
@@ -117,18 +128,23 @@ def _names(text: str) -> list[str]:
 
 @bench.command()
 def extract(
-    audio_dir: Annotated[Path, typer.Argument(help="Folder of audio; an hour of it is enough.")],
+    audio_dir: Annotated[
+        Path, typer.Argument(help="The folder of audio; an hour of it is enough.")
+    ],
     model: Model = DEFAULT_MODEL,
     runtime: RuntimeName = None,
     dim: Dim = None,
-    batch_size: Annotated[int, typer.Option(help="Segments at a time.", min=1)] = 8,
+    batch_size: Annotated[
+        int, typer.Option(help="The number of segments that the network takes at a time.", min=1)
+    ] = 8,
     workers: Workers = None,
     json: Json = False,
 ) -> None:
     """Measure how fast this machine extracts, stage by stage.
 
-    Each stage alone on all processors, then a whole run, three times each; nothing is kept. The
-    network's stage stands beside what the machine's matrix products reach.
+    Each stage runs alone on all processors, then all of them run together, three times each.
+    Nothing is kept. The speed of the network is compared with what the machine's matrix products
+    reach.
 
     Example: embedkit bench extract sounds/
     """

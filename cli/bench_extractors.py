@@ -15,42 +15,44 @@ from .bench import bench
 @bench.command()
 @resumable("run again")
 def extractors(
-    audio_dir: Annotated[Path, typer.Argument(help="Folder of audio, searched recursively.")],
+    audio_dir: Annotated[
+        Path, typer.Argument(help="The folder of audio; the folders in it are searched too.")
+    ],
     labels: Annotated[
         str,
         typer.Option(
-            help="Of whole clips: a CSV or Parquet manifest with path and label (or labels), or the"
-            " word `folders`; as of `embedkit classify fit`."
+            help="Labels of whole clips, as `embedkit classify fit` takes them: a CSV or"
+            " Parquet manifest with path and label (or labels), or the word `folders`."
         ),
     ],
-    out: Annotated[Path, OutFolder(help="Folder to write, or to go on with.")],
+    out: Annotated[Path, OutFolder(help="The folder to write, or to go on with.")],
     models: Annotated[
         str,
         typer.Option(
-            help="Model folders and descriptions of others' extractors, with commas between them;"
-            " `default` is embedkit's own model."
+            help="The extractors to compare, with commas between them: model folders,"
+            " extractor.toml files, and `default`, embedkit's own model."
         ),
     ] = "default",
     label_column: LabelColumn = "",
     hold_out_fold: Annotated[
-        str | None, typer.Option(help="Fit on all other folds, score this one.")
+        str | None, typer.Option(help="Score this fold, and fit on all others.")
     ] = None,
     k_folds: Annotated[
-        int | None, typer.Option(help="Draw so many folds, hold out each in turn.")
+        int | None, typer.Option(help="Draw this many folds at random, and hold out each in turn.")
     ] = None,
     test_share: Annotated[
         float | None, typer.Option(help="Hold out this share, drawn at random.")
     ] = None,
     workers: Workers = None,
-    seed: Annotated[int, typer.Option(help="Fixes everything that is drawn.")] = 0,
+    seed: Annotated[int, typer.Option(help="The seed of everything that is drawn at random.")] = 0,
     json: Json = False,
 ) -> None:
     """Compare extractors on your own labels: what each costs, and what its vectors are worth.
 
-    Each embeds the folder; run it again after an interruption and it goes on. Held-out clips are
-    named by logistic regression, by nearest neighbours, and by 1, 4 and 16 examples of each label;
-    they are looked for by each other, and put into clusters. Each figure has its 95 % interval; a
-    star marks what is clearly worse than the best of its line.
+    Each extractor embeds the folder. Run it again after an interruption, and it goes on. The
+    vectors name held-out clips by logistic regression, by nearest neighbours, and by 1, 4 and 16
+    examples of each label; they find clips of the same label, and put clips into clusters. Each
+    figure has its 95 % interval; a star marks what is clearly worse than the best of its line.
 
     Example: embedkit bench extractors sounds --labels all.csv --models default,my.toml --out table
     """

@@ -33,18 +33,18 @@ CURVES = {
 @bench.command()
 def sizes(
     embeddings: Annotated[
-        Path | None, typer.Option(help="Of these vectors: an embedding folder, of large ones.")
+        Path | None, typer.Option(help="The embedding folder whose vectors are made smaller.")
     ] = None,
     labels: Annotated[
         str,
         typer.Option(
-            help="With --embeddings: a CSV or Parquet manifest with path and label (or labels), or"
-            " the word `folders`; as of `embedkit classify fit`."
+            help="With --embeddings: labels as `embedkit classify fit` takes them: a CSV or"
+            " Parquet manifest with path and label (or labels), or the word `folders`."
         ),
     ] = "",
     data: Annotated[
         Path | None,
-        typer.Option(help="Of networks trained on these clips, as `embedkit train` takes them."),
+        typer.Option(help="Labelled clips to train networks on, as `embedkit train` takes them."),
     ] = None,
     dataset: Dataset = None,
     root: Root = None,
@@ -53,45 +53,58 @@ def sizes(
     ] = None,
     family: Annotated[
         list[str] | None,
-        typer.Option(help="Of networks: gap-lite, gap, bneck-mid, bneck-final or fc; may repeat."),
+        typer.Option(
+            help="With --data: a family of networks: gap-lite, gap, bneck-mid,"
+            " bneck-final or fc. Repeatable."
+        ),
     ] = None,
     at: Annotated[
-        str, typer.Option("--sizes", help="With commas between them.")
+        str, typer.Option("--sizes", help="The sizes to compare, with commas between them.")
     ] = "64,128,256,512,1024",
-    epochs: Annotated[int, typer.Option(help="Of every network.")] = RECIPE.epochs,
-    batch_size: Annotated[int, typer.Option(help="Segments.")] = RECIPE.batch_size,
-    learning_rate: Annotated[float, typer.Option(help="Adam's.")] = RECIPE.learning_rate,
+    epochs: Annotated[
+        int, typer.Option(help="The number of epochs of every network.")
+    ] = RECIPE.epochs,
+    batch_size: Annotated[int, typer.Option(help="Segments in a batch.")] = RECIPE.batch_size,
+    learning_rate: Annotated[
+        float, typer.Option(help="Adam's learning rate.")
+    ] = RECIPE.learning_rate,
     schedule: Annotated[
         Schedule, typer.Option(help="How the learning rate changes.")
     ] = RECIPE.schedule,
     workers: FeatureWorkers = 1,
     device: Device = "cpu",
     hold_out_fold: Annotated[
-        str | None, typer.Option(help="Fit on all other folds, score this one.")
+        str | None, typer.Option(help="Score this fold, and fit on all others.")
     ] = None,
     k_folds: Annotated[
         int | None,
-        typer.Option(help="With --embeddings: draw so many folds, hold out each in turn."),
+        typer.Option(
+            help="With --embeddings: draw this many folds at random, and hold out each in turn."
+        ),
     ] = None,
     test_share: Annotated[
         float | None,
         typer.Option(help="With --embeddings: hold out this share, drawn at random."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Fixes everything that is drawn.")] = RECIPE.seed,
+    seed: Annotated[
+        int, typer.Option(help="The seed of everything that is drawn at random.")
+    ] = RECIPE.seed,
     label_column: LabelColumn = "",
     marked: MarkedName = "some",
     cover: Cover = 0.5,
     within: Within = 0.5,
-    picture: Annotated[Path | None, OutFile(help="A .png file: quality over bytes.")] = None,
+    picture: Annotated[
+        Path | None, OutFile(help="Draw quality over bytes to this .png file.")
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Which size of vector to choose: what each costs, and what it keeps.
+    """Compare sizes of vectors: what each costs, and what it keeps.
 
-    With --embeddings, smaller vectors are made of those there are: their first numbers, principal
-    components, a random projection, and numbers of 8 bits. With --data, networks are trained too:
-    one for each size and, where the family allows it, one for all of them (Matryoshka); begun again
-    after an interruption, it goes on. All are scored on held-out clips, beside the bytes that an
-    hour of audio takes and the time of a search.
+    With --embeddings, smaller vectors are made of the ones in the folder: their first numbers,
+    principal components, a random projection, and numbers of 8 bits. With --data, networks are
+    trained too: one for each size and, where the family allows it, one for all sizes (Matryoshka).
+    Run it again after an interruption, and it goes on. All are scored on held-out clips, beside the
+    bytes that an hour of audio takes and the time of a search.
 
     Example: embedkit bench sizes --embeddings embeddings --labels sounds.csv
     """
@@ -192,7 +205,7 @@ def _of_networks(
 
 
 def _curves(rows: "list[SizeRow]") -> dict[str, list[tuple[float, float]]]:
-    """Quality over megabytes an hour, for each way in which vectors are made."""
+    """Points of megabytes an hour and quality, for each way in which vectors are made."""
     curves = {}
     networks = list(dict.fromkeys(row.network for row in rows))
     for network in networks:

@@ -37,30 +37,33 @@ Labels = Annotated[
         " is its label."
     ),
 ]
-MethodName = Annotated[str, typer.Option("--method", help="logistic, knn, plda or mlp.")]
+MethodName = Annotated[
+    str, typer.Option("--method", help="The method: logistic, knn, plda or mlp.")
+]
 C = Annotated[
     float | None,
     typer.Option(
         "--c",
         "-C",
-        help="Of logistic: inverse strength of the L2 penalty.",
+        help="For logistic: the inverse strength of the L2 penalty.",
         min=1e-9,
         show_default="chosen by cross-validation of the clips it is fitted on",
     ),
 ]
 Neighbours = Annotated[
-    int | None, typer.Option(help="Of knn: how many vote.", min=1, show_default="20")
+    int | None,
+    typer.Option(help="For knn: the number of neighbours that vote.", min=1, show_default="20"),
 ]
 Lda = Annotated[
     bool | None,
     typer.Option(
         "--lda/--no-lda",
-        help="Of plda: project by linear discriminant analysis first.",
+        help="For plda: project the vectors by linear discriminant analysis first, or do not.",
         show_default="--lda",
     ),
 ]
 Segments = Annotated[bool, typer.Option("--segments", help="Work on segments, not on whole clips.")]
-HoldOut = Annotated[str | None, typer.Option(help="A fold to leave out.")]
+HoldOut = Annotated[str | None, typer.Option(help="The fold to leave out.")]
 
 
 @classify.command()
@@ -82,8 +85,8 @@ def fit(
 ) -> None:
     """Fit a classifier.
 
-    Where the labels have a split column, only on the clips whose split is train. Where they have
-    times, on the segments: one label alone is learned against unmarked sound.
+    Where the labels have a split column, it is fitted only on the clips whose split is train. Where
+    they have times, it is fitted on segments; one label alone is learned against unmarked sound.
 
     Example: embedkit classify fit embeddings --labels folders --out classifier
     """
@@ -127,40 +130,42 @@ def evaluate(
     lda: Lda = None,
     segments: Segments = False,
     hold_out_fold: Annotated[
-        str | None, typer.Option(help="Fit on all other folds, score this one.")
+        str | None, typer.Option(help="Score this fold, and fit on all others.")
     ] = None,
     k_folds: Annotated[
-        int | None, typer.Option(help="Draw so many folds by group, hold out each in turn.")
+        int | None,
+        typer.Option(help="Draw this many folds at random, by group, and hold out each in turn."),
     ] = None,
     test_share: Annotated[
         float | None, typer.Option(help="Hold out this share of the groups, drawn at random.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of what is drawn.")] = 0,
+    seed: Annotated[int, typer.Option(help="The seed of everything that is drawn at random.")] = 0,
     label_column: LabelColumn = "",
     marked: MarkedName = "some",
     cover: Cover = 0.5,
     within: Within = 0.5,
     threshold: Annotated[
-        float, timed(help="The score that is enough for a detection.", min=0, max=1)
+        float, timed(help="The score from which on a segment is a detection.", min=0, max=1)
     ] = 0.5,
     picture: Annotated[
         Path | None,
         OutFile(
-            help="A .png file to draw the confusion matrix in; where labels have times, precision,"
-            " recall and F1 over thresholds."
+            help="Draw the confusion matrix to this .png file; where labels have times,"
+            " precision, recall and F1 over thresholds."
         ),
     ] = None,
     json: Json = False,
 ) -> None:
     """Score clips by a classifier that was fitted without them.
 
-    Without an option: where the labels have a split column, `train` is fitted on and everything
-    but `train` and `validation` scored; else each fold of a fold column is held out in turn; else
-    a quarter of the groups. No group (or clip) stands on both sides. Where labels have times,
-    segments are scored: a stretch that a segment touches and that does not reach it counts neither
-    for nor against. Then the held-out recordings are heard from end to end, as `embedkit detect`
-    does: how many marked events are overlapped by a detection, and how many detections an hour are
-    false; the intervals are of a bootstrap over recordings.
+    By default, where the labels have a split column, the classifier is fitted on `train`, and
+    everything but `train` and `validation` is scored. Else each fold of a fold column is held out
+    in turn, or a quarter of the groups. No group (or clip) stands on both sides.
+
+    Where labels have times, segments are scored; a segment that only touches a stretch counts
+    neither for nor against. Then `embedkit detect` runs over the held-out recordings. It counts how
+    many marked events a detection overlaps, and how many detections an hour are false; their
+    intervals are of a bootstrap over recordings.
 
     Example: embedkit classify evaluate embeddings --labels sounds.csv --hold-out-fold 1
     """
@@ -216,25 +221,28 @@ def evaluate(
 @classify.command()
 def predict(
     emb_dir: EmbDir,
-    classifier: Annotated[Path, typer.Option(help="What `embedkit classify fit` wrote.")],
+    classifier: Annotated[
+        Path, typer.Option(help="The folder that `embedkit classify fit` wrote.")
+    ],
     segments: Segments = False,
     out: Annotated[
-        Path | None, OutFile(help="A .csv or .parquet file to write all scores to.")
+        Path | None, OutFile(help="Write all scores to this .csv or .parquet file.")
     ] = None,
     audacity: Audacity = None,
     raven: Raven = None,
     least: Annotated[
         float,
         typer.Option(
-            help="Leave out labels of a lower score: of tracks, and where a clip may have several."
+            help="Leave out labels of a lower score than this, in tracks and where a clip may"
+            " have several labels."
         ),
     ] = 0.5,
     json: Json = False,
 ) -> None:
     """Score the clips, or the segments, of an embedding folder.
 
-    Label tracks are of segments; neighbours with one label become one span, as in `embedkit
-    detect`, which has more ways to choose and to write them.
+    Label tracks are made of segments; neighbours with one label become one span. `embedkit detect`
+    has more ways to choose and to write them.
 
     Example: embedkit classify predict embeddings --classifier classifier --out labels.csv
     """

@@ -28,13 +28,13 @@ def cluster(
     clusters: Annotated[
         int | None,
         typer.Option(
-            help="How many, of kmeans.",
+            help="How many clusters kmeans makes.",
             min=1,
             show_default="the root of half the sounds, at most 100",
         ),
     ] = None,
     least: Annotated[
-        int, typer.Option(help="Sounds of a cluster of hdbscan, at least.", min=2)
+        int, typer.Option(help="The fewest sounds that make a cluster of hdbscan.", min=2)
     ] = 5,
     segments: Annotated[
         bool, typer.Option("--segments", help="Cluster every segment, not the mean of each clip.")
@@ -42,30 +42,38 @@ def cluster(
     labels: Annotated[
         str | None,
         typer.Option(
-            help="As of `embedkit classify fit`, to tell how far clusters agree with them."
+            help="Labels as `embedkit classify fit` takes them, to tell how far the clusters"
+            " agree with them."
         ),
     ] = None,
     label_column: LabelColumn = "",
     cover: Cover = 0.5,
     within: Within = 0.5,
     novel: Annotated[
-        int, typer.Option(help="List so many sounds that are least like any others.", min=0)
+        int,
+        typer.Option(
+            help="List this number of sounds, those that are least like any other.", min=0
+        ),
     ] = 0,
     out: Annotated[
         Path | None,
-        OutFile(help="A .csv or .parquet file to write a row for each sound to, with its cluster."),
+        OutFile(
+            help="Write a row for each sound, with its cluster, to this .csv or .parquet file."
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of what is drawn.", min=0)] = 0,
+    seed: Annotated[
+        int, typer.Option(help="The seed of everything that is drawn at random.", min=0)
+    ] = 0,
     json: Json = False,
 ) -> None:
     """Put sounds that are alike into clusters, without any labels.
 
-    A cluster is called by what tells it from the others, where the folder's model brings names,
-    else by the folder that most of its sounds are in. Clips or segments are compared on the 32
-    principal axes of the collection; of more than 20,000 the clusters are looked for in so many,
-    drawn at random, and every other one is in the cluster of the nearest of these.
+    A cluster is called by the name that tells it from the others, where the folder's model brings
+    names; else by the folder that most of its sounds are in. Clips or segments are compared on the
+    32 principal axes of the collection. Of more than 20,000 sounds, clusters are made of 20,000
+    drawn at random, and every other sound joins the cluster of the nearest of these.
 
-    How novel a sound is, is its distance to the fifth nearest other one.
+    The novelty of a sound is its distance to the fifth nearest other one.
 
     Example: embedkit cluster embeddings --novel 10
     """

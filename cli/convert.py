@@ -20,23 +20,31 @@ def convert(
     out: Annotated[Path, OutPlace(help="The file or folder to write.")],
     to: Annotated[
         str | None,
-        typer.Option(help="npy, npz, csv, lance, hf, tensorboard, audacity, raven or hoplite."),
+        typer.Option(
+            help="The format to write: npy, npz, csv, lance, hf, tensorboard,"
+            " audacity, raven or hoplite."
+        ),
     ] = None,
     source_format: Annotated[
-        str | None, typer.Option("--from", help="npy, parquet or hoplite.")
+        str | None, typer.Option("--from", help="The format to read: npy, parquet or hoplite.")
     ] = None,
     name: Annotated[
-        str, typer.Option(help="With --from: the extractor that made the vectors.")
+        str, typer.Option(help="With --from: the name of the extractor that made the vectors.")
     ] = "",
     rows: Annotated[
         Path | None,
-        typer.Option(help="With --from npy: a CSV or Parquet, for each vector path, start, end."),
+        typer.Option(
+            help="With --from npy: a CSV or Parquet file with the path, start and"
+            " end of each vector."
+        ),
     ] = None,
     window: Annotated[
-        float | None, typer.Option(help="With --from: length of a segment, s.", min=0.001)
+        float | None,
+        typer.Option(help="With --from: the length of a segment in seconds.", min=0.001),
     ] = None,
     hop: Annotated[
-        float | None, typer.Option(help="With --from: between two segments, s.", min=0.001)
+        float | None,
+        typer.Option(help="With --from: the seconds from one segment to the next.", min=0.001),
     ] = None,
     audio: Annotated[
         Path | None,
@@ -47,16 +55,16 @@ def convert(
     labels: Annotated[
         str,
         typer.Option(
-            help="With --to hoplite: labels to write as its annotations. With --from hoplite: a"
-            " .csv file to write its annotations to."
+            help="With --to hoplite: labels to write as annotations. With --from hoplite: a"
+            " .csv file to write the annotations to."
         ),
     ] = "",
 ) -> None:
     """Write vectors for other tools, or bring another extractor's into an embedding folder.
 
     Vectors of OpenL3, PANNs, YAMNet, BirdNET or any other extractor are then searched, classified
-    and compared as embedkit's own: `parquet` has the columns clip (or path), start_s, end_s,
-    embedding (or vector); `npy` is one file with --rows, or a folder with a file for each clip.
+    and compared like embedkit's own. `parquet` has the columns clip (or path), start_s, end_s and
+    embedding (or vector). `npy` is one file with --rows, or a folder with a file for each clip.
     `hoplite` is perch-hoplite's folder (SQLite and USearch), which BirdNET-Analyzer and
     OpenSoundscape read.
 

@@ -14,12 +14,12 @@ from ._outputs import OutFolder
 
 @app.command()
 def demo(
-    out: Annotated[Path, OutFolder(help="Folder to write.")] = Path("demo"),
+    out: Annotated[Path, OutFolder(help="The folder to write.")] = Path("demo"),
     json: Json = False,
 ) -> None:
-    """Synthesise a collection, extract, classify, search, and write a report page.
+    """Make sounds, extract, classify and search them, and write a report page.
 
-    Needs no network and no data. A second run keeps what is there.
+    It needs no network and no data. A second run keeps what is there.
 
     Example: embedkit demo --out demo
     """

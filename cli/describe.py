@@ -16,43 +16,48 @@ def describe(
     emb_dir: Annotated[Path, typer.Argument(help="The embedding folder.")],
     timezone: Annotated[
         str | None,
-        typer.Option(help="Of the sites: Europe/Berlin, or an offset that holds all year, UTC+1."),
+        typer.Option(
+            help="The timezone of the sites, such as Europe/Berlin, or an offset"
+            " that holds all year, such as UTC+1."
+        ),
     ] = None,
     clock: Annotated[
         str | None,
         typer.Option(
-            help="The timezone that the recorders' clocks were set to, where names and headers do"
-            " not tell it: UTC.",
+            help="The timezone that the recorders' clocks were set to, such as UTC, where"
+            " names and headers do not tell it.",
             show_default="that of the site",
         ),
     ] = None,
     site_pattern: Annotated[
         str | None,
         typer.Option(
-            help="Where in a path the site stands: '{site}/*', '*/{site}_*', or a regular"
+            help="Where the site stands in a path: '{site}/*', '*/{site}_*', or a regular"
             " expression with a group (?P<site>...)."
         ),
     ] = None,
     sites: Annotated[
         Path | None,
         typer.Option(
-            help="A CSV of places: path (of files or folders) or site; and site, latitude,"
-            " longitude, timezone."
+            help="A CSV file of places: path (of files or folders) or site; and site,"
+            " latitude, longitude, timezone."
         ),
     ] = None,
     audio: Annotated[
         Path | None,
         typer.Option(
-            "--audio-root", help="Where the sounds are.", show_default="where they were embedded"
+            "--audio-root",
+            help="The folder that the sounds are in.",
+            show_default="where they were embedded",
         ),
     ] = None,
     json: Json = False,
 ) -> None:
     """Note when and where each file was recorded, without embedding anything again.
 
-    The time is that of the recorder: GUANO, or an AudioMoth's comment, in the file; else the file's
-    name, as AudioMoth, Song Meter and many others write it. Run it again when files have been
-    added, with the same options.
+    The time is the recorder's: from GUANO or an AudioMoth's comment in the file, else from the
+    file's name, as AudioMoth, Song Meter and many others write it. Run it again with the same
+    options when files have been added.
 
     Example: embedkit describe embeddings --timezone Europe/Berlin --site-pattern '{site}/*'
     """

@@ -25,11 +25,13 @@ if TYPE_CHECKING:
 @app.command()
 def detect(
     emb_dir: Annotated[Path, typer.Argument(help="The embedding folder.")],
-    classifier: Annotated[Path, typer.Option(help="What `embedkit classify fit` wrote.")],
+    classifier: Annotated[
+        Path, typer.Option(help="The folder that `embedkit classify fit` wrote.")
+    ],
     out: Annotated[
         Path | None,
         OutPlace(
-            help="A .csv, .parquet or .selections.txt (Raven) file; see --format.",
+            help="The file to write: .csv, .parquet or .selections.txt (Raven); see --format.",
             show_default="a table to stdout",
         ),
     ] = None,
@@ -37,25 +39,27 @@ def detect(
         str | None,
         typer.Option(
             "--format",
-            help="Of --out: csv, parquet, raven (one selection table over all files), audacity (a"
-            " folder of label tracks) or birdnet.",
+            help="The format of --out: csv, parquet, raven (one selection table over all"
+            " files), audacity (a folder of label tracks) or birdnet.",
             show_default="as the name ends",
         ),
     ] = None,
     labels: Annotated[
         list[str] | None,
         typer.Option(
-            help="Look for these alone, as in dog,cat; one with a comma in its name alone."
-            " Repeatable.",
+            help="Look for these labels alone, as in dog,cat. A label with a comma in its"
+            " name needs an option of its own. Repeatable.",
             show_default="all",
         ),
     ] = None,
     threshold: Annotated[
         float | None,
-        typer.Option(help="The score that is enough.", min=0, max=1, show_default="0.5"),
+        typer.Option(
+            help="The score from which on a segment is taken.", min=0, max=1, show_default="0.5"
+        ),
     ] = None,
     thresholds: Annotated[
-        Path | None, typer.Option(help="A CSV of label and threshold, instead.")
+        Path | None, typer.Option(help="A CSV file of label and threshold, instead of --threshold.")
     ] = None,
     precision: Annotated[
         float | None,
@@ -65,16 +69,28 @@ def detect(
         ),
     ] = None,
     gap: Annotated[
-        float, typer.Option(help="Detections so many seconds apart become one.", min=0)
+        float,
+        typer.Option(
+            help="Join detections of a label that are at most this many seconds apart.", min=0
+        ),
     ] = 0.0,
-    least: Annotated[float, typer.Option(help="Leave out shorter ones, in seconds.", min=0)] = 0.0,
-    top: Annotated[int | None, typer.Option(help="Of each label the best so many.", min=1)] = None,
+    least: Annotated[
+        float,
+        typer.Option(help="Leave out detections that are shorter than this many seconds.", min=0),
+    ] = 0.0,
+    top: Annotated[
+        int | None, typer.Option(help="Keep this many detections of each label, the best.", min=1)
+    ] = None,
     top_per_file: Annotated[
-        int | None, typer.Option(help="Of each label in each file the best so many.", min=1)
+        int | None,
+        typer.Option(help="Keep this many detections of each label in each file, the best.", min=1),
     ] = None,
     calendar: Annotated[
         Path | None,
-        OutFile(help="A .png file: each label's detections, by day and hour of the site's clocks."),
+        OutFile(
+            help="Draw the detections of each label, by day and hour of the site's"
+            " clocks, to this .png file."
+        ),
     ] = None,
     after: After = None,
     before: Before = None,
@@ -87,11 +103,11 @@ def detect(
     """Find the stretches in which a classifier hears its labels.
 
     Neighbouring segments that reach the threshold are one detection, with their highest score.
-    Where segments overlap (`extract --hop`), each speaks for its own part of the recording: of what
-    two have in common each has the half on its side. A smaller hop so gives finer places.
+    Where segments overlap (`extract --hop`), their common part is halved between them, so that a
+    smaller hop gives finer places.
 
     Where `embedkit describe` has noted when and where the files were recorded, each detection has
-    the time at which it begins there, recorded_at, and its site.
+    recorded_at, the time at which it begins, and its site.
 
     Example: embedkit detect embeddings --classifier classifier --out detections.csv
     """
@@ -113,7 +129,7 @@ def detect(
     if form is not None and form not in set(DetectionFormat):
         raise UsageError(f"no format {form!r}{choices(form, DetectionFormat)}")
     if out is None and form is not None:
-        raise UsageError("--format is of --out: name a file, or a folder for audacity")
+        raise UsageError("--format needs --out: name a file, or a folder for audacity")
     if out is not None:
         written = DetectionFormat.of(out) if form is None else DetectionFormat(form)
     fitted = Classifier.load(classifier)
@@ -165,7 +181,7 @@ def _draw(calendar: "Calendar", path: Path) -> None:
     days = len(calendar.recorded)
     message(f"{path}: {days} days, {calendar.recorded.sum():,} hours of them recorded")
     if len(calendar.counts) > MOST:
-        message(f"of {len(calendar.counts)} labels the {MOST} of which most was found")
+        message(f"of {len(calendar.counts)} labels, the {MOST} with most detections are drawn")
     if calendar.without_time:
         message(f"{calendar.without_time:,} detections are of files whose time is not known")
 
@@ -193,9 +209,9 @@ def _thresholds(
         return dict.fromkeys(wanted, 0.5 if one is None else one)
     missing = [label for label in wanted if label not in found]
     if missing and asked:
-        raise UsageError(f"{source}: has no threshold of {', '.join(missing)}")
+        raise UsageError(f"{source} has no threshold of {', '.join(missing)}")
     if missing:
-        message(f"{source}: has no threshold of {', '.join(missing)}: not looked for")
+        message(f"{source} has no threshold of {', '.join(missing)}, which is not looked for")
     never = [label for label in wanted if found.get(label) == math.inf]
     if never:
         message(f"no score is enough for that precision: {', '.join(never)}")

@@ -57,27 +57,29 @@ share = partial(typer.Option, rich_help_panel=TEACHERS, min=0.0, max=1.0)
 @resumable("run again with --resume")
 def distil(
     context: typer.Context,
-    audio_dir: Annotated[Path, typer.Argument(help="Folder of audio, searched recursively.")],
+    audio_dir: Annotated[
+        Path, typer.Argument(help="The folder of audio; the folders in it are searched too.")
+    ],
     out: Annotated[Path, OutFolder(help="The model folder to write.")],
     targets: Annotated[
         list[Path] | None,
         typer.Option(
-            help="An embedding folder, or Parquet of another extractor's vectors with the columns"
-            " clip, start_s and embedding. Repeatable."
+            help="An embedding folder, or Parquet files of another extractor's vectors with"
+            " the columns clip, start_s and embedding. Repeatable."
         ),
     ] = None,
     teacher: Annotated[
         list[Path] | None,
         typer.Option(
-            help="An extractor itself, as its extractor.toml describes it, a model folder, or"
-            " `default`: it hears new scenes made of the audio while the network learns."
-            " Repeatable."
+            help="An extractor.toml, a model folder, or `default`: this extractor hears new"
+            " scenes made of the audio while the network learns. Repeatable."
         ),
     ] = None,
     model: Annotated[
         str,
         typer.Option(
-            help="A name that `embedkit models` lists.", show_default="that of --init, or gap-lite"
+            help="The name of the network, one that `embedkit models` lists.",
+            show_default="that of --init, or gap-lite",
         ),
     ] = "",
     dims: Annotated[
@@ -90,22 +92,27 @@ def distil(
     init: Annotated[
         str,
         with_teacher(
-            help="Begin with the network of this model folder, or of `default`, embedkit's own; its"
-            " frames may be others.",
+            help="Begin with the network of this model folder, or of `default`, embedkit's"
+            " own; the frames may differ from its own.",
             show_default="random weights",
         ),
     ] = "",
     weights: Annotated[
         str,
-        typer.Option(help="Of the targets or teachers, in order.", show_default="all the same"),
+        typer.Option(
+            help="The weights of the targets or teachers, in their order, with"
+            " commas between them.",
+            show_default="all the same",
+        ),
     ] = "",
-    loss: Annotated[Loss, typer.Option(help="Between a target and what is learned of it.")] = (
-        Loss.MSE
-    ),
+    loss: Annotated[
+        Loss, typer.Option(help="The loss between a target and the student's output for it.")
+    ] = (Loss.MSE),
     hold_out: Annotated[
         list[str] | None,
         typer.Option(
-            help="Pattern of clips to validate with, as in 'birds/*'. Repeatable.",
+            help="Validate with the clips whose paths fit this pattern, as in 'birds/*'."
+            " Repeatable.",
             show_default="a random tenth; with --teacher of the folders in folders",
         ),
     ] = None,
@@ -114,25 +121,26 @@ def distil(
         Path | None,
         OutFolder(
             rich_help_panel=RUNNING,
-            help="Folder of features, or with --teacher of decoded sounds, to use and to keep.",
+            help="Use and keep features, or with --teacher decoded sounds, in this folder.",
             show_default="in the model folder, until the training ends",
         ),
     ] = None,
     workers: Annotated[
-        int, running(help="Processes that compute features or decode sounds.", min=1)
+        int, running(help="The number of processes that compute features or decode sounds.", min=1)
     ] = 1,
     tensorboard: TensorBoard = False,
     device: Device = "cpu",
     checkpoint_minutes: Annotated[
-        float, running(help="With --teacher: between two checkpoints.", min=0.0)
+        float, running(help="With --teacher: minutes between two checkpoints.", min=0.0)
     ] = 5.0,
     checkpoint_segments: Annotated[
-        int | None, running(help="With --teacher: segments between two checkpoints.", min=1)
+        int | None,
+        running(help="With --teacher: the number of segments between two checkpoints.", min=1),
     ] = None,
     batch_size: Annotated[
         int | None,
         recipe(
-            help="Segments.",
+            help="Segments in a batch.",
             show_default=f"{RECIPE.batch_size}; with --teacher {ON_THE_WAY.batch_size}, on a GPU"
             f" {GPU_BATCH}",
         ),
@@ -140,7 +148,7 @@ def distil(
     learning_rate: Annotated[
         float | None,
         recipe(
-            help="Adam's.",
+            help="Adam's learning rate.",
             show_default=f"{RECIPE.learning_rate}; with --teacher {ON_THE_WAY.learning_rate} for"
             f" batches of {ON_THE_WAY.batch_size}, and with the root of their size",
         ),
@@ -148,86 +156,106 @@ def distil(
     weight_decay: Annotated[
         float | None,
         recipe(
-            help="L2, as in Adam; with --teacher as in AdamW.",
+            help="The weight decay: L2, as in Adam; with --teacher as in AdamW.",
             show_default=f"{RECIPE.weight_decay}; with --teacher {ON_THE_WAY.weight_decay}",
         ),
     ] = None,
-    seed: Annotated[int, recipe(help="Fixes everything that is drawn.")] = RECIPE.seed,
-    epochs: Annotated[int, with_targets()] = RECIPE.epochs,
+    seed: Annotated[
+        int, recipe(help="The seed of everything that is drawn at random.")
+    ] = RECIPE.seed,
+    epochs: Annotated[int, with_targets(help="Passes over the training clips.")] = RECIPE.epochs,
     schedule: Annotated[
         Schedule, with_targets(help="How the learning rate changes.")
     ] = RECIPE.schedule,
     sampling: Annotated[
-        Sampling, with_targets(help="Draw segments evenly, or the folders in AUDIO_DIR.")
+        Sampling, with_targets(help="Draw all segments equally often, or all folders in AUDIO_DIR.")
     ] = RECIPE.sampling,
-    mixup: Annotated[float, with_targets(help="Mixup's alpha; 0: none.")] = RECIPE.mixup,
+    mixup: Annotated[
+        float, with_targets(help="The alpha of mixup; 0 turns it off.")
+    ] = RECIPE.mixup,
     time_mask: Annotated[
-        int, with_targets(help="SpecAugment: mask fewer frames than this; 0: none.")
+        int, with_targets(help="SpecAugment masks fewer frames than this; 0 turns it off.")
     ] = RECIPE.time_mask,
     band_mask: Annotated[
-        int, with_targets(help="SpecAugment: mask fewer bands than this; 0: none.")
+        int, with_targets(help="SpecAugment masks fewer bands than this; 0 turns it off.")
     ] = RECIPE.band_mask,
     window: Window = FEATURES.window_s,
     feature_hop: FeatureHop = FEATURES.hop_s,
     n_fft: FFTLength = FEATURES.n_fft,
     segments: Annotated[
-        int, with_teacher(help="That the network hears, each of them new.", min=1)
+        int,
+        with_teacher(
+            help="The number of segments that the network hears; each of them is new.", min=1
+        ),
     ] = ON_THE_WAY.segments,
     teacher_window: Annotated[
         float | None,
         with_teacher(
-            help="Seconds that teachers hear, with the network's in the middle.",
+            help="The seconds that teachers hear; the network hears the middle of them.",
             show_default="the segment's",
         ),
     ] = None,
     mfcc_weight: Annotated[
-        float, with_teacher(help="Of statistics of MFCC as a target; 0: none.", min=0.0)
+        float,
+        with_teacher(
+            help="The weight of statistics of MFCC as a target; 0 turns them off.", min=0.0
+        ),
     ] = 0.5,
     names_weight: Annotated[
-        float, with_teacher(help="Of the cross-entropy of a teacher's names.", min=0.0)
+        float, with_teacher(help="The weight of the cross-entropy to a teacher's names.", min=0.0)
     ] = ON_THE_WAY.names_weight,
     heads: Annotated[
-        Heads, with_teacher(help="Between the embedding and the targets; they are thrown away.")
+        Heads,
+        with_teacher(
+            help="The layers between the embedding and the targets; they are"
+            " thrown away at the end."
+        ),
     ] = ON_THE_WAY.heads,
     kinds: Annotated[
         str,
         with_teacher(
-            help="How likely the folders in AUDIO_DIR are, as in 'effects=3,music=1'; others are"
-            " not drawn. The folders in them go with the root of their duration.",
+            help="How often each folder in AUDIO_DIR is drawn, as in 'effects=3,music=1';"
+            " others are not drawn. The folders in these are drawn in proportion to the"
+            " root of their duration.",
             show_default="the root of their duration too",
         ),
     ] = "",
     speed: Annotated[
-        float, share(help="Share of sounds at half to twice their speed.")
+        float, share(help="The share of sounds that are heard at half to twice their speed.")
     ] = ON_THE_WAY.speed,
     cut: Annotated[
-        float, share(help="Share of sounds of which a part of a second is left.")
+        float, share(help="The share of sounds that are cut to a part of a second.")
     ] = ON_THE_WAY.cut,
     second: Annotated[
-        float, share(help="Share of scenes with a second sound.")
+        float, share(help="The share of scenes with a second sound.")
     ] = ON_THE_WAY.second,
-    third: Annotated[float, share(help="Share of those with a third one.")] = ON_THE_WAY.third,
+    third: Annotated[
+        float, share(help="The share of the scenes with two sounds that get a third one.")
+    ] = ON_THE_WAY.third,
     equaliser: Annotated[
-        float, share(help="Share of scenes through a random equaliser.")
+        float, share(help="The share of scenes that pass a random equaliser.")
     ] = ON_THE_WAY.equaliser,
     reverberation: Annotated[
-        float, share(help="Share of scenes in a made-up room.")
+        float, share(help="The share of scenes with synthetic reverberation.")
     ] = ON_THE_WAY.reverberation,
-    noise: Annotated[float, share(help="Share of scenes in coloured noise.")] = ON_THE_WAY.noise,
+    noise: Annotated[
+        float, share(help="The share of scenes with coloured noise.")
+    ] = ON_THE_WAY.noise,
     validation_segments: Annotated[
-        int, with_teacher(help="Scenes to validate with.", min=2)
+        int, with_teacher(help="The number of scenes to validate with.", min=2)
     ] = ON_THE_WAY.validation,
     precision: Annotated[
-        Precision, with_teacher(help="bfloat16: autocast while training, for GPUs.")
+        Precision, with_teacher(help="The numbers to train in; bfloat16 is autocast, for GPUs.")
     ] = ON_THE_WAY.precision,
     json: Json = False,
 ) -> None:
     """Distil other extractors into a small one.
 
-    The network learns to give vectors from which those of the others follow: their knowledge, at
-    its own size and speed. With `--targets` they are joined to its segments by clip and time; with
-    `--teacher` the others hear what it hears: one to three sounds mixed, at other speeds, in rooms
-    and noise, new in every batch. Before it starts it says how many hours it will take.
+    The network learns to give vectors from which the vectors of the others follow: it keeps their
+    knowledge at its own size and speed. With `--targets`, stored vectors are joined to its segments
+    by clip and time. With `--teacher`, the others hear what it hears: one to three sounds mixed, at
+    other speeds, in rooms and noise, new in every batch. Before it starts it says how many hours it
+    will take.
 
     Example: embedkit distil sounds/ --teacher extractor.toml --segments 10000000 --out model
     """
@@ -238,7 +266,7 @@ def distil(
     from embedkit.training.parallel import is_first
 
     if bool(targets) == bool(teacher):
-        raise UsageError("name --targets, vectors that there are, or --teacher: one of the two")
+        raise UsageError("name one of --targets, stored vectors, and --teacher, an extractor")
     _refuse(context, TEACHERS if targets else TARGETS)
     if not is_first():  # of several processes one speaks
         logging.getLogger("embedkit").setLevel(logging.WARNING)
@@ -246,7 +274,9 @@ def distil(
     if start is None:
         network = resolve(model or "gap-lite", dims=sizes(dims or DIMS, "--dims"), dropout=0.0)
     elif model or dims:
-        raise UsageError("--init: network and sizes are those of that model; name neither")
+        raise UsageError(
+            "--init brings the network and the sizes of its model: leave out --model and --dims"
+        )
     else:
         network = load_config(start).model
     features = FeatureSpec(window_s=window, hop_s=feature_hop, n_fft=n_fft)

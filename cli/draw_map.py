@@ -17,14 +17,21 @@ from ._outputs import OutFile
 @app.command(name="map")
 def draw_map(
     emb_dir: Annotated[Path, typer.Argument(help="The embedding folder.")],
-    out: Annotated[Path, OutFile(help="A .png file, or an .html page with sound.")],
+    out: Annotated[
+        Path, OutFile(help="The file to write: a .png picture, or an .html page with sound.")
+    ],
     how: Annotated[
-        str, typer.Option("--projection", help="pca, tsne, or umap (embedkit[umap]).")
+        str,
+        typer.Option(
+            "--projection",
+            help="How clips are placed on the plane: pca, tsne, or umap (embedkit[umap]).",
+        ),
     ] = "pca",
     labels: Annotated[
         str | None,
         typer.Option(
-            help="As of `embedkit classify fit`; where they have times, the segments are drawn.",
+            help="Labels as `embedkit classify fit` takes them; where they have times, the"
+            " segments are drawn.",
             show_default="the clips' first folders, else the names of their regions",
         ),
     ] = None,
@@ -41,16 +48,16 @@ def draw_map(
         typer.Option(
             "--audio-root",
             "--audio",
-            help="Where the sounds are.",
+            help="The folder that the sounds are in.",
             show_default="where they were embedded",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of what is drawn.")] = 0,
+    seed: Annotated[int, typer.Option(help="The seed of everything that is drawn at random.")] = 0,
 ) -> None:
-    """Draw the clips on a plane, near ones near each other.
+    """Draw the clips on a plane, where clips that are alike stand near each other.
 
-    The page needs nothing but itself: point at a sound to see its name, click it to hear it. Where
-    the folder's model brings names, regions are called by what tells them from the others.
+    The page works without a server: point at a sound to see its name, click it to hear it. Where
+    the folder's model brings names, regions are called by the names that tell them from the others.
 
     Example: embedkit map embeddings --out map.html
     """

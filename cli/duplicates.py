@@ -14,15 +14,16 @@ from ._output import Json, message, print_json, print_table, track
 def duplicates(
     emb_dir: Annotated[Path, typer.Argument(help="The embedding folder.")],
     least: Annotated[
-        float, typer.Option(help="Cosine from which two clips are nearly the same.", min=-1, max=1)
+        float,
+        typer.Option(help="The cosine from which on two clips are nearly the same.", min=-1, max=1),
     ] = 0.98,  # as embedkit.search.duplicates.LEAST
     json: Json = False,
 ) -> None:
     """List pairs of clips that are nearly the same: copies, other formats, other gains.
 
-    Clips that pairs join are a group. It is listed by the most similar pairs that join it, one less
-    than it has clips: of 3 copies, 2 pairs. Where the folder's model brings names, a group has the
-    most likely one of its clips.
+    Clips that pairs join are a group. Only the most similar pairs that join a group are listed, one
+    fewer than it has clips: 2 pairs for 3 copies. Where the folder's model brings names, a group
+    has the most likely name of its clips.
 
     Example: embedkit duplicates embeddings --least 0.99
     """

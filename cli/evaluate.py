@@ -16,17 +16,17 @@ def evaluate(
     data: Data = None,
     dataset: Dataset = None,
     root: Root = None,
-    fold: Annotated[str | None, typer.Option(help="Only the clips of this fold.")] = None,
-    split: Annotated[str | None, typer.Option(help="Only the clips of this split.")] = None,
+    fold: Annotated[str | None, typer.Option(help="Score only the clips of this fold.")] = None,
+    split: Annotated[str | None, typer.Option(help="Score only the clips of this split.")] = None,
     dim: Dim = None,
     device: Device = "cpu",
     json: Json = False,
 ) -> None:
     """Score labelled clips with the network itself.
 
-    A clip's scores are the mean of its segments', weighted by their real duration. Figures:
-    accuracy by clip (with Wilson's 95 % interval) and by segment where clips have one label,
-    weighted and macro AUC, d' and mAP.
+    The scores of a clip are the mean of its segments' scores, weighted by their real duration. The
+    figures are accuracy by clip (with Wilson's 95 % interval) and by segment where clips have one
+    label, weighted and macro AUC, d' and mAP.
 
     Example: embedkit evaluate model sounds.csv --fold 1
     """

@@ -24,12 +24,13 @@ if TYPE_CHECKING:
 @app.command()
 def explore(
     emb_dir: Annotated[
-        Path, typer.Argument(help="The embedding folder; or a folder of audio, embedded first.")
+        Path,
+        typer.Argument(help="The embedding folder; or a folder of audio, which is embedded first."),
     ],
     out: Annotated[
         Path | None,
         OutFolder(
-            help="Where a folder of audio is embedded to, or has been.",
+            help="The embedding folder that a folder of audio is or was embedded to.",
             show_default="EMB_DIR-embeddings, beside it",
         ),
     ] = None,
@@ -38,21 +39,21 @@ def explore(
         typer.Option(
             "--audio-root",
             "--audio",
-            help="Where the sounds are.",
+            help="The folder that the sounds are in.",
             show_default="where they were embedded",
         ),
     ] = None,
     labels: Annotated[
         Path | None,
         OutFile(
-            help="The CSV that labels are saved in: path, label.",
+            help="The CSV file that labels are saved in, with the columns path and label.",
             show_default="EMB_DIR-labels.csv, beside the folder",
         ),
     ] = None,
     projection: Annotated[
         str | None,
         typer.Option(
-            help="Of the map: pca, tsne, or umap (embedkit[umap]).",
+            help="How the map is arranged: pca, tsne, or umap (embedkit[umap]).",
             show_default="umap where it is installed, else pca",
         ),
     ] = None,
@@ -60,35 +61,38 @@ def explore(
         Path | None, typer.Option(help="The model that made the vectors, if it has moved.")
     ] = None,
     host: Annotated[
-        str, typer.Option(help="Address to serve at; any but this machine's own needs a token.")
+        str, typer.Option(help="The address to serve at; any but this machine's own needs a token.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="0: any that is free.", min=0, max=65535)] = 8765,
+    port: Annotated[
+        int, typer.Option(help="The port to serve at; 0 takes any that is free.", min=0, max=65535)
+    ] = 8765,
     token: Annotated[
         str,
         typer.Option(
-            help="That a browser must bring: 16 characters at least.", show_default="drawn"
+            help="The token that a browser must bring: 16 characters at least.",
+            show_default="drawn",
         ),
     ] = "",
     allow_host: Annotated[
         list[str] | None,
-        typer.Option(help="Another name that browsers call it by, such as a proxy's."),
+        typer.Option(help="Another name that browsers may call this server by, such as a proxy's."),
     ] = None,
     open_browser: Annotated[
         bool | None,
         typer.Option(
             "--open/--no-open",
-            help="Open the browser.",
+            help="Open the browser, or do not.",
             show_default="if this terminal is at a screen",
         ),
     ] = None,
 ) -> None:
     """See, hear, search and label a collection in the browser.
 
-    Nothing leaves the machine: the page asks this server alone, and it answers this machine alone,
-    and there who brings the token, which stands in the address that it prints. With --host it
-    serves another address too. Of a folder of audio that has no vectors yet the page shows how far
-    their making is; a run that was stopped goes on. Labels are on the disk at every stroke. Stop
-    it with Ctrl-C.
+    Nothing leaves the machine. The page asks only this server, which answers only this machine, and
+    only a browser that brings the token; the address that is printed holds it. With --host it
+    serves another address too. For a folder of audio without vectors, the page shows how far the
+    embedding is; a run that was stopped goes on. Each label is written to the disk at once. Ctrl-C
+    stops it.
 
     Example: embedkit explore embeddings
     """
@@ -210,7 +214,7 @@ def _listen(host: str, port: int) -> "Iterator[socket.socket]":
             listener.bind((host, port))
         except OSError as error:
             raise UsageError(
-                f"{host}, port {port}: {error.strerror}; another with --port"
+                f"{host}, port {port}: {error.strerror}; name another port with --port"
             ) from error
         listener.listen()
         yield listener

@@ -22,14 +22,14 @@ class Form(StrEnum):
 @app.command()
 def export(
     model: Annotated[Path, typer.Argument(help="The model folder.")],
-    to: Annotated[Form, typer.Option(help="The format.")] = Form.ONNX,
+    to: Annotated[Form, typer.Option(help="The format to write.")] = Form.ONNX,
     int8: Annotated[
         bool, typer.Option("--int8", help="Quantise the network to 8 bits, for speed.")
     ] = False,
     calibration: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of audio to quantise for.",
+            help="Calibrate the 8-bit network on the audio in this folder.",
             show_default="the sample of training segments in the model folder",
         ),
     ] = None,
@@ -44,11 +44,11 @@ def export(
 ) -> None:
     """Write what ONNX Runtime runs, and check it against torch.
 
-    Without --out it is the network of the model folder: network.onnx, or with --int8
-    network-int8.onnx for `embedkit extract --runtime onnx-int8`. `train` and `distil` write the
-    first of them by themselves. With --out it is one file for other programs: input `waveform`,
-    float32 [samples]; output `embeddings`, float32 [segments, D]. Its metadata say at which rate
-    the waveform is.
+    Without --out it writes the network of the model folder: network.onnx, or with --int8
+    network-int8.onnx for `embedkit extract --runtime onnx-int8`. `train` and `distil` write
+    network.onnx by themselves. With --out it writes one file for other programs: the input
+    `waveform` is float32 [samples], and the output `embeddings` is float32 [segments, D]. Its
+    metadata give the sample rate of the waveform.
 
     Example: embedkit export model --int8
     """

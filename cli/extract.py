@@ -42,7 +42,9 @@ class Engine(StrEnum):
 
 @app.command()
 def extract(
-    audio_dir: Annotated[Path, typer.Argument(help="Folder of audio, searched recursively.")],
+    audio_dir: Annotated[
+        Path, typer.Argument(help="The folder of audio; the folders in it are searched too.")
+    ],
     out: Annotated[Path, OutFolder(help="The embedding folder to write or to go on with.")],
     model: Model = DEFAULT_MODEL,
     dim: Dim = None,
@@ -50,95 +52,108 @@ def extract(
     hop: Annotated[
         float | None,
         typer.Option(
-            help="Seconds of the recording between two segments.", show_default="the model's"
+            help="The seconds of the recording from the start of one segment to that of the next.",
+            show_default="the model's",
         ),
     ] = None,
     batch_size: Annotated[
         int | None,
-        typer.Option(help="Segments at a time.", show_default="8, on a GPU 256"),
+        typer.Option(
+            help="The number of segments that the network takes at a time.",
+            show_default="8, on a GPU 256",
+        ),
     ] = None,
     workers: Workers = None,
     channel: Annotated[
-        str, typer.Option(help="mix, left, right, or a channel's number from 1 on.")
+        str, typer.Option(help="The channel to hear: mix, left, right, or a number from 1 on.")
     ] = "mix",
     track: SoundTrack = None,
     speed: Annotated[
         float | None,
         typer.Option(
-            help="How often as fast as it was recorded a file is heard: 0.1 for bats and insects, 8"
-            " for whales. All times stay those of the recording.",
+            help="How many times as fast as recorded a file is heard: 0.1 for bats and"
+            " insects, 8 for whales. All times stay those of the recording.",
             show_default="as the folder was made, else 1",
         ),
     ] = None,
     band: Annotated[
         str | None,
         typer.Option(
-            help="LOW-HIGH in Hz of the recording, as in 2000-8000: what is outside is not heard.",
+            help="The band that is heard, LOW-HIGH in Hz of the recording, as in 2000-8000.",
             show_default="as the folder was made, else all",
         ),
     ] = None,
     device: Annotated[
         str,
         typer.Option(
-            help="Where the network is computed: cpu, cuda (all cards of this machine), cuda:1,"
-            " mps."
+            help="The device that computes the network: cpu, cuda (all cards of this"
+            " machine), cuda:1, mps."
         ),
     ] = "cpu",
     shard: Annotated[
         str,
-        typer.Option(help="I/N: the I-th of N shares of the files, for runs on many machines."),
+        typer.Option(
+            help="Take the I-th of N shares of the files, I/N, for runs on many machines."
+        ),
     ] = "1/1",
     refresh: Annotated[
         bool,
         typer.Option(
-            "--refresh", help="Embed changed files anew, and take out those that are gone."
+            "--refresh",
+            help="Embed changed files anew, and take out the rows of files that are gone.",
         ),
     ] = False,
     retry_errors: Annotated[
-        bool, typer.Option("--retry-errors", help="Try the files again that have failed.")
+        bool, typer.Option("--retry-errors", help="Try the files that have failed again.")
     ] = False,
     timeout: Annotated[
-        float, typer.Option(help="Seconds without a sign after which a decoder is given up.")
+        float, typer.Option(help="The seconds after which a decoder that gives no sign is killed.")
     ] = 300.0,
     max_errors: Annotated[
         int | None,
         typer.Option(
-            help="Stop when so many files have failed, on a cluster in all.", show_default="never"
+            help="Stop when this many files have failed; on a cluster all shards count together.",
+            show_default="never",
         ),
     ] = None,
     engine: Annotated[
-        Engine, typer.Option(help="local: processes here. ray: on a cluster (embedkit[ray]).")
+        Engine,
+        typer.Option(
+            help="Where the work runs: local, in processes of this machine;"
+            " ray, on a cluster (embedkit[ray])."
+        ),
     ] = Engine.LOCAL,
     address: Annotated[
-        str | None, typer.Option(help="Of the Ray cluster.", show_default="RAY_ADDRESS, or here")
+        str | None,
+        typer.Option(help="The address of the Ray cluster.", show_default="RAY_ADDRESS, or here"),
     ] = None,
     audio_root: Annotated[
         Path | None,
         typer.Option(
-            help="Where the collection is, AUDIO_DIR or a folder above it: clips are named by their"
-            " paths below it. Names a collection that has moved; sizes and times of its files must"
-            " agree.",
+            help="The folder of the collection, AUDIO_DIR or one above it: clips are named by"
+            " their paths below it. Name it where a collection has moved; the sizes and"
+            " times of its files must agree.",
             show_default="AUDIO_DIR",
         ),
     ] = None,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Tell what there is to do and how long it takes, no more."),
+        typer.Option("--dry-run", help="Only tell what there is to do and how long it takes."),
     ] = False,
     tag: Annotated[
         Path | None,
         OutFile(
-            help="A .csv or .parquet file to write the most likely names of each clip to, as"
-            " `embedkit tag EMB_DIR --out` does; what is heard in the folder is said too."
+            help="Write the most likely names of each clip to this .csv or .parquet file, as"
+            " `embedkit tag EMB_DIR --out` does, and say what is heard in the folder."
         ),
     ] = None,
     json: Json = False,
 ) -> None:
     """Extract embeddings to Parquet.
 
-    Run it again after a crash, or when files have come: it goes on with what is missing. A file
-    that cannot be read is reported and does not stop the run; the exit code is 3 as long as the
-    folder's journal has such a file.
+    Run it again after a crash, or when files have been added, and it goes on with what is missing.
+    A file that cannot be read is reported and does not stop the run; the exit code is 3 as long as
+    the folder's journal has such a file.
 
     Example: embedkit extract sounds/ --out embeddings
     """

@@ -17,26 +17,26 @@ def label(
     answers: Annotated[
         Path,
         OutFile(
-            help="A CSV with the columns path and label, with --segments start_s and end_s too;"
-            " made if it is not there."
+            help="A CSV file with the columns path and label, with --segments also start_s"
+            " and end_s; it is made if it is not there."
         ),
     ],
-    count: Annotated[int, typer.Option(help="How many clips to propose.", min=1)] = 10,
+    count: Annotated[int, typer.Option(help="The number of clips to propose.", min=1)] = 10,
     segments: Annotated[
         bool,
         typer.Option(
             "--segments",
-            help="Propose segments of recordings: labels get a beginning and an end.",
+            help="Propose segments of recordings; their labels get a beginning and an end.",
         ),
     ] = False,
     json: Json = False,
 ) -> None:
     """Propose the clips whose labels teach a classifier most.
 
-    Run it, fill in the empty labels in the sheet beside the answers, labels-next.csv of labels.csv
-    (`skip` leaves a clip out), and run it again: it moves them to the answers, refits, and proposes
-    the clips that it is least sure of. With --segments it asks for parts of recordings; there the
-    sign - in the sheet says that the label is not there.
+    Run it, and fill in the empty labels in the sheet beside the answers, labels-next.csv of
+    labels.csv (`skip` leaves a clip out). Run it again: it moves the labels to the answers, fits
+    again, and proposes the clips that it is least sure of. With --segments it asks for parts of
+    recordings; the sign - in the sheet then says that the label is not there.
 
     Example: embedkit label embeddings --answers labels.csv
     """

@@ -14,25 +14,29 @@ from ._outputs import OutFolder, folder
 
 @app.command("learn-names")
 def learn_names(
-    model: Annotated[Path, typer.Argument(help="The model folder; its names/ is written anew.")],
-    audio_dir: Annotated[Path, typer.Argument(help="Folder of audio, searched recursively.")],
+    model: Annotated[
+        Path, typer.Argument(help="The model folder; the folder names/ in it is written anew.")
+    ],
+    audio_dir: Annotated[
+        Path, typer.Argument(help="The folder of audio; the folders in it are searched too.")
+    ],
     teacher: Annotated[
-        Path, typer.Option(help="An extractor.toml of a network with logits and their labels.")
+        Path, typer.Option(help="The extractor.toml of a network with logits and labels.")
     ],
     cache: Annotated[
         Path | None,
-        OutFolder(help="Folder that keeps the decoded sounds.", show_default="they are not kept"),
+        OutFolder(help="Keep the decoded sounds in this folder.", show_default="they are not kept"),
     ] = None,
-    workers: Annotated[int, typer.Option(help="Processes that decode.", min=1)] = 1,
+    workers: Annotated[int, typer.Option(help="The number of processes that decode.", min=1)] = 1,
     device: Device = "cpu",
-    seed: Annotated[int, typer.Option(help="Fixes everything that is drawn.")] = 0,
+    seed: Annotated[int, typer.Option(help="The seed of everything that is drawn at random.")] = 0,
     json: Json = False,
 ) -> None:
     """Teach a model what another extractor calls the sounds of a folder.
 
-    Afterwards `embedkit tag`, `search --text` and others name what the model's vectors are of,
-    without a label from anyone. The model itself stays as it is. An eighth of the folders is held
-    out: on their sounds the names are calibrated and judged.
+    Afterwards `embedkit tag`, `search --text` and others name what the model's vectors stand for,
+    and nobody has to label anything. The model itself stays as it is. An eighth of the folders is
+    held out: their sounds calibrate and judge the names.
 
     Example: embedkit learn-names model sounds/ --teacher teacher/extractor.toml
     """

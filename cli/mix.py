@@ -14,26 +14,28 @@ from ._outputs import OutFolder
 
 @app.command()
 def mix(
-    audio_dir: Annotated[Path, typer.Argument(help="Folder of audio, searched recursively.")],
+    audio_dir: Annotated[
+        Path, typer.Argument(help="The folder of audio; the folders in it are searched too.")
+    ],
     out: Annotated[Path, OutFolder(help="The folder to write or to go on with.")],
-    hours: Annotated[float, typer.Option(help="How much audio to make.")],
+    hours: Annotated[float, typer.Option(help="The hours of audio to make.")],
     weight: Annotated[
         list[str] | None,
         typer.Option(
-            help="PATTERN=W, as in 'birds/*=3': draw such clips W times as often. Repeatable; the"
-            " first that fits counts."
+            help="PATTERN=W, as in 'birds/*=3', draws the clips that fit W times as often."
+            " Repeatable; the first that fits counts."
         ),
     ] = None,
-    sample_rate: Annotated[int, typer.Option(help="Of the files, in Hz.")] = 16000,
-    seed: Annotated[int, typer.Option(help="Of all that is drawn.")] = 0,
-    workers: Annotated[int, typer.Option(help="Processes.", min=1)] = 1,
+    sample_rate: Annotated[int, typer.Option(help="The sample rate of the files, in Hz.")] = 16000,
+    seed: Annotated[int, typer.Option(help="The seed of everything that is drawn at random.")] = 0,
+    workers: Annotated[int, typer.Option(help="The number of processes.", min=1)] = 1,
     json: Json = False,
 ) -> None:
-    """Make scenes for a student to learn a teacher's function on (embedkit[mix]).
+    """Make scenes from which a student learns what a teacher hears (embedkit[mix]).
 
-    FLAC files of ten one-second scenes: excerpts of the clips at another speed, filtered, distorted
-    and mixed. Embed them with the teacher, and distil: any sound has a target. Run it again after
-    a crash: it goes on, and the files are the same.
+    It writes FLAC files of ten one-second scenes: excerpts of the clips at another speed, filtered,
+    distorted and mixed. Embed them with the teacher and distil: any sound has a target. Run it
+    again after a crash, and it goes on; the files are the same.
 
     Example: embedkit mix sounds/ --hours 40 --out mixtures
     """

@@ -22,7 +22,7 @@ app.add_typer(models, name="models")
 def listed(
     context: typer.Context,
     classes: Annotated[
-        int, typer.Option(help="Outputs of the network; AudioSet has 527.", min=1)
+        int, typer.Option(help="The number of outputs of the network; AudioSet has 527.", min=1)
     ] = 527,
     json: Json = False,
 ) -> None:
@@ -78,29 +78,43 @@ def listed(
 @models.command()
 def add(
     file: Annotated[Path, typer.Argument(help="The network: an .onnx or a .tflite file.")],
-    name: Annotated[str, typer.Option(help="What to call it.", show_default="the file's")] = "",
+    name: Annotated[
+        str, typer.Option(help="The name to install it under.", show_default="the file's")
+    ] = "",
     sample_rate: Annotated[
         int | None,
-        typer.Option(help="Samples a second that it takes.", show_default="asks for it"),
+        typer.Option(
+            help="The sample rate that the network takes, in Hz.", show_default="asks for it"
+        ),
     ] = None,
     window: Annotated[
         float | None,
         typer.Option(
-            help="Seconds that one vector is of.", show_default="what the file says, else 1"
+            help="The seconds of sound that one vector stands for.",
+            show_default="what the file says, else 1",
         ),
     ] = None,
     embedding: Annotated[
-        str, typer.Option(help="The output that is the vector.", show_default="seen, if it can be")
+        str,
+        typer.Option(
+            help="The name of the output that is the vector.", show_default="seen, if it can be"
+        ),
     ] = "",
     logits: Annotated[
-        str, typer.Option(help="With --labels: that of the labels.", show_default="as embedding")
+        str,
+        typer.Option(
+            help="With --labels: the name of the output with a number for each label.",
+            show_default="as embedding",
+        ),
     ] = "",
     labels: Annotated[
-        Path | None, typer.Option(help="A CSV file of the names of the logits, in their order.")
+        Path | None, typer.Option(help="A CSV file with the names of the logits, in their order.")
     ] = None,
-    label_column: Annotated[str, typer.Option(help="Which of its columns.")] = "display_name",
-    licence: Annotated[str, typer.Option(help="Of its weights.")] = "",
-    source: Annotated[str, typer.Option(help="Where it comes from.")] = "",
+    label_column: Annotated[
+        str, typer.Option(help="The column of --labels that holds the names.")
+    ] = "display_name",
+    licence: Annotated[str, typer.Option(help="The licence of its weights.")] = "",
+    source: Annotated[str, typer.Option(help="The address that it comes from.")] = "",
 ) -> None:
     """Look into a network of others, describe it, prove it on a second of noise, and install it.
 
@@ -123,7 +137,7 @@ def add(
     if sample_rate is None:
         if not sys.stdin.isatty():
             raise UsageError(f"{file}: does not say its sample rate; name it with --sample-rate")
-        sample_rate = typer.prompt("Samples a second that it takes", type=int, err=True)
+        sample_rate = typer.prompt("The sample rate that it takes, in Hz", type=int, err=True)
     seconds = window or (samples / sample_rate if samples else 1.0)
     facts["input"] |= {"sample_rate": sample_rate, "window_s": seconds}
     given = facts["output"]

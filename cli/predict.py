@@ -18,17 +18,18 @@ def predict(
     model_dir: Annotated[Path, typer.Argument(help="The model folder.")],
     audio: Annotated[Path, typer.Argument(help="An audio file, or a folder of them.")],
     segments: Annotated[
-        bool, typer.Option("--segments", help="One line a segment, not one a clip.")
+        bool,
+        typer.Option("--segments", help="Print one line for each segment, not one for each clip."),
     ] = False,
-    top: Annotated[int, typer.Option(help="How many labels to print.", min=1)] = 3,
+    top: Annotated[int, typer.Option(help="The number of labels to print.", min=1)] = 3,
     dim: Dim = None,
     device: Device = "cpu",
     json: Json = False,
 ) -> None:
     """Score audio with the network itself, by segment and by clip.
 
-    A clip's scores are the mean of its segments', weighted by their real duration. `--json` prints
-    all scores of both.
+    The scores of a clip are the mean of its segments' scores, weighted by their real duration.
+    `--json` prints all scores of both.
 
     Example: embedkit predict model dog.wav
     """

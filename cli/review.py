@@ -22,16 +22,18 @@ if TYPE_CHECKING:
 @app.command()
 def review(
     emb_dir: Annotated[Path, typer.Argument(help="The embedding folder.")],
-    classifier: Annotated[Path, typer.Option(help="What `embedkit classify fit` wrote.")],
+    classifier: Annotated[
+        Path, typer.Option(help="The folder that `embedkit classify fit` wrote.")
+    ],
     answers: Annotated[
-        Path, OutFile(help="The sheet, a CSV: drawn if it is not there, else read.")
+        Path, OutFile(help="The sheet, a CSV file; it is drawn if it is not there, and else read.")
     ],
     label: Annotated[
         str | None,
         typer.Option(help="The label to review.", show_default="the only one"),
     ] = None,
-    count: Annotated[int, typer.Option(help="How many segments to draw.", min=1)] = 100,
-    seed: Annotated[int, typer.Option(help="Of what is drawn.")] = 0,
+    count: Annotated[int, typer.Option(help="The number of segments to draw.", min=1)] = 100,
+    seed: Annotated[int, typer.Option(help="The seed of everything that is drawn at random.")] = 0,
     save_clips: SaveClips = None,
     padding: Padding = 0.0,
     json: Json = False,
@@ -39,11 +41,11 @@ def review(
     """Find the scores from which on detections can be trusted, by listening to some.
 
     Run it: it draws segments, equally many of each bin of scores, into a sheet. Listen to them
-    (--save-clips cuts them out), put + (right) or - (wrong) into the column sign, or leave the ?
-    where you are unsure, and run it again: a logistic curve of right over the score gives
-    thresholds for a precision of 90, 95 and 99 %, which it keeps in the classifier's folder for
-    `embedkit detect --precision`; and the bins give the share of all segments that have the sound.
-    The sheet is a table of labels too: `classify fit --labels` learns from it.
+    (--save-clips cuts them out). Put + (right) or - (wrong) into the column sign, or leave the ?
+    where you are unsure. Run it again: a logistic curve of right over the score gives thresholds
+    for a precision of 90, 95 and 99 %. They are kept in the classifier's folder for `embedkit
+    detect --precision`. The bins give the share of all segments that have the sound. The sheet is a
+    table of labels too: `classify fit --labels` learns from it.
 
     Example: embedkit review embeddings --classifier classifier --label wren --answers wren.csv
     """
@@ -60,7 +62,10 @@ def review(
     table = EmbeddingTable.open(emb_dir)
     if answers.exists():
         if save_clips is not None:
-            raise UsageError(f"{answers}: is there, and sounds are cut out when it is drawn")
+            raise UsageError(
+                f"{answers} is there already, and sounds are only cut out when it is drawn: leave"
+                " out --save-clips, or name another file"
+            )
         done = backend.review(table, fitted, name, answers, seed)
         store(classifier, name, done.thresholds)
         _print(name, done, json)

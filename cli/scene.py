@@ -27,12 +27,14 @@ def scene(
     dataset: Dataset = None,
     root: Root = None,
     method: Annotated[
-        str, typer.Option(help="Of embeddings: logistic, knn, plda or mlp.")
+        str, typer.Option(help="With an embedding folder, the method: logistic, knn, plda or mlp.")
     ] = "logistic",
     folds: Annotated[
         bool,
         typer.Option(
-            "--folds", help="Of embeddings: the published folds, though there is an evaluation set."
+            "--folds",
+            help="With an embedding folder: hold out each published fold in turn,"
+            " though there is an evaluation set.",
         ),
     ] = False,
     device: Device = "cpu",
@@ -40,10 +42,11 @@ def scene(
 ) -> None:
     """Name the scenes of long clips, and compare three ways to decide them from their segments.
 
-    Of embeddings a classifier is fitted: where the labels have a split column, as TUT 2016 has, on
-    `train`, and the evaluation set is scored; with --folds each of its folds is held out in turn. A
-    trained network scores the fold that its training held out, else the evaluation set. Below stand
-    Wilson's interval of each way, and the p of McNemar's exact test of it against the best.
+    With an embedding folder a classifier is fitted. Where the labels have a split column, as TUT
+    2016 has, it is fitted on `train`, and the evaluation set is scored; with --folds each of the
+    folds is held out in turn. A trained network scores the fold that its training held out, else
+    the evaluation set. Below stand Wilson's interval of each way, and the p of McNemar's exact test
+    of it against the best.
 
     Example: embedkit scene embeddings --dataset tut2016 --root /data/tut2016 --folds
     """
@@ -53,12 +56,14 @@ def scene(
 
     manifest = read(data, dataset, root)
     if manifest.several_labels:
-        raise UsageError("a scene is one label a clip")
+        raise UsageError("a scene needs clips with one label each; these have several")
     failures: list[tuple[str, str, str]] = []
     scored = len(manifest.clips)
     if (source / CONFIG).exists():
         if folds:
-            raise UsageError("a trained network has one fold held out: --folds is for embeddings")
+            raise UsageError(
+                "--folds needs an embedding folder: a trained network held out one fold"
+            )
         how, found, failures, scored = _by_network(source, manifest, device)
     else:
         place = root if root is not None else data if data is not None and data.is_dir() else None

@@ -37,16 +37,16 @@ IndexName = Annotated[
     str | None,
     typer.Option(
         "--index",
-        help="flat, hnsw or ivf-pq (FAISS).",
+        help="The index of FAISS: flat, hnsw or ivf-pq.",
         show_default="flat up to 500,000 segments, hnsw up to 5,000,000, then ivf-pq",
     ),
 ]
-MetricName = Annotated[str, typer.Option("--metric", help="cosine or dot.")]
+MetricName = Annotated[str, typer.Option("--metric", help="The similarity: cosine or dot.")]
 COLUMNS = "clip", "start_s", "end_s"
 
 
 class Form(StrEnum):
-    """Of the answers."""
+    """The format of the results."""
 
     TABLE = "table"
     CSV = "csv"
@@ -57,10 +57,10 @@ class Form(StrEnum):
 def index(
     emb_dir: EmbDir, kind: IndexName = None, metric: MetricName = "cosine", json: Json = False
 ) -> None:
-    """Make the index of an embedding folder ready, or bring it up to date.
+    """Make the index of an embedding folder, or bring it up to date.
 
-    `embedkit search` does so by itself. It is kept in the user's cache folder; what an extraction
-    has added is added to it.
+    `embedkit search` does so by itself. The index is kept in the user's cache folder; what an
+    extraction has added is added to it.
 
     Example: embedkit index embeddings --index hnsw
     """
@@ -86,71 +86,86 @@ def search(
     queries: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Audio files, folders of them, or clips of the collection; of each a span of"
+            help="Audio files, folders of them, or clips of the collection; @ takes a span of"
             " seconds, as in long.wav@12.5-14.",
             metavar="QUERY...",
         ),
     ] = None,
     like: Annotated[
         list[str] | None,
-        typer.Option(help="Sounds of one query: their mean. As QUERY. Repeatable."),
+        typer.Option(
+            help="A sound, named as QUERY is; the query is the mean of all of them. Repeatable."
+        ),
     ] = None,
     unlike: Annotated[
-        list[str] | None, typer.Option(help="Their mean is taken from that of --like. Repeatable.")
+        list[str] | None,
+        typer.Option(
+            help="A sound, named as QUERY is; the mean of these is"
+            " subtracted from that of --like. Repeatable."
+        ),
     ] = None,
     text: Annotated[
         list[str] | None,
         typer.Option(
-            help="Words for a sound instead: 'dog barking', 'rain and thunder'. Repeatable.",
+            help="Words for a sound instead of a sound: 'dog barking', 'rain and thunder'."
+            " Repeatable.",
         ),
     ] = None,
     classifier: Annotated[
         Path | None,
         typer.Option(
-            help="Whose labels --text is looked up in.", show_default="the names of the model"
+            help="The classifier whose labels --text is looked up in.",
+            show_default="the names of the model",
         ),
     ] = None,
-    top: Annotated[int, typer.Option(help="How many to find.", min=1)] = 10,
+    top: Annotated[int, typer.Option(help="The number of results.", min=1)] = 10,
     segments: Annotated[
-        bool, typer.Option("--segments", help="Every segment, not the best one of each clip.")
+        bool, typer.Option("--segments", help="List every segment, not the best one of each clip.")
     ] = False,
     per_clip: Annotated[
         int | None,
-        typer.Option(help="So many segments of a clip, at most.", min=1, show_default="1"),
+        typer.Option(help="The most segments of one clip to list.", min=1, show_default="1"),
     ] = None,
     per_folder: Annotated[
         int | None,
-        typer.Option(help="So many of the clips in one folder, at most.", min=1),
+        typer.Option(help="The most clips of one folder to list.", min=1),
     ] = None,
     distinct: Annotated[
         bool,
         typer.Option(
-            "--distinct", help="Leave out near-copies of better ones, as `duplicates` tells them."
+            "--distinct",
+            help="Leave out near-copies of better results, as `duplicates` tells them.",
         ),
     ] = False,
     threshold: Annotated[
         float | None,
-        typer.Option(help="Least similarity, or score of --text; with --farthest the highest."),
+        typer.Option(
+            help="The lowest similarity, or score of --text, to list; with --farthest the highest."
+        ),
     ] = None,
     farthest: Annotated[
-        bool, typer.Option("--farthest", help="The least similar ones, or lowest scores, first.")
+        bool,
+        typer.Option("--farthest", help="List the least similar, or the lowest scores, first."),
     ] = False,
     longer: Annotated[
-        float | None, typer.Option(help="Only clips that last so many seconds or more.", min=0)
+        float | None,
+        typer.Option(help="Take only clips that last this many seconds or more.", min=0),
     ] = None,
     shorter: Annotated[
-        float | None, typer.Option(help="Only clips that last so many seconds or less.", min=0)
+        float | None,
+        typer.Option(help="Take only clips that last this many seconds or less.", min=0),
     ] = None,
     among: Annotated[
-        str | None, typer.Option(help="Only clips whose path fits a pattern, as in 'birds/*'.")
+        str | None, typer.Option(help="Take only clips whose path fits a pattern, as in 'birds/*'.")
     ] = None,
     labels: Annotated[
-        Path | None, typer.Option(help="As of `embedkit classify fit`; see --where.")
+        Path | None, typer.Option(help="Labels as `embedkit classify fit` takes them; see --where.")
     ] = None,
     where: Annotated[
         str | None,
         typer.Option(
-            help="Only clips with this label in --labels; of labels with times, only segments."
+            help="Take only clips with this label in --labels; where labels have times, only"
+            " segments with it."
         ),
     ] = None,
     label_column: LabelColumn = "",
@@ -165,23 +180,23 @@ def search(
     model: Annotated[
         Path | None,
         typer.Option(
-            help="Embeds audio files, and brings names.",
+            help="The model that embeds audio files and brings names.",
             show_default="the one that made the folder",
         ),
     ] = None,
     device: Device = "cpu",
     save_clips: SaveClips = None,
     padding: Padding = 0.0,
-    form: Annotated[Form, typer.Option("--format", help="Of the answers.")] = Form.TABLE,
+    form: Annotated[Form, typer.Option("--format", help="The format of the results.")] = Form.TABLE,
     json: Json = False,
 ) -> None:
-    """Find the clips that sound most alike, each with the segment that does.
+    """Find the clips that sound most alike, each with its most similar segment.
 
-    The query's mean vector is compared with every segment. A clip of the collection as the query is
-    itself left out.
+    The query's mean vector is compared with every segment. A query that is a clip of the collection
+    is left out of the results.
 
-    With --text the clips are found in which the names that the words stand for are heard most
-    surely; a score is a probability, that of several sounds at once their geometric mean.
+    With --text it finds the clips in which the names that the words stand for are heard most
+    surely. A score is a probability; for several sounds at once it is their geometric mean.
 
     Example: embedkit search embeddings dog.wav
     """

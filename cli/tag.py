@@ -27,24 +27,25 @@ def tag(
     stretches: Annotated[
         bool, typer.Option("--stretches", help="Name the stretches of clips, not whole clips.")
     ] = False,
-    top: Annotated[
-        int, typer.Option(help="At most so many names of a clip, or of a segment.", min=1)
-    ] = 3,
+    top: Annotated[int, typer.Option(help="The most names of a clip, or of a segment.", min=1)] = 3,
     least: Annotated[
-        float, typer.Option(help="Leave out names of a lower probability.", min=0, max=1)
+        float, typer.Option(help="Leave out names of a lower probability than this.", min=0, max=1)
     ] = 0.2,
     around: Annotated[
-        float, typer.Option(help="Of stretches: seconds that each segment is heard in.", min=0)
+        float,
+        typer.Option(
+            help="With --stretches: the seconds around each segment that it is heard with.", min=0
+        ),
     ] = 3.0,
     out: Annotated[
-        Path | None, OutFile(help="A .csv or .parquet file to write a row for each name to.")
+        Path | None, OutFile(help="Write a row for each name to this .csv or .parquet file.")
     ] = None,
     audacity: Audacity = None,
     raven: Raven = None,
     classifier: Annotated[
         Path | None,
         typer.Option(
-            help="What `embedkit classify fit` wrote.",
+            help="The folder that `embedkit classify fit` wrote.",
             show_default="the names that the folder's model brings",
         ),
     ] = None,
@@ -53,16 +54,17 @@ def tag(
     hours: InHours = None,
     site: Sites = None,
     model: Annotated[
-        Path | None, typer.Option(help="The folder's model, if it has moved or its path is gone.")
+        Path | None,
+        typer.Option(help="The model that made the folder, if it has moved or its path is gone."),
     ] = None,
     json: Json = False,
 ) -> None:
     """Name what is heard in each clip, without any training.
 
     embedkit's own model brings the 527 names of AudioSet. A clip is named by its mean vector. A
-    stretch is of neighbouring segments with one name, each heard with the seconds about it; label
-    tracks are of stretches. Clips without a likely name are listed with none. With --hours and the
-    like, clips are named of which a segment was recorded then and there.
+    stretch joins neighbouring segments with one name, each heard with the seconds around it; label
+    tracks are made of stretches. Clips without a likely name are listed with none. With --hours and
+    the like, only clips are named of which a segment was recorded then and there.
 
     Example: embedkit tag embeddings --out tags.csv
     """

@@ -52,95 +52,115 @@ def train(
     model: Annotated[
         str,
         typer.Option(
-            help="A name that `embedkit models` lists.", show_default="that of --init, or gap-lite"
+            help="The name of the network, one that `embedkit models` lists.",
+            show_default="that of --init, or gap-lite",
         ),
     ] = "",
     init: Annotated[
         str,
         typer.Option(
-            help="Fine-tune: begin with the network of this model folder, or of `default`,"
-            " embedkit's own.",
+            help="Fine-tune the network of this model folder, or of `default`, embedkit's own.",
             show_default="random weights",
         ),
     ] = "",
     dim: Annotated[
-        int | None, paper(help="Embedding size, 64 to 1024, where the model leaves it free.")
+        int | None,
+        paper(help="The size of the embedding, 64 to 1024, where the model leaves it free."),
     ] = None,
     dims: Annotated[
         str,
         typer.Option(
-            help="Sizes with commas between them: one embedding whose prefixes are embeddings of"
-            " their own (Matryoshka). For bneck-mid, gap, gap-lite."
+            help="Sizes with commas between them, of one embedding whose prefixes are"
+            " embeddings of their own (Matryoshka); for bneck-mid, gap, gap-lite."
         ),
     ] = "",
     data: Data = None,
     dataset: Dataset = None,
     root: Root = None,
     hold_out_fold: Annotated[
-        str, typer.Option(help="A fold that is neither trained on nor validated with.")
+        str, typer.Option(help="The fold that is neither trained on nor validated with.")
     ] = RECIPE.hold_out_fold,
     resume: Resume = False,
     cache: Cache = None,
     workers: FeatureWorkers = 1,
     tensorboard: TensorBoard = False,
-    device: Annotated[str, running(help="Where torch computes: cpu, cuda, cuda:1, mps.")] = "cpu",
+    device: Annotated[
+        str, running(help="The device that torch computes on: cpu, cuda, cuda:1, mps.")
+    ] = "cpu",
     epochs: Annotated[int, typer.Option(help="Passes over the training clips.")] = RECIPE.epochs,
-    batch_size: Annotated[int, paper(help="Segments.")] = RECIPE.batch_size,
-    learning_rate: Annotated[float, paper(help="Adam's.")] = RECIPE.learning_rate,
+    batch_size: Annotated[int, paper(help="Segments in a batch.")] = RECIPE.batch_size,
+    learning_rate: Annotated[float, paper(help="Adam's learning rate.")] = RECIPE.learning_rate,
     schedule: Annotated[Schedule, paper(help="How the learning rate changes.")] = RECIPE.schedule,
-    halve_every: Annotated[int, paper(help="Epochs between two halvings.")] = RECIPE.halve_every,
-    beta1: Annotated[float, paper(help="Adam's.")] = RECIPE.beta1,
-    beta2: Annotated[float, paper(help="Adam's.")] = RECIPE.beta2,
+    halve_every: Annotated[
+        int, paper(help="The number of epochs between two halvings.")
+    ] = RECIPE.halve_every,
+    beta1: Annotated[float, paper(help="Adam's beta 1.")] = RECIPE.beta1,
+    beta2: Annotated[float, paper(help="Adam's beta 2.")] = RECIPE.beta2,
     weight_decay: Annotated[
         float | None,
         paper(
-            help="L2, as in Adam.", show_default=f"{RECIPE.weight_decay}; none for lstm, b-gru-att"
+            help="The weight decay: L2, as in Adam.",
+            show_default=f"{RECIPE.weight_decay}; none for lstm, b-gru-att",
         ),
     ] = None,
     dropout: Annotated[
         float | None,
         paper(
-            help="Before full-width FC and output layers.",
+            help="The dropout before full-width FC layers and the output layer.",
             show_default="0.5; none for lstm, b-gru-att",
         ),
     ] = None,
     validation: Annotated[
         float,
         paper(
-            help="Share of the clips, or of their groups, that choose the best epoch; from 1 on"
-            " their number, drawn one by one, as the paper drew 170 of TUT 2016."
+            help="The share of the clips, or of their groups, that choose the best epoch;"
+            " from 1 on their number, drawn one by one, as the paper drew 170 of TUT"
+            " 2016."
         ),
     ] = RECIPE.validation,
-    seed: Annotated[int, paper(help="Fixes everything that is drawn.")] = RECIPE.seed,
+    seed: Annotated[
+        int, paper(help="The seed of everything that is drawn at random.")
+    ] = RECIPE.seed,
     features: Annotated[
-        FrontEnd, spectrum(help="What the network hears; the paper found log-mel best.")
+        FrontEnd,
+        spectrum(help="The features that the network hears; the paper found log-mel best."),
     ] = FEATURES.kind,
-    sample_rate: Annotated[int, spectrum(help="Of the front-end, Hz.")] = FEATURES.sample_rate,
-    segment: Annotated[float, spectrum(help="Length of a segment, s.")] = SegmentSpec().duration_s,
+    sample_rate: Annotated[
+        int, spectrum(help="The sample rate of the front-end, in Hz.")
+    ] = FEATURES.sample_rate,
+    segment: Annotated[
+        float, spectrum(help="The length of a segment in seconds.")
+    ] = SegmentSpec().duration_s,
     window: Window = FEATURES.window_s,
     feature_hop: FeatureHop = FEATURES.hop_s,
     n_fft: FFTLength = FEATURES.n_fft,
-    bands: Annotated[int, spectrum(help="Mel bands, or bins of the CQT.")] = FEATURES.bands,
-    coefficients: Annotated[int, spectrum(help="Of the MFCC.")] = FEATURES.coefficients,
-    min_hz: Annotated[float, spectrum(help="Lowest bin of the CQT, Hz.")] = FEATURES.min_hz,
-    bins_per_octave: Annotated[int, spectrum(help="Of the CQT.")] = FEATURES.bins_per_octave,
-    mixup: Annotated[float, beyond(help="Mixup's alpha; 0: none.")] = RECIPE.mixup,
+    bands: Annotated[
+        int, spectrum(help="The number of mel bands, or of bins of the CQT.")
+    ] = FEATURES.bands,
+    coefficients: Annotated[
+        int, spectrum(help="The number of coefficients of the MFCC.")
+    ] = FEATURES.coefficients,
+    min_hz: Annotated[float, spectrum(help="The lowest bin of the CQT, in Hz.")] = FEATURES.min_hz,
+    bins_per_octave: Annotated[
+        int, spectrum(help="The number of bins in an octave of the CQT.")
+    ] = FEATURES.bins_per_octave,
+    mixup: Annotated[float, beyond(help="The alpha of mixup; 0 turns it off.")] = RECIPE.mixup,
     time_mask: Annotated[
-        int, beyond(help="SpecAugment: mask fewer frames than this; 0: none.")
+        int, beyond(help="SpecAugment masks fewer frames than this; 0 turns it off.")
     ] = RECIPE.time_mask,
     band_mask: Annotated[
-        int, beyond(help="SpecAugment: mask fewer bands than this; 0: none.")
+        int, beyond(help="SpecAugment masks fewer bands than this; 0 turns it off.")
     ] = RECIPE.band_mask,
     sampling: Annotated[
-        Sampling, beyond(help="Draw segments evenly, or labels evenly.")
+        Sampling, beyond(help="Draw all segments equally often, or all labels.")
     ] = RECIPE.sampling,
     precision: Annotated[
-        Precision, beyond(help="bfloat16: autocast while training, for GPUs and AMX.")
+        Precision, beyond(help="The numbers to train in; bfloat16 is autocast, for GPUs and AMX.")
     ] = RECIPE.precision,
     segment_hop: Annotated[
         float | None,
         beyond(
-            help="Between two training segments, s; the paper's do not overlap.",
+            help="The seconds from one training segment to the next; the paper's do not overlap.",
             show_default="the segment's length",
         ),
     ] = None,
@@ -152,14 +172,14 @@ def train(
 ) -> None:
     """Train an extractor.
 
-    Every setting of the paper is an option with the paper's value as its default. One label a clip
-    trains with softmax, several with sigmoid; the training says which. Labels with times train with
-    sigmoid on the segments of which they say something, and are scored on segments. The model
-    folder holds the best epoch by validation loss, metrics.jsonl the figures of every epoch, and at
-    the end curves.png and a model card, README.md.
+    Every setting of the paper is an option with the paper's value as its default. Clips with one
+    label each train with softmax, clips with several with sigmoid; the training says which. Labels
+    with times train with sigmoid, on the segments that they say something about, and segments are
+    scored. The model folder holds the best epoch by validation loss, and metrics.jsonl the figures
+    of every epoch. At the end come curves.png and a model card, README.md.
 
     On several devices: `torchrun --nproc-per-node 2 --no-python embedkit train ...`. The processes
-    share each batch and average their gradients; the statistics of batch normalisation are of each
+    share each batch and average their gradients. The statistics of batch normalisation are of each
     process's own share, and those of the first one are kept.
 
     Example: embedkit train sounds/ --init default --epochs 5 --out model

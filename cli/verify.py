@@ -24,27 +24,32 @@ def verify(
         ),
     ] = None,
     classifier: Annotated[
-        Path, typer.Option(help="What `embedkit classify fit --method plda` wrote.")
+        Path, typer.Option(help="The folder that `embedkit classify fit --method plda` wrote.")
     ] = Path("plda"),
     trials: Annotated[
         Path | None,
-        typer.Option(help="A CSV of pairs of clips: first, second, same (1 or 0)."),
+        typer.Option(
+            help="A CSV file of pairs of clips, with the columns first, second, same (1 or 0)."
+        ),
     ] = None,
     out: Annotated[
-        Path | None, OutFile(help="A .csv file for the trials' log likelihood ratios.")
+        Path | None,
+        OutFile(help="Write the log likelihood ratios of the trials to this .csv file."),
     ] = None,
     model: Annotated[
         Path | None,
-        typer.Option(help="Embeds files.", show_default="the one that made the folder"),
+        typer.Option(
+            help="The model that embeds files.", show_default="the one that made the folder"
+        ),
     ] = None,
     device: Device = "cpu",
     json: Json = False,
 ) -> None:
     """Say by how much two sounds are likelier to be of one class than of two.
 
-    The log likelihood ratio by PLDA: above 0 speaks for one class, also for a class that PLDA was
-    not fitted on. Of a list of trials the equal error rate is printed: the share of mistakes at the
-    threshold where as many pairs are accepted as rejected wrongly.
+    The answer is the log likelihood ratio by PLDA: above 0 it speaks for one class, also for a
+    class that PLDA was not fitted on. For a list of trials the equal error rate is printed: the
+    share of mistakes at the threshold where as many pairs are wrongly accepted as rejected.
 
     Example: embedkit verify embeddings a.wav b.wav --classifier plda
     """

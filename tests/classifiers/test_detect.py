@@ -315,7 +315,7 @@ def test_the_command_prints_and_writes_what_the_library_finds(
     [
         (["--labels", "a,d"], "no label 'd'"),
         (["--out", "x.txt"], "name a file that ends in"),
-        (["--format", "raven"], "--format is of --out"),
+        (["--format", "raven"], "--format needs --out"),
         (["--out", "x.csv", "--format", "mp3"], "no format 'mp3'"),
         (["--threshold", "0.5", "--thresholds", "t.csv"], "choose one of"),
         (["--labels", "a,b", "--thresholds", "t.csv"], "has no threshold of b"),

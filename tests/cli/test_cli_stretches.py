@@ -137,7 +137,10 @@ def test_sizes_are_compared_on_segments(work: Path, monkeypatch: pytest.MonkeyPa
 def test_what_decides_whole_clips_says_so(work: Path, command: str) -> None:
     done = run(command, work / "emb", work / "labels.csv")
     assert done.returncode == 2
-    assert "its labels have times, or signs; here they are of whole clips" in done.stderr
+    assert (
+        "its labels have times or signs, but this command takes labels of whole clips"
+        in done.stderr
+    )
 
 
 @pytest.mark.parametrize(

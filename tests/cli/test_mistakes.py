@@ -69,7 +69,7 @@ MISTAKES = {
     # Options that need each other.
     "search emb": "name sounds to search for, or --like, with or without --unlike, or --text",
     "search emb a/1.wav --where x": "--labels and --where go together",
-    "distil sounds --out out": "name --targets, vectors that there are, or --teacher: one of the",
+    "distil sounds --out out": "name one of --targets, stored vectors, and --teacher",
     # Labels and settings.
     "classify fit emb --labels nothing.csv --out out": "nothing.csv: no such file or folder",
     "classify fit emb --labels colours.csv --out out": "has no column label (or labels, category,",

@@ -163,7 +163,7 @@ def test_several_labels_are_no_scene(work: Path, tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text(f"path,labels\n{name},a;b\n")
     done = run("scene", work / "emb", tmp_path / "labels.csv")
     assert done.returncode == 2
-    assert "a scene is one label a clip" in done.stderr
+    assert "a scene needs clips with one label each" in done.stderr
 
 
 def test_a_trained_network_decides_in_the_three_ways_too(work: Path, tmp_path: Path) -> None:
