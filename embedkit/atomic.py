@@ -22,8 +22,8 @@ HIDDEN = re.compile(r"\..*\.\d+-[0-9a-f]{8}\.tmp", re.DOTALL)
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """Write to a hidden temporary file beside `path`; sync and rename it on success.
 
-    On an exception the temporary file goes and `path` stays what it was. Of two processes that
-    write one path at once, the later one's file stands there in the end.
+    On an exception the temporary file is removed and `path` stays as it was. If two processes write
+    one path at once, the file of the later one stands there in the end.
     """
     with unpublished(path) as temporary:
         with temporary.open("wb") as file:
@@ -35,7 +35,10 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def unpublished(path: Path) -> Iterator[Path]:
-    """A new hidden file beside `path`, to be written, synced and published; else it goes."""
+    """A new hidden file beside `path`, to be written, synced and published.
+
+    It is removed if it is not published.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(path.parent)
     with _create_locked(path) as held:
@@ -47,7 +50,12 @@ def unpublished(path: Path) -> Iterator[Path]:
 
 
 def publish(temporary: Path, path: Path) -> None:
-    """Rename a synced file to its final name and sync the folder that now names it."""
+    """Rename a synced file to its final name, and sync the folder that now names it.
+
+    Args:
+        temporary: the file, which has been written and synced.
+        path: its final name, in the same folder.
+    """
     temporary.replace(path)
     if sys.platform == "win32":
         return  # where a folder cannot be opened
@@ -79,7 +87,7 @@ def _remove_leftovers(folder: Path) -> None:
 
 
 def _lock(file: BinaryIO, *, wait: bool) -> bool:
-    """Lock a file until it is closed; whether that was possible."""
+    """Lock a file until it is closed; says whether that was possible."""
     if sys.platform == "win32":
         return False
     import fcntl

@@ -40,7 +40,7 @@ CALIBRATION_SEGMENTS = 256
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """Everything that a model's numbers depend on, but its weights."""
+    """Everything that a model's vectors depend on, except its weights."""
 
     model: ModelSpec
     features: FeatureSpec
@@ -120,7 +120,13 @@ Weights = dict[str, NDArray[Any]]
 
 
 def save_model(folder: Path, config: ModelConfig, weights: Weights) -> None:
-    """Write a model folder; one that stands there is replaced file by file."""
+    """Write a model folder; one that is there is replaced file by file.
+
+    Args:
+        folder: the model folder; it is made if it is not there.
+        config: the model's settings.
+        weights: float32 arrays by name.
+    """
     with atomic_write(folder / WEIGHTS) as file:
         file.write(save({name: np.asarray(values, order="C") for name, values in weights.items()}))
     with atomic_write(folder / CONFIG) as file:
@@ -149,7 +155,7 @@ def load_config(folder: Path) -> ModelConfig:
     """Read the settings of a model folder without its weights.
 
     Raises:
-        ModelFolderError: as load_model.
+        ModelFolderError: it is no model folder, or its settings are damaged or of another version.
     """
     path = folder / CONFIG
     try:
@@ -170,7 +176,7 @@ def load_config(folder: Path) -> ModelConfig:
 
 
 def count_parameters(folder: Path) -> int:
-    """How many numbers training learned, of a model folder.
+    """The number of parameters that training learned, of a model folder.
 
     Raises:
         ModelFolderError: it holds no weights, or damaged ones.
@@ -183,7 +189,12 @@ def count_parameters(folder: Path) -> int:
 
 
 def save_calibration(folder: Path, features: NDArray[np.float32]) -> None:
-    """Keep the features [n, 1, frames, bands] of some training segments, to quantise for later."""
+    """Keep the features of some training segments, so that the network can be quantised later.
+
+    Args:
+        folder: the model folder.
+        features: float32 [n, 1, frames, bands].
+    """
     with atomic_write(folder / CALIBRATION) as file:
         file.write(save({"features": np.ascontiguousarray(features, np.float16)}))
 
@@ -207,7 +218,11 @@ def load_calibration(folder: Path) -> NDArray[np.float32]:
 
 
 def fingerprint(folder: Path) -> str:
-    """SHA-256 of the weights file: it names the model whose vectors may be compared."""
+    """SHA-256 of the weights file. Vectors of models with the same fingerprint can be compared.
+
+    Raises:
+        ModelFolderError: the file cannot be read.
+    """
     try:
         with (folder / WEIGHTS).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

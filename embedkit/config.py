@@ -1,4 +1,4 @@
-"""Everything that a model's numbers depend on: frozen, checked once, saved beside the weights."""
+"""Settings that a model's vectors depend on: frozen, checked once, saved beside the weights."""
 
 import json
 from collections.abc import Mapping
@@ -30,14 +30,14 @@ class Activation(StrEnum):
 
 
 class Loss(StrEnum):
-    """How far a vector is from the one that was wanted."""
+    """How the distance of a vector from its target is measured."""
 
     MSE = "mse"  # mean squared error
     COSINE = "cosine"  # 1 - cosine
 
 
 class FrontEnd(StrEnum):
-    """What a network hears (paper, section 3.1, which found log-mel best)."""
+    """The features that a network hears (paper, section 3.1, which found log-mel best)."""
 
     LOG_MEL = "log-mel"
     MFCC = "mfcc"
@@ -52,7 +52,7 @@ class Sampling(StrEnum):
 
 
 class Precision(StrEnum):
-    """What the network's products are computed in while training; weights are always float32."""
+    """The numbers in which the network multiplies while training; weights are always float32."""
 
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"  # torch's autocast, for GPUs and for processors with AMX
@@ -78,7 +78,11 @@ class Spec:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The inverse of to_dict; an unknown or missing key is an error, never a default."""
+        """The inverse of `to_dict`; an unknown or missing key is an error.
+
+        Raises:
+            UsageError: a key is unknown or missing, or a value has another type.
+        """
         expected = {field.name for field in fields(cls)}
         if set(values) != expected:
             odd = ", ".join(sorted(expected.symmetric_difference(values)))
@@ -92,7 +96,7 @@ class Spec:
 
 
 def _fits(value: Any, kind: Any) -> bool:
-    """Whether a JSON value is one for a field of this type."""
+    """Whether a JSON value fits a field of this type."""
     if kind is float:
         return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
     if kind is int:
@@ -107,7 +111,15 @@ def _fits(value: Any, kind: Any) -> bool:
 
 
 def difference(found: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
-    """The first setting of groups of settings that differs, in words; empty if none does."""
+    """The first setting that differs between two groups of settings, in words.
+
+    Args:
+        found: settings by the name of their group, as they are stored.
+        asked: the same groups, as they are asked for.
+
+    Returns:
+        the sentence; empty if nothing differs.
+    """
     for group, values in asked.items():
         there = found.get(group)
         if there == values:
@@ -130,19 +142,19 @@ class FeatureSpec(Spec):
     """The front-end (paper, section 3.1: 25 ms window, 10 ms hop, FFT length 2048, 64 bands).
 
     The paper leaves open the sample rate (here 16 kHz), the window (periodic Hann), the mel scale
-    (HTK), its range (0 Hz to half the rate) and the floor: features are ln(power + log_floor). Of
-    its MFCC and CQT it says no more than their names.
+    (HTK), its range (0 Hz to half the rate) and the floor: features are ln(power + log_floor). It
+    names MFCC and CQT, and says no more about them.
 
     Attributes:
-        kind: log-mel; mfcc, the cosine transform of log-mel; cqt, a constant-Q transform.
-        sample_rate: Hz.
-        window_s: length of the analysis window; a constant-Q transform has its own.
-        hop_s: between two frames.
+        kind: log-mel; mfcc, the cosine transform of log-mel; or cqt, a constant-Q transform.
+        sample_rate: in Hz.
+        window_s: length of the analysis window in seconds; a constant-Q transform has its own.
+        hop_s: seconds from one frame to the next.
         n_fft: FFT length.
         bands: mel bands, or bins of the constant-Q transform.
         log_floor: added to a power before its logarithm is taken.
-        coefficients: how many of the cosine transform's are kept; mfcc only.
-        min_hz: of the lowest bin; cqt only.
+        coefficients: how many of the cosine transform are kept; mfcc only.
+        min_hz: frequency of the lowest bin; cqt only.
         bins_per_octave: cqt only; 64 bins at 8 an octave reach from 30 Hz to 7 kHz.
     """
 
@@ -191,13 +203,13 @@ class FeatureSpec(Spec):
 
     @property
     def cqt_window_s(self) -> float:
-        """Length of the window of the lowest bin of the constant-Q transform."""
+        """Length of the window of the lowest bin of the constant-Q transform, in seconds."""
         ratio = 2 ** (2 / self.bins_per_octave)
         return (ratio + 1) / (ratio - 1) / self.min_hz
 
     @property
     def size(self) -> int:
-        """Features of a frame."""
+        """Number of features of a frame."""
         return self.coefficients if self.kind is FrontEnd.MFCC else self.bands
 
     @property
@@ -228,7 +240,7 @@ class SegmentSpec(Spec):
         )
 
     def samples(self, sample_rate: int) -> tuple[int, int]:
-        """Length of a segment and hop between two, in samples."""
+        """Length of a segment and hop between two segments, in samples at this rate."""
         return round(self.duration_s * sample_rate), round(self.hop_s * sample_rate)
 
 
@@ -237,12 +249,12 @@ class ModelSpec(Spec):
     """Which network: its name, the size of its embedding where that is free, and its dropout.
 
     Attributes:
-        name: of its family.
-        classes: outputs.
+        name: name of its family.
+        classes: number of outputs.
         dim: size of the embedding, where that is free.
         dims: sizes of the prefixes that are embeddings of their own, ascending; the last is `dim`
-            (Matryoshka representation learning, Kusupati et al. 2022). Empty: none but the whole.
-        dropout: before full-width FC layers and the output.
+            (Matryoshka representation learning, Kusupati et al. 2022). Empty: only the whole.
+        dropout: share that is dropped before full-width FC layers and the output.
     """
 
     name: str
@@ -268,9 +280,9 @@ class ModelSpec(Spec):
 class TrainSpec(Spec):
     """The paper's training recipe (section 3.2) as defaults.
 
-    Open in the paper, with our choice: epochs (20), the decay (half the rate every 4 epochs, as in
-    the first author's later code) and the seed. Mixup, SpecAugment, balanced sampling and bfloat16
-    go beyond the paper.
+    The paper leaves open the number of epochs (here 20), the decay (here half the rate every 4
+    epochs, as in the first author's later code) and the seed. Mixup, SpecAugment, balanced sampling
+    and bfloat16 go beyond the paper.
     """
 
     epochs: int = 20

@@ -7,7 +7,7 @@ EmbedkitError                  a message for a person: what was found, expected,
 ├── EmbeddingFolderError       an embedding folder that cannot be read, mixed or resumed
 └── AudioError                 one audio file; `kind` says what is wrong with it
 
-EmbedkitWarning is what embedkit warns with, where a library would use UserWarning.
+EmbedkitWarning is the category of embedkit's warnings.
 """
 
 from collections.abc import Iterable
@@ -38,7 +38,7 @@ class EmbeddingFolderError(EmbedkitError):
 
 
 class EmbedkitWarning(UserWarning):
-    """Something that whoever reads the figures should know."""
+    """Something that the reader of the results should know."""
 
 
 class Kind(StrEnum):
@@ -59,7 +59,7 @@ class Kind(StrEnum):
 
 
 class AudioError(EmbedkitError):
-    """One audio file that gives no samples, or no more samples.
+    """An audio file that gives no samples, or no more samples.
 
     Attributes:
         kind: what is wrong, for programs; the message is for people.
@@ -75,14 +75,22 @@ class AudioError(EmbedkitError):
 
 
 def choices(name: str, known: Iterable[str]) -> str:
-    """What to add to the words that a name is none of some: the nearest of them, else all."""
+    """The end of a message about an unknown name: it names the nearest known one, or all of them.
+
+    Args:
+        name: the unknown name.
+        known: the names that exist.
+
+    Returns:
+        the text to add to the message.
+    """
     there = list(map(str, known))
     near = get_close_matches(name, there, n=1)
     return f"; did you mean {near[0]}?" if near else f"; there are: {', '.join(there)}"
 
 
 def words(error: Exception) -> str:
-    """What the system says of a file, for a person."""
+    """The system's reason for an error with a file, for a person."""
     if not isinstance(error, OSError):
         return str(error)
     reason = error.strerror or str(error)
@@ -99,17 +107,33 @@ EXTRAS = {
 
 
 def missing(module: str, extra: str) -> UsageError:
-    """What to say where a module of an extra is not installed."""
+    """The error for a module of an extra that is not installed.
+
+    Args:
+        module: name of the module.
+        extra: name of the extra that brings it.
+
+    Returns:
+        the error; its message says how to install the extra.
+    """
     return UsageError(
         f"this needs {module}, which is not installed: pip install 'embedkit[{extra}]'"
     )
 
 
 def require(module: str, extra: str) -> ModuleType:
-    """Import what an extra of the installation brings.
+    """Import a module that an extra of the installation brings.
+
+    Args:
+        module: name of the module.
+        extra: name of the extra that brings it.
+
+    Returns:
+        the module.
 
     Raises:
-        UsageError: it is not installed, or numba finds no place for what it compiles; says how.
+        UsageError: it is not installed, or numba finds no place for what it compiles; the message
+            says what to do.
     """
     try:
         return import_module(module)

@@ -1,4 +1,4 @@
-"""Extractor: waveforms -> vectors, on any runtime; without torch unless the runtime is torch's."""
+"""Extractor turns waveforms into vectors, on any runtime; only the runtime torch needs torch."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -27,17 +27,22 @@ class Extractor:
         (3, 256)
 
     Attributes:
-        config: everything that its numbers depend on, but the weights; None if others made it.
-        sample_rate: samples a second that waveforms must have.
-        segments: how it cuts them.
-        runtime: what executes it.
+        config: the model's settings; None for somebody else's extractor.
+        sample_rate: sample rate that waveforms must have, in Hz.
+        segments: how waveforms are cut.
+        runtime: what computes the network.
         embedding_size: D, the length of an embedding.
-        fingerprint: of the weights; equal fingerprints mean comparable vectors.
+        fingerprint: of the weights; vectors with equal fingerprints can be compared.
         program: what it runs.
     """
 
     def __init__(self, program: Program, config: ModelConfig | None) -> None:
-        """Start a program; `load` and `of` are the usual ways."""
+        """Start a program; `load` and `of` are the usual ways.
+
+        Args:
+            program: what turns segments into vectors.
+            config: the model's settings; None for somebody else's extractor.
+        """
         self.config = config
         self.sample_rate = program.sample_rate
         self.segments = program.segments
@@ -62,19 +67,22 @@ class Extractor:
         dim: int | None = None,
         runtime: Runtime | None = None,
     ) -> "Extractor":
-        """Read a model folder, or the description of an extractor of others, ready to use.
+        """Read a model folder, or the description of somebody else's extractor, ready to use.
 
         Args:
-            folder: that `embedkit train` or `distil` wrote; by default embedkit's own model. Or an
-                `extractor.toml` of any name, such as `birdnet.toml`.
-            device: where to compute; on any but `cpu` it is torch that computes, and ONNX Runtime
-                for others' extractors.
-            dim: the size of the embedding, where the model was trained for several; by default
-                the one that its settings name, or the largest.
+            folder: a folder that `embedkit train` or `distil` wrote, by default embedkit's own
+                model; or an `extractor.toml` of any name, such as `birdnet.toml`.
+            device: where to compute. On any device but `cpu` torch computes models of embedkit, and
+                ONNX Runtime computes others' extractors.
+            dim: the size of the embedding, where the model was trained for several; by default the
+                one that its settings name, or the largest.
             runtime: by default ONNX Runtime on a CPU and torch on any other device.
 
+        Returns:
+            the extractor.
+
         Raises:
-            ModelFolderError: it is not one, is damaged, or has no network for the runtime.
+            ModelFolderError: it is no model folder, is damaged, or has no network for the runtime.
             UsageError: there is no such device or size, or torch is needed and not installed.
         """
         folder = Path(folder)
@@ -101,16 +109,19 @@ class Extractor:
             (3, 1)
 
         Args:
-            function: segments float32 [B, samples] in [-1, 1] -> numbers [B, D]. A row must not
-                depend on the others of the batch. It is called in this process alone.
-            name: of what it computes. Vectors of one name are taken to be comparable, and a run
-                that was interrupted goes on if the name is the same.
-            sample_rate: samples a second.
-            window_s: seconds of a segment.
+            function: turns segments float32 [B, samples] in [-1, 1] into numbers [B, D]. A row must
+                not depend on the others of the batch. It is only called in this process.
+            name: name of what it computes. Vectors of one name are taken to be comparable, and a
+                run that was interrupted goes on if the name is the same.
+            sample_rate: sample rate of the segments, in Hz.
+            window_s: length of a segment in seconds.
             hop_s: seconds from one segment to the next; by default `window_s`.
 
+        Returns:
+            the extractor.
+
         Raises:
-            UsageError: the name is empty, or the window or its hop is none.
+            UsageError: the name is empty, or the window or the hop is not above 0.
             EmbedkitError: the function does not give vectors.
         """
         segments = SegmentSpec(duration_s=window_s, hop_s=window_s if hop_s is None else hop_s)
@@ -132,14 +143,17 @@ class Extractor:
 
         Args:
             name: a folder or an `extractor.toml`, or a repository such as `user/name`.
-            revision: of the repository: a branch, tag or commit.
+            revision: a branch, tag or commit of the repository.
             device: as for `load`.
             dim: as for `load`.
             runtime: as for `load`.
 
+        Returns:
+            the extractor.
+
         Raises:
-            ModelFolderError: there is no such model, it cannot be reached, or as `load`.
-            UsageError: as `load`, or huggingface_hub is not installed.
+            ModelFolderError: there is no such model, it cannot be reached, or as for `load`.
+            UsageError: as for `load`, or huggingface_hub is not installed.
         """
         folder = Path(name) if Path(name).exists() else download(str(name), revision)
         return cls.load(folder, device, dim=dim, runtime=runtime)
@@ -164,7 +178,11 @@ class Extractor:
         return np.concatenate([self.embed_segments(batch) for batch in batches])
 
     def embed_clip(self, waveform: Samples) -> NDArray[np.float32]:
-        """The vector float32 [D] of a waveform, as `embed` takes it: the mean of its segments'."""
+        """The vector float32 [D] of a waveform: the mean of its segments' vectors.
+
+        Raises:
+            UsageError: the waveform is not one-dimensional, empty, or not finite.
+        """
         vector, _ = embed_stream(self, [waveform], self.segments, self.sample_rate)
         if vector is None:
             raise UsageError("expected a waveform [samples], found an empty one")
@@ -176,11 +194,11 @@ class Extractor:
         """Embed the window of a segment's length around evenly spaced moments, in bounded memory.
 
         Args:
-            waveform: as `embed` takes it; silence stands before and behind it.
-            hop_s: between two moments; the first is at 0 s, the last before the end.
+            waveform: as `embed` takes it; it is padded with silence on both sides.
+            hop_s: seconds between two moments; the first is at 0 s, the last before the end.
 
         Returns:
-            float32 [moments, D], and the moments in seconds, float64 [moments].
+            the vectors float32 [moments, D], and the moments in seconds, float64 [moments].
         """
         rate = self.sample_rate
         length, _ = self.segments.samples(rate)
@@ -199,13 +217,14 @@ def embed_stream(
     """The one vector of a stream of samples, in constant memory.
 
     Args:
-        embedder: of segments.
+        embedder: turns segments into vectors.
         blocks: mono samples at `sample_rate`; where they raise AudioError, the clip ends.
-        spec: how it is cut.
-        sample_rate: of the embedder.
+        spec: how the stream is cut.
+        sample_rate: that of the embedder, in Hz.
 
     Returns:
-        float32 [D], or None if there is no sample; and what ended the stream early.
+        the vector float32 [D], or None if there is no sample; and the error that ended the stream
+        early, or None.
     """
     total: NDArray[np.float64] | None = None
     damage: AudioError | None = None

@@ -41,8 +41,8 @@ def embed(
 ) -> NDArray[np.float32]:
     """Embed a sound file.
 
-    Of a damaged file, what can be decoded is embedded, and an EmbedkitWarning says what is wrong.
-    Who embeds many files loads an `Extractor` once, or calls `extract`.
+    If the file is damaged, what can be decoded is embedded, and an EmbedkitWarning says what is
+    wrong. For many files, load an `Extractor` once, or call `extract`.
 
     Examples:
         >>> vectors = embedkit.embed("rooster.wav")
@@ -50,10 +50,10 @@ def embed(
         (3, 256)
 
     Args:
-        path: of the file.
-        model: a model folder, or the description of an extractor of others; by default
-            embedkit's own.
-        dim: numbers of a vector, where the model was trained for several sizes.
+        path: the sound file.
+        model: a model folder, or the description of somebody else's extractor; by default
+            embedkit's own model.
+        dim: length of a vector, where the model was trained for several sizes.
         channel: `mix`, `left`, `right` or a number from 1 on.
 
     Returns:
@@ -99,22 +99,22 @@ def extract(
         (2, 5, {})
 
     Args:
-        sounds: folder of sounds, or one file.
+        sounds: a folder of sounds, or one file.
         out: the embedding folder; it is made, or gone on with.
-        model: a model folder, or the description of an extractor of others; by default
-            embedkit's own.
-        extractor: instead of a model one that is ready, such as `Extractor.of` a function: that
-            is called in this process, while others decode and write.
+        model: a model folder, or the description of somebody else's extractor; by default
+            embedkit's own model.
+        extractor: a ready extractor instead of a model, such as `Extractor.of` makes of a function.
+            It is called in this process, while other processes decode and write.
         report: is called with the state of the run at least twice a second.
         settings: those of `embedkit.extraction.Settings`: workers, dim, hop_s, channel, ...
 
     Returns:
-        what the run did. Files that failed stand in its `failures`, and nothing is raised for them.
+        what the run did. Files that failed are listed in its `failures`; they raise nothing.
 
     Raises:
         UsageError: `sounds` does not exist or holds no audio, or there is no such setting.
         ModelFolderError: there is no such model.
-        EmbeddingFolderError: other settings made `out`, or another run writes to it.
+        EmbeddingFolderError: `out` was made with other settings, or another run writes to it.
     """
     known = [field.name for field in fields(Settings)]
     for name in settings:
@@ -137,7 +137,7 @@ def open(folder: str | Path) -> "Embeddings":  # noqa: A001  # embedkit.open, as
         (5, 256)
 
     Raises:
-        EmbeddingFolderError: it is not one, or it is damaged.
+        EmbeddingFolderError: it is no embedding folder, or it is damaged.
     """
     return Embeddings.open(folder)
 
@@ -162,14 +162,18 @@ def classify(
     Args:
         table: an embedding folder.
         labels: a CSV or Parquet manifest with the columns path and label, and with start_s and
-            end_s where labels are of stretches; a label file of another tool, or a folder of such;
-            or the word `folders`: the first folder of a clip's path is its label.
+            end_s where labels are of stretches; a label file of another tool, or a folder of such
+            files; or the word `folders`: then the first folder of a clip's path is its label.
         method: logistic, knn, plda or mlp.
-        segments: fit on every segment instead of the mean of each clip; where labels have times,
-            it always is.
-        rule: of labels with times, which segment has which; see `embedkit.labels.stretches`.
-        label_column: the heading of a table's labels, where it is none that is known.
-        settings: of the method, as `c=0.1`.
+        segments: fit on every segment instead of the mean of each clip. Where labels have times,
+            segments are always used.
+        rule: which segment has which label, where labels have times; see
+            `embedkit.labels.stretches`.
+        label_column: the heading of the labels, where the table has none of the known headings.
+        settings: settings of the method, such as `c=0.1`.
+
+    Returns:
+        the classifier, which can be saved and can predict.
 
     Raises:
         DatasetError: the labels cannot be read, or are too few.
@@ -209,18 +213,21 @@ class Embeddings(EmbeddingTable):
         """Find what sounds most alike; `search_text` finds what words stand for.
 
         Args:
-            sound: a clip of the collection, which then is left out itself, or a file; of each a
-                span of seconds too, as in `long.wav@12.5-14`.
-            top: how many to find.
+            sound: a clip of the collection, which is left out of the results, or a file. Both may
+                have a span of seconds, as in `long.wav@12.5-14`.
+            top: the number of results.
             segments: find every segment, not the best one of each clip.
-            among: look at what was recorded when and where it asks; see `recorded`.
-            longer: only clips that last so many seconds at least.
-            shorter: only clips that last so many seconds at most.
-            choice: which of those found are kept, as `embedkit.search.choice.Choice` says:
-                per_clip, per_folder, distinct, threshold, farthest.
+            among: take only what was recorded at some time or place; see `recorded`.
+            longer: take only clips that last at least this many seconds.
+            shorter: take only clips that last at most this many seconds.
+            choice: which results are kept, as `embedkit.search.choice.Choice` says: per_clip,
+                per_folder, distinct, threshold, farthest.
+
+        Returns:
+            the results, the most similar first.
 
         Raises:
-            UsageError: there is neither such a clip nor such a file, or no clip lasts so long.
+            UsageError: there is neither such a clip nor such a file, or no clip lasts that long.
             AudioError: the file cannot be decoded.
             EmbeddingFolderError: the model that made the folder is not there.
         """
@@ -248,7 +255,7 @@ class Embeddings(EmbeddingTable):
         hours: str | None = None,
         sites: Collection[str] = (),
     ) -> "FieldFilter":
-        """What was recorded at some time or place, as `embedkit describe` has noted it.
+        """Select what was recorded at some time or place, as `embedkit describe` has noted it.
 
         `notes` has when and where each clip was recorded.
 
@@ -258,14 +265,17 @@ class Embeddings(EmbeddingTable):
             []
 
         Args:
-            after: from then on: `2023-05-01`, `2023-05-01T04:30` by the clocks of each site, or
+            after: the first moment: `2023-05-01`, `2023-05-01T04:30` by the clocks of each site, or
                 `2023-05-01T04:30Z`.
-            before: until before then.
-            hours: `4-9` or `22-4`, by the clocks of each site.
-            sites: at one of them; by default at any.
+            before: the moment from which on nothing is taken, written in the same way.
+            hours: hours of the day by the clocks of each site, such as `4-9` or `22-4`.
+            sites: the sites to take; by default all.
+
+        Returns:
+            the filter, for `search(among=...)`.
 
         Raises:
-            UsageError: one of them is no such thing, or there is no such site.
+            UsageError: a time or an hour cannot be read, or there is no such site.
         """
         from embedkit.field.filters import FieldFilter
         from embedkit.field.recordings import Recordings
@@ -292,16 +302,19 @@ class Embeddings(EmbeddingTable):
 
         Args:
             text: words for a sound, or for several at once: `rain and thunder`.
-            top: how many to find.
+            top: the number of results.
             segments: find every segment, not the best one of each clip.
-            classifier: in whose labels the words are looked up; by default the names that the
+            classifier: the words are looked up in its labels; by default in the names that the
                 folder's model brings.
-            choice: as of `search`; its similarities are scores here.
+            choice: as for `search`; its similarities are scores here.
+
+        Returns:
+            the results, the surest first.
 
         Raises:
-            UsageError: some word leads to no name; the message says what is near.
-            EmbedkitError: the model is not there or brings no names, or the classifier is one of
-                other vectors.
+            UsageError: a word leads to no name; the message says which names are near.
+            EmbedkitError: the model is not there or brings no names, or the classifier was fitted
+                on other vectors.
         """
         from embedkit.names.bundled import load_names
         from embedkit.names.vocabulary import Vocabulary
@@ -333,16 +346,16 @@ class Embeddings(EmbeddingTable):
 
         Args:
             stretches: name the stretches of each clip, not the whole.
-            top: at most so many names of a clip, or of a segment.
+            top: the most names of a clip, or of a segment.
             least: the probability that a name must have.
-            classifier: whose labels are the names; by default those that the folder's model brings.
+            classifier: its labels are the names; by default those that the folder's model brings.
 
         Returns:
-            by clip; those without a likely name have no spans.
+            one entry for each clip; clips without a likely name have no spans.
 
         Raises:
-            EmbedkitError: the model is not there or brings no names, or the classifier is one of
-                other vectors.
+            EmbedkitError: the model is not there or brings no names, or the classifier was fitted
+                on other vectors.
         """
         from embedkit.names.bundled import load_names
         from embedkit.names.tagging import tag_clips, tag_stretches

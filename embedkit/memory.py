@@ -40,6 +40,9 @@ class Fitting:
             compute: gives rows [B, D] that do not depend on what else is in the batch.
             segments: its input.
 
+        Returns:
+            what `compute` gave, joined.
+
         Raises:
             EmbedkitError: there is too little memory for one segment.
         """
@@ -94,6 +97,9 @@ def room_for(batch_size: int, device: Any) -> Iterator[None]:
     Args:
         batch_size: segments of each.
         device: where it learns.
+
+    Yields:
+        nothing; it guards what is within.
 
     Raises:
         EmbedkitError: they do not.

@@ -26,7 +26,15 @@ class Measured(NamedTuple):
 
 
 def accuracy(truth: Integers, predicted: Integers) -> float:
-    """Share of clips whose predicted class is the true one; both [clips]."""
+    """Share of clips whose predicted class is the true one.
+
+    Args:
+        truth: number of the true class of each clip [clips].
+        predicted: number of the predicted class [clips].
+
+    Returns:
+        the share, in [0, 1].
+    """
     return float(np.mean(truth == predicted))
 
 
@@ -44,20 +52,43 @@ def weighted_auc(targets: Floats, scores: Floats) -> float:
 
 
 def macro_auc(targets: Floats, scores: Floats) -> float:
-    """Area under the ROC curve per class, plain mean; arguments as weighted_auc."""
+    """Area under the ROC curve per class, plain mean.
+
+    Args:
+        targets: as for `weighted_auc`.
+        scores: as for `weighted_auc`.
+
+    Returns:
+        in [0, 1]; NaN if no class has both positive and negative clips.
+    """
     return _mean(_aucs(targets, scores), np.ones(targets.shape[1]))
 
 
 def d_prime(targets: Floats, scores: Floats) -> float:
     """Separation of two unit normal distributions that have the macro AUC (Hershey et al., 2017).
 
-    d' = sqrt(2) x the normal quantile of the AUC; arguments as weighted_auc.
+    d' = sqrt(2) x the normal quantile of the AUC.
+
+    Args:
+        targets: as for `weighted_auc`.
+        scores: as for `weighted_auc`.
+
+    Returns:
+        d'; NaN if the AUC is.
     """
     return float(np.sqrt(2) * norm.ppf(macro_auc(targets, scores)))
 
 
 def mean_average_precision(targets: Floats, scores: Floats) -> float:
-    """Average precision per class, plain mean (mAP); arguments as weighted_auc."""
+    """Average precision per class, plain mean (mAP).
+
+    Args:
+        targets: as for `weighted_auc`.
+        scores: as for `weighted_auc`.
+
+    Returns:
+        in [0, 1]; NaN if no class has both positive and negative clips.
+    """
     values = np.full(targets.shape[1], np.nan)
     for index in np.flatnonzero(_defined(targets)):
         known = ~np.isnan(targets[:, index])
@@ -66,18 +97,20 @@ def mean_average_precision(targets: Floats, scores: Floats) -> float:
 
 
 def retrieval(vectors: Floats, targets: Floats, k: int = 5, seed: int = 0) -> tuple[float, float]:
-    """Each clip as a query among the others, by cosine; of many clips 1,000 drawn at random.
+    """How well each clip finds its like among the others, by cosine.
+
+    If there are more than 1,000 clips, 1,000 drawn at random are the queries.
 
     Args:
         vectors: [clips, D].
-        targets: [clips, classes]; clips that share a label with the query are relevant, and what
-            is NaN is shared with none.
-        k: how many neighbours precision looks at.
-        seed: of the draw.
+        targets: [clips, classes]; clips that share a label with the query are relevant, and a label
+            that is NaN is shared with no clip.
+        k: number of neighbours that precision looks at.
+        seed: seed of the draw.
 
     Returns:
-        mean average precision and precision at k over the queries that have a relevant clip;
-        NaN if none has.
+        mean average precision, and precision at k, over the queries that have a relevant clip; NaN
+        if none has.
     """
     found = [
         (average_precision_score(relevant, scores), at_k)
@@ -93,12 +126,12 @@ def retrieved(vectors: Floats, targets: Floats, seed: int = 0) -> NDArray[np.flo
     """The average precision of each clip as a query, whose mean `retrieval` gives.
 
     Args:
-        vectors: as of `retrieval`.
-        targets: as of `retrieval`.
-        seed: as of `retrieval`.
+        vectors: as for `retrieval`.
+        targets: as for `retrieval`.
+        seed: as for `retrieval`.
 
     Returns:
-        float64 [clips]; NaN where a clip was not drawn, or has no relevant one.
+        float64 [clips]; NaN where a clip was not drawn, or has no relevant clip.
     """
     values = np.full(len(vectors), np.nan)
     for query, relevant, scores, _ in _searches(vectors, targets, 1, seed):
@@ -123,11 +156,11 @@ def _searches(
 
 
 def equal_error_rate(same: NDArray[np.bool_], scores: Floats) -> tuple[float, float]:
-    """Where as large a share of different pairs is accepted as of same pairs rejected.
+    """The share of mistakes where as many different pairs are accepted as same pairs rejected.
 
     Args:
-        same: which pairs are to be accepted [n].
-        scores: of them [n]; high ones are accepted.
+        same: which pairs should be accepted [n].
+        scores: their scores [n]; high ones are accepted.
 
     Returns:
         that share, between two thresholds by linear interpolation, and the threshold.
@@ -147,9 +180,12 @@ def share_interval(right: Floats, owners: Sequence[str] | None = None) -> tuple[
 
     Args:
         right: 1 or 0 for each clip [n], or for each segment.
-        owners: names of the clips that the segments are of [n]. Those of one clip are no evidence
-            of their own: they count as so many as there are clips, or fewer where a few clips have
-            most of the segments (Kish's effective sample size).
+        owners: for segments, the name of the clip of each [n]. Segments of one clip are no
+            independent evidence: they count as many as there are clips, or fewer where a few clips
+            have most of the segments (Kish's effective sample size).
+
+    Returns:
+        the lower and the upper end.
     """
     numbers = np.arange(len(right))
     if owners is not None:
@@ -159,10 +195,17 @@ def share_interval(right: Floats, owners: Sequence[str] | None = None) -> tuple[
 
 
 def wilson(share: float, count: float) -> tuple[float, float]:
-    """95 % score interval of a share among so many (Wilson, 1927).
+    """95 % score interval of a share (Wilson, 1927).
 
-    It is never a point: 66 of 66 say no more than at least 94.5 %. As scipy's `binomtest` has it,
-    but for counts that need not be whole numbers.
+    It is never a single point: 66 of 66 say no more than at least 94.5 %. It agrees with scipy's
+    `binomtest`, but takes counts that are not whole numbers.
+
+    Args:
+        share: the share that was found, in [0, 1].
+        count: the number of observations.
+
+    Returns:
+        the lower and the upper end.
     """
     squared = norm.ppf(0.975) ** 2 / count
     centre = share + squared / 2
@@ -172,11 +215,11 @@ def wilson(share: float, count: float) -> tuple[float, float]:
 
 
 def mcnemar(first: Floats, second: Floats) -> float:
-    """How likely two systems that are equally good differ as much as these (McNemar's exact test).
+    """How likely two equally good systems differ as much as these (McNemar's exact test).
 
     Args:
-        first: 1 for each clip that the one names right, else 0 [n].
-        second: of the other, on the same clips [n].
+        first: 1 for each clip that the first system names right, else 0 [n].
+        second: the same for the second system, on the same clips [n].
 
     Returns:
         the two-sided p; 1 where they are right on the same clips.
@@ -196,11 +239,12 @@ def resampled_weighted_auc(
     Args:
         targets: 0 or 1, [clips, classes].
         scores: [clips, classes].
-        resamples: how many.
-        seed: of the draws.
+        resamples: number of draws.
+        seed: seed of the draws.
 
     Returns:
-        NaN where a resample leaves the figure undefined; a class that it lacks is left out.
+        float64 [resamples]; NaN where a resample leaves the figure undefined. A class that a
+            resample lacks is left out.
     """
     count = len(targets)
     drawn = np.random.default_rng(seed).integers(count, size=(resamples, count))
@@ -239,7 +283,7 @@ def _aucs(targets: Floats, scores: Floats) -> NDArray[np.float64]:
 
 
 def _defined(targets: Floats) -> NDArray[np.bool_]:
-    """Which classes have both positive and negative clips; warns of the others."""
+    """Which classes have both positive and negative clips; warns about the others."""
     defined = (targets == 1).any(axis=0) & (targets == 0).any(axis=0)
     if not defined.all():
         warnings.warn(

@@ -1,4 +1,4 @@
-"""Worker processes, which end with what started them and say what went wrong, and others."""
+"""Worker processes, which end with their parent and say what went wrong; and other processes."""
 
 import multiprocessing
 import os
@@ -30,10 +30,16 @@ MEMORY = "if memory is short, fewer workers or a smaller batch need less of it"
 
 
 class WorkerPool(ProcessPoolExecutor):
-    """Processes that end with this one, and whose errors arrive, whatever they are."""
+    """Processes that end with this one, and whose errors always arrive."""
 
     def __init__(self, workers: int, start: Callable[..., None] | None = None, *args: Any) -> None:
-        """Each process calls `start(*args)` first."""
+        """Make the pool; each process first calls `start(*args)`.
+
+        Args:
+            workers: number of processes.
+            start: is called in each process before any task; None: nothing is.
+            args: its arguments.
+        """
         # A fork of a threaded torch may hang.
         context = multiprocessing.get_context("spawn")
         super().__init__(workers, context, initializer=_start, initargs=(start, args))
@@ -41,11 +47,22 @@ class WorkerPool(ProcessPoolExecutor):
     def submit(
         self, function: Callable[P, T], /, *args: P.args, **options: P.kwargs
     ) -> "Future[T]":
-        """As of any executor; what is raised is an EmbedkitError or an OSError."""
+        """Run a function in a process, as any executor does.
+
+        Whatever it raises arrives as an EmbedkitError or an OSError.
+
+        Args:
+            function: is called in the process.
+            args: its positional arguments.
+            options: its keyword arguments.
+
+        Returns:
+            the future result.
+        """
         return super().submit(_call, partial(function, *args, **options))
 
     def kill(self) -> None:
-        """End at once, whatever is under way: who waits for it gets an error."""
+        """End the processes at once, whatever they do: whoever waits for a result gets an error."""
         for process in list((self._processes or {}).values()):
             process.kill()
         self.shutdown(wait=False, cancel_futures=True)
@@ -57,7 +74,16 @@ class WorkerPool(ProcessPoolExecutor):
         timeout: float | None = None,
         chunksize: int = 1,
     ) -> Iterator[T]:
-        """As of any executor.
+        """Run a function over items, as any executor does.
+
+        Args:
+            fn: is called in the processes.
+            iterables: its arguments, one iterable for each.
+            timeout: seconds to wait for a result; None: any time.
+            chunksize: number of items that a process takes at a time.
+
+        Returns:
+            the results, in the order of the items.
 
         Raises:
             EmbedkitError: a process died, or what the function raised.
@@ -69,7 +95,7 @@ class WorkerPool(ProcessPoolExecutor):
 
 
 def shared_number() -> "Synchronized[float]":
-    """A number, 0 at first, that workers of a pool may be started with and change."""
+    """A number, 0 at first, that the workers of a pool can share and change."""
     return multiprocessing.get_context("spawn").Value("d", 0.0)
 
 
@@ -82,7 +108,7 @@ PRELOADED = ["embedkit.extraction.worker", "embedkit.audio.features"]
 
 
 def worker_context() -> "ForkServerContext | SpawnContext":
-    """How workers that have to start soon are started."""
+    """How workers that must start quickly are started."""
     if HAS_FORK_SERVER:
         return multiprocessing.get_context("forkserver")
     return multiprocessing.get_context("spawn")
@@ -90,10 +116,10 @@ def worker_context() -> "ForkServerContext | SpawnContext":
 
 @contextmanager
 def no_main() -> Iterator[None]:
-    """Around the start of a worker: keep it from running the caller's script again.
+    """Keep workers that are started within from running the caller's script again.
 
-    A new process imports the main module of its parent for what is defined there, and a script
-    without `if __name__ == "__main__":` would begin anew in each. Our workers need none of it.
+    A new process imports the main module of its parent for what is defined there. A script without
+    `if __name__ == "__main__":` would begin again in each. Our workers need nothing of it.
     """
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
@@ -105,9 +131,9 @@ def no_main() -> Iterator[None]:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Around the start of processes: Ctrl-C, which all get, is for this one, which ends them.
+    """Keep Ctrl-C from processes that are started within; this process ends them.
 
-    Else one that is still loading Python would print a traceback.
+    Otherwise a process that is still loading Python would print a traceback.
     """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
@@ -123,7 +149,7 @@ def undisturbed() -> Iterator[None]:
 
 
 def start_server() -> None:
-    """Start what workers are forks of before they are wanted: it takes a while."""
+    """Start the process that workers are forked from early, since it takes a while."""
     if HAS_FORK_SERVER:
         from multiprocessing import forkserver
 
@@ -139,15 +165,15 @@ class _WithoutPandas(MetaPathFinder):
 
 
 def leave_pandas_out() -> None:
-    """Keep Arrow from loading pandas, where it is installed, to see if it was given some of it.
+    """Keep Arrow from loading pandas just to see whether it was given some of it.
 
-    It takes a quarter of a second. For processes that are ours alone.
+    Loading pandas takes a quarter of a second. Only our own processes may call this.
     """
     sys.meta_path.insert(0, _WithoutPandas())
 
 
 def launch(command: Sequence[str]) -> None:
-    """Start a program of the machine's, which goes on by itself."""
+    """Start a program of the machine that goes on by itself."""
     done = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -159,7 +185,7 @@ def launch(command: Sequence[str]) -> None:
 
 
 def end_with_parent() -> None:
-    """Let this process end when its parent does: a parent that is killed stops nobody.
+    """Make this process end when its parent does, even if the parent is killed.
 
     The parent of a worker is the process that asked for it, even if a fork server made it.
     """
@@ -167,10 +193,10 @@ def end_with_parent() -> None:
 
 
 def portable(error: Exception) -> EmbedkitError | OSError:
-    """An error as it can cross to another process, with the traceback as a note.
+    """An error in a form that can cross to another process, with the traceback as a note.
 
     Any class may refuse to be pickled, or raise when it is unpickled: then its name and its words
-    cross.
+    cross instead.
     """
     known = type(error).__module__ == "builtins" or isinstance(error, EmbedkitError)
     found: EmbedkitError | OSError

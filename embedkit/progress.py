@@ -1,4 +1,4 @@
-"""How long work tells where it is: the caller hands in what wraps the loop."""
+"""How long work shows its progress: the caller passes what wraps the loop."""
 
 from collections.abc import Iterable
 from typing import Protocol, TypeVar
@@ -12,9 +12,27 @@ class Track(Protocol):
     def __call__(
         self, items: Iterable[T], description: str, total: int | None = None
     ) -> Iterable[T]:
-        """Iterate over `items`."""
+        """Iterate over `items`.
+
+        Args:
+            items: what to pass through.
+            description: says what is done.
+            total: number of items, where `items` does not say it.
+
+        Returns:
+            the same items.
+        """
 
 
 def untracked(items: Iterable[T], description: str, total: int | None = None) -> Iterable[T]:
-    """Pass the items through and show nothing."""
+    """Pass the items through and show nothing.
+
+    Args:
+        items: what to pass through.
+        description: is not used.
+        total: is not used.
+
+    Returns:
+        `items`.
+    """
     return items

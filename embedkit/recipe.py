@@ -1,4 +1,4 @@
-"""What a model depends on that was distilled on the way: frozen, checked once, saved beside it."""
+"""Settings of a distillation on the way: frozen, checked once, saved beside the model."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,7 +11,7 @@ LONGEST_S = 60.0  # that a teacher hears at once: a batch of it has to fit into 
 
 
 class Heads(StrEnum):
-    """What stands between an embedding and what is learned of it, and is thrown away."""
+    """The layers between an embedding and what is learned from it; they are thrown away."""
 
     HIDDEN = "hidden"  # linear, GELU, linear
     LINEAR = "linear"
@@ -23,8 +23,8 @@ class TeacherSpec(Spec):
     """An extractor that a network learned from.
 
     Attributes:
-        name: of the extractor.
-        licence: of its weights.
+        name: name of the extractor.
+        licence: licence of its weights.
         source: where they are from.
         fingerprint: SHA-256 of its network's file.
     """
@@ -40,24 +40,25 @@ class DistilSpec(Spec):
     """The recipe of a distillation on the way.
 
     Attributes:
-        segments: that the network hears, each of them new.
-        batch_size: segments of a step.
-        learning_rate: AdamW's, at its highest.
-        weight_decay: AdamW's.
-        heads: what stands between the embedding and the targets.
-        names_weight: of the cross-entropy of a teacher's names, times the teacher's own weight.
-        teacher_window_s: what teachers hear around a segment; None: the segment alone.
-        kinds: how likely the top folders are, as in 'sfx=52,music=14'; empty: with the root of
-            their duration.
-        hold_out: patterns of the clips to validate with; none: a tenth of the packages.
-        validation: scenes to validate with.
+        segments: number of segments that the network hears, each of them new.
+        batch_size: segments in a step.
+        learning_rate: AdamW's highest learning rate.
+        weight_decay: AdamW's weight decay.
+        heads: the layers between the embedding and the targets.
+        names_weight: weight of the cross-entropy of a teacher's names, times the teacher's own
+            weight.
+        teacher_window_s: seconds that teachers hear around a segment; None: only the segment.
+        kinds: how likely the top folders are, as in 'sfx=52,music=14'; empty: in proportion to the
+            root of their duration.
+        hold_out: patterns of the clips to validate with; empty: a tenth of the packages.
+        validation: number of scenes to validate with.
         speed: share of sounds that are heard at half to twice their speed.
         second: share of scenes with a second sound.
-        third: share of these with a third one.
-        cut: share of sounds of which a part of a second is left.
+        third: share of these with a third sound.
+        cut: share of sounds of which only a part of a second is left.
         equaliser, reverberation, noise: shares of scenes with them.
-        precision: what the network computes in while it learns.
-        seed: of everything that is drawn.
+        precision: the numbers that the network computes in while it learns.
+        seed: seed of everything that is drawn.
     """
 
     segments: int
@@ -102,5 +103,8 @@ class DistilSpec(Spec):
 
     @property
     def steps(self) -> int:
-        """Batches: all of them whole, so that up to a batch more is heard than was asked for."""
+        """The number of batches.
+
+        All of them are whole, so that up to a batch more is heard than was asked for.
+        """
         return -(-self.segments // self.batch_size)

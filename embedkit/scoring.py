@@ -13,7 +13,15 @@ LEAST_S = 1e-9  # what a segment without duration counts: imported ones may be m
 
 
 def no_sums(clips: int, size: int) -> Floats:
-    """What `add` adds to [clips, size + 1]: sums of the values and, in the last column, weights."""
+    """Empty sums for `add`.
+
+    Args:
+        clips: number of clips.
+        size: length of a vector, or number of scores.
+
+    Returns:
+        zeros [clips, size + 1]: sums of the values and, in the last column, of the weights.
+    """
     return np.zeros((clips, size + 1))
 
 
@@ -26,10 +34,10 @@ def add(
     """Add a batch of segments to the sums of their clips, in place.
 
     Args:
-        total: that `no_sums` began.
+        total: the sums, which `no_sums` began.
         values: scores or vectors of the segments [n, size].
-        seconds: real duration of each [n].
-        owners: number of the clip that each is of [n]; by default all are of the first.
+        seconds: real duration of each segment [n].
+        owners: number of the clip of each segment [n]; by default all are of the first clip.
     """
     weights = np.maximum(np.asarray(seconds, np.float64), LEAST_S)[:, None]
     weighted = np.concatenate([weights * np.asarray(values, np.float64), weights], axis=1)
@@ -48,14 +56,32 @@ def means(total: Floats) -> Floats:
 def clip_means(
     values: ArrayLike, seconds: ArrayLike, owners: NDArray[np.integer], clips: int
 ) -> Floats:
-    """Scores or vectors of clips [clips, size] from those of all their segments; see `add`."""
+    """Scores or vectors of clips from those of all their segments.
+
+    Args:
+        values: scores or vectors of the segments [n, size].
+        seconds: real duration of each segment [n].
+        owners: number of the clip of each segment [n].
+        clips: number of clips.
+
+    Returns:
+        [clips, size]; zeros where a clip has no segment.
+    """
     total = no_sums(clips, np.shape(values)[1])
     add(total, values, seconds, owners)
     return means(total)
 
 
 def clip_mean(values: ArrayLike, seconds: ArrayLike) -> Floats:
-    """Score or vector of one clip [size] from those of its segments [n, size]."""
+    """Score or vector of one clip from those of its segments.
+
+    Args:
+        values: scores or vectors of the segments [n, size].
+        seconds: real duration of each segment [n].
+
+    Returns:
+        [size].
+    """
     total = no_sums(1, np.shape(values)[1])
     add(total, values, seconds)
     mean: Floats = means(total)[0]
@@ -63,15 +89,20 @@ def clip_mean(values: ArrayLike, seconds: ArrayLike) -> Floats:
 
 
 def mostly_sound(numbers: ArrayLike, seconds: ArrayLike, segment_s: float) -> NDArray[np.bool_]:
-    """Which segments to learn from and to search among, one by one [n].
+    """Which segments to learn from, and to search among, one by one.
 
-    A sliver at a clip's end, shorter than half a segment, is mostly padding: it would teach
-    silence and be found for it. It counts in its clip's mean by what it holds.
+    A sliver at a clip's end, shorter than half a segment, is mostly padding: a classifier would
+    learn silence from it, and a search for silence would find it. In its clip's mean it counts by
+    the sound that it holds.
 
     Args:
-        numbers: of the segments within their clips [n]; the first stays, however short.
-        seconds: real duration of each [n].
-        segment_s: of a whole one.
+        numbers: numbers of the segments within their clips [n]; the first segment stays, however
+            short it is.
+        seconds: real duration of each segment [n].
+        segment_s: duration of a whole segment.
+
+    Returns:
+        bool [n].
     """
     long_enough = np.asarray(seconds) >= segment_s / 2
     found: NDArray[np.bool_] = long_enough | (np.asarray(numbers) == 0)

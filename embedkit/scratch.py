@@ -1,4 +1,4 @@
-"""Temporary files: a folder for them that is full is named, and not the sound or model at hand."""
+"""Temporary files: if their folder is full, the error names it, not the sound or model at hand."""
 
 import tempfile
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ def scratch_folder() -> Iterator[Path]:
 
 @contextmanager
 def into_scratch() -> Iterator[None]:
-    """Around work that writes nothing but temporary files: what fails is their folder's.
+    """Guard work that writes only temporary files: an error of it names their folder.
 
     Raises:
         EmbedkitError: they cannot be written.

@@ -1,11 +1,11 @@
-"""What several back-ends do to vectors."""
+"""Vector operations that several back-ends share."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 
 def unit(vectors: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Vectors [n, D] of length 1; a vector of zeros stays one."""
+    """Vectors [n, D] scaled to length 1; a vector of zeros stays as it is."""
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     scaled: NDArray[np.float32] = (vectors / np.maximum(norms, 1e-12)).astype(np.float32)
     return scaled

@@ -1,1 +1,1 @@
-"""From audio files to features: files, decode, segments, features, in that order."""
+"""From audio files to features: files are found, decoded, cut into segments, and analysed."""

@@ -1,4 +1,4 @@
-"""The band of a recording that is heard, by a filter; and its rate changed to the one wanted."""
+"""Filters a recording to the band that is heard, and changes its sample rate."""
 
 import numpy as np
 import soxr
@@ -15,10 +15,17 @@ TAPS = 2**16  # at most; of a filter with steeper edges
 
 
 def taps_of(band: Band, rate: int) -> NDArray[np.float64] | None:
-    """The filter of a band at a sample rate, of an odd length; None: all that there is, is in it.
+    """The filter of a band at a sample rate.
+
+    Args:
+        band: the frequencies to keep.
+        rate: sample rate in Hz.
+
+    Returns:
+        float64 taps of an odd number; None if the band holds all frequencies of the rate.
 
     Raises:
-        AudioError: at that rate nothing of the band can be there.
+        AudioError: a recording at that rate has nothing of the band.
     """
     # It takes longer to load than all else, and few recordings are heard in a band.
     from scipy.signal import firwin, kaiserord
@@ -42,13 +49,18 @@ def taps_of(band: Band, rate: int) -> NDArray[np.float64] | None:
 
 
 class Passage:
-    """Samples of a recording on their way to those that are wanted: its band, at another rate."""
+    """Filters a stream of samples to a band, and changes its sample rate."""
 
     def __init__(self, rate: int, sample_rate: int, hearing: Hearing) -> None:
-        """Of a rate, in Hz, to the one at which they are heard.
+        """Prepare the filter and the resampler.
+
+        Args:
+            rate: sample rate of the recording in Hz.
+            sample_rate: sample rate of what comes out, in Hz.
+            hearing: the speed and the band at which the recording is heard.
 
         Raises:
-            AudioError: at that rate nothing of the band can be there.
+            AudioError: a recording at that rate has nothing of the band.
         """
         wanted = sample_rate / hearing.speed  # of a second of the recording
         self._taps = None if hearing.band is None else taps_of(hearing.band, rate)
@@ -60,7 +72,15 @@ class Passage:
             self._resample = soxr.ResampleStream(rate, wanted, 1, dtype="float32")
 
     def take(self, samples: Samples, *, last: bool = False) -> Samples:
-        """Pass samples on; what comes out is certain; all, if they are the last."""
+        """Pass samples on, as far as the output does not depend on later samples.
+
+        Args:
+            samples: the next samples of the recording [n].
+            last: whether no samples follow; then everything comes out.
+
+        Returns:
+            the samples that are ready.
+        """
         if self._taps is not None:
             samples = self._filter(samples, self._taps, last)
         if self._resample is None:

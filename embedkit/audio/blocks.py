@@ -1,4 +1,4 @@
-"""What every decoder gives: blocks of samples, notes for people, and one end."""
+"""The output of every decoder: blocks of samples, notes for people, and one end."""
 
 from collections.abc import Callable
 
@@ -34,38 +34,62 @@ TOLERANCE_S = 0.25
 
 
 def full_scale(samples: Raw) -> int:
-    """What a sample of 1 is in these."""
+    """The value of full scale in these samples: 1 for floats, 32,768 for int16."""
     return 2**15 if samples.dtype == np.int16 else 1
 
 
 def floats(samples: Raw) -> NDArray[np.float32]:
-    """Samples with 1 as full scale; of int16 exactly those that decoders make of them."""
+    """Samples as float32 with 1 as full scale; int16 becomes exactly what decoders make of it."""
     found = samples.astype(np.float32, copy=False)
     return found if found is samples else found / np.float32(full_scale(samples))
 
 
 def check_rate(rate: int) -> None:
-    """Refuse a rate that no recording has.
+    """Refuse a sample rate that no recording has.
 
     Raises:
-        AudioError: it is one.
+        AudioError: the rate is not between 100 Hz and 10 MHz.
     """
     if rate not in RATES:
         raise AudioError(Kind.UNREADABLE, f"it states a sample rate of {rate} Hz")
 
 
 def block_length(rate: int, channels: int) -> int:
-    """How many samples at a rate, of so many channels, a block has."""
+    """The number of samples of a block.
+
+    Args:
+        rate: sample rate in Hz.
+        channels: number of channels.
+
+    Returns:
+        samples of each channel.
+    """
     return min(BLOCK, rate * BLOCK_S, max(1, VALUES // channels))
 
 
 def is_short(found: float, stated: float) -> bool:
-    """Whether so many seconds are fewer than what is stated, and not by rounding."""
+    """Whether a length is shorter than the stated one by more than rounding.
+
+    Args:
+        found: seconds that were decoded.
+        stated: seconds that the file states.
+
+    Returns:
+        whether sound is missing.
+    """
     return stated - found > min(TOLERANCE_S, stated / 10)
 
 
 def truncated(seconds: float, reason: str) -> AudioError:
-    """The error of a file that ends before its end; of one that gives nothing, if so."""
+    """The error of a file that ends too early.
+
+    Args:
+        seconds: seconds that were decoded; 0: the file gives nothing.
+        reason: what is wrong, for a person.
+
+    Returns:
+        the error.
+    """
     if seconds == 0:
         return AudioError(Kind.UNREADABLE, f"no sample can be decoded ({reason})")
     return AudioError(Kind.TRUNCATED, f"ends or is damaged after {seconds:.2f} s: {reason}")

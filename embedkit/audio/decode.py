@@ -49,10 +49,17 @@ class Channel:
         return "mix" if self.number is None else str(self.number)
 
     def of(self, block: Raw, seconds: float = 0.0) -> Samples:
-        """Take the mono signal [samples] out of a block [samples, channels].
+        """Take the mono signal out of a block.
+
+        Args:
+            block: samples [samples, channels].
+            seconds: where the block begins, for the message.
+
+        Returns:
+            float32 [samples].
 
         Raises:
-            AudioError: the block, which begins after `seconds`, does not have the channel.
+            AudioError: the block does not have the channel.
         """
         channels = block.shape[1]
         if self.number is None and channels > 1:
@@ -83,26 +90,26 @@ def decode(
 ) -> Iterator[Samples]:
     """Decode, take the channel and the band, and resample; the blocks may have any length.
 
-    Content decides which decoder reads the file, not the suffix. What a header says of the length
-    is not trusted, but a file that ends before it is reported after its last block. Where a piece
-    is missing midway, silence of its length keeps the time axis right.
+    Content, and not the suffix, decides which decoder reads the file. The length that a header
+    states is not trusted, but a file that ends before it is reported after its last block. Where a
+    piece is missing midway, silence of its length keeps the time axis right.
 
     Args:
-        path: of the file.
-        sample_rate: of the samples that are wanted, Hz.
+        path: the file.
+        sample_rate: sample rate of what comes out, in Hz.
         channel: becomes the signal.
         track: which of several sound tracks, from 1 on; by default the first, and `note` is told
             that there are more.
-        note: is told, in words for people, what is odd about a file that is read all the same.
-        hearing: at which speed it is heard, and which band of it: samples at a rate r are taken as
-            those at r times the speed.
+        note: is told, in words for people, what is odd about a file that can be read.
+        hearing: the speed at which it is heard, and its band: samples at a rate r are taken as
+            samples at r times the speed.
 
     Yields:
         float32 [samples] at `sample_rate`, nominally in [-1, 1].
 
     Raises:
         AudioError: before the first block if nothing can be decoded; after some blocks if the file
-            is damaged (what is good of it has been yielded).
+            is damaged (its good part has been yielded).
     """
     seconds = 0.0
     passage = None
@@ -150,9 +157,9 @@ class AudioInfo:
     """What decoding a file to its end found.
 
     Attributes:
-        sample_rate: of the file's beginning, Hz; 0 if nothing could be decoded.
-        channels: of its beginning; 0 if nothing could be decoded.
-        duration_s: of what was decoded.
+        sample_rate: at the file's beginning, in Hz; 0 if nothing could be decoded.
+        channels: at its beginning; 0 if nothing could be decoded.
+        duration_s: seconds that were decoded.
         problem: what is wrong, as kind and message; empty for a good file.
         notes: what is odd about it, though it can be read.
     """
@@ -165,7 +172,15 @@ class AudioInfo:
 
 
 def probe(path: Path, track: int | None = None) -> AudioInfo:
-    """Decode a file, or a sound track of it, and tell what it holds; headers are not trusted."""
+    """Decode a file to its end and tell what it holds; headers are not trusted.
+
+    Args:
+        path: the file.
+        track: which of several sound tracks, from 1 on; by default the first.
+
+    Returns:
+        what was found; a damaged file has a `problem`, and raises nothing.
+    """
     first_rate = channels = 0
     seconds = 0.0
     problem = ""
@@ -200,7 +215,7 @@ def _last(passage: Passage) -> Samples:
 
 
 def _noted(blocks: Iterator[Block], note: Note) -> Iterator[Block]:
-    """The blocks; at their end `note` is told if their rate or their channels change midway."""
+    """The blocks; at their end `note` is told if the rate or the channels changed midway."""
     seconds = 0.0
     form: tuple[int, int] | None = None
     changes = 0
@@ -249,7 +264,7 @@ def open_file(path: Path) -> FileIO:
 
 
 def _finite(block: RawOf, seconds: float, rate: int) -> tuple[RawOf, AudioError | None]:
-    """The samples before the first one that is no sound, and what to raise behind them."""
+    """The samples before the first one that is not finite, and the error that follows them."""
     if block.min() >= -LOUDEST and block.max() <= LOUDEST:  # false for NaN too
         return block, None
     bad = ~(np.abs(block) <= LOUDEST)

@@ -1,4 +1,4 @@
-"""Stretches of a file as they stand in it, at its own rate and with all its channels."""
+"""Reads stretches of a file at the file's own rate, with all its channels."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -25,8 +25,8 @@ class Excerpt(NamedTuple):
     """The samples of a stretch.
 
     Attributes:
-        number: of the stretch among those that were asked for.
-        rate: Hz.
+        number: number of the stretch among those that were asked for.
+        rate: in Hz.
         samples: float32 [samples, channels].
     """
 
@@ -41,24 +41,24 @@ def excerpts(
     track: int | None = None,
     short_s: float = 0.0,
 ) -> Iterator[Excerpt]:
-    """Read stretches of a file; what is before its beginning or behind its end is left out.
+    """Read stretches of a file; what lies outside of the file is left out.
 
-    Where the format allows it, only these are decoded, of several in a compressed file the file up
-    to the last one's end.
+    Where the format allows it, only the stretches are decoded; otherwise the file is decoded up to
+    the end of the last one.
 
     Args:
-        path: of the file.
-        spans: (start_s, end_s) of each.
+        path: the file.
+        spans: beginning and end of each stretch in seconds.
         track: which of several sound tracks, from 1 on.
-        short_s: so much may a stretch lack where a header says that the file ends; else what
-            stands behind its end, as in joined files, is looked for from the beginning.
+        short_s: seconds that a stretch may lack where a header says that the file ends. If more is
+            missing, the file is decoded from the beginning, as joined files go on behind that end.
 
     Yields:
-        those that have samples, in no order.
+        the stretches that have samples, in any order.
 
     Raises:
-        AudioError: the file cannot be read, or is damaged before the last one's end; what is good
-            has been yielded.
+        AudioError: the file cannot be read, or is damaged before the end of the last stretch; what
+            is good has been yielded.
     """
     done: set[int] = set()
     with open_file(path) as file:
@@ -76,7 +76,7 @@ def excerpts(
 def _sought(
     file: FileIO, spans: Sequence[tuple[float, float]], short_s: float
 ) -> Iterator[Excerpt]:
-    """Those that libsndfile finds, and knows to be whole."""
+    """The stretches that libsndfile finds, and knows to be whole."""
     try:
         sound = soundfile.SoundFile(os.dup(file.fileno()), closefd=True)
     except soundfile.LibsndfileError:
@@ -102,7 +102,7 @@ def _sought(
 def _passed(
     path: Path, spans: Sequence[tuple[float, float]], left: Sequence[int], track: int | None
 ) -> Iterator[Excerpt]:
-    """Those that one pass through the file comes by."""
+    """The stretches that one pass through the file finds."""
     waiting = sorted(left, key=lambda number: spans[number])
     begun: dict[int, list[NDArray[np.float32]]] = {}
     seconds, rate = 0.0, 0

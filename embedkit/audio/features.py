@@ -133,7 +133,7 @@ def hann(length: int) -> NDArray[np.float64]:
 
 @cache
 def folded_mel(spec: FeatureSpec) -> tuple[FeatureArray, int]:
-    """Mel weights [n_fft // 2 + 1, bands] on the power spectrum of the shortest FFT, and n_fft."""
+    """Mel weights [n_fft // 2 + 1, bands] for the spectrum of the shortest FFT, and its n_fft."""
     mel = mel_filters(spec.sample_rate, spec.n_fft, spec.bands)
     # 2 x window - 1 would do; a fifth more lets the weights of `_fold` stay near their band.
     short = 2 * next_fast_len(round(1.2 * spec.window_length))
@@ -144,6 +144,11 @@ def folded_mel(spec: FeatureSpec) -> tuple[FeatureArray, int]:
 
 def mel_filters(sample_rate: int, n_fft: int, bands: int) -> NDArray[np.float64]:
     """Triangles of height 1, equally wide on HTK's mel scale from 0 Hz to half the rate.
+
+    Args:
+        sample_rate: in Hz.
+        n_fft: FFT length.
+        bands: number of triangles.
 
     Returns:
         float64 [n_fft // 2 + 1, bands].

@@ -1,4 +1,4 @@
-"""Sound tracks that FFmpeg decodes, packet by packet: a bad one does not end the file."""
+"""Decodes sound tracks by FFmpeg, packet by packet: a bad packet does not end the file."""
 
 from collections.abc import Iterator
 from fractions import Fraction
@@ -48,7 +48,7 @@ def read(
     """Decode a sound track.
 
     Args:
-        file: its content decides its format.
+        file: the open file; its content decides its format.
         note: is told what is odd.
         track: which of the sound tracks, from 1 on. None: the first one, and `note` is told if
             there are more.
@@ -115,7 +115,7 @@ class _Track:
         self._first_byte = self._end_byte = 0  # of the good packets
 
     def blocks(self) -> Iterator[Block]:
-        """Blocks as long as they should be: decoders give a thousand samples at a time."""
+        """Blocks of the usual length; decoders give a thousand samples at a time."""
         convert, gathered = _fresh(0)
         rate = channels = length = 0
         form = layout = None
@@ -195,7 +195,7 @@ class _Track:
         return self._form != "flac" or frame.sample_rate == self._rate
 
     def _packets(self) -> "Iterator[Packet | None]":
-        """The packets of the track, and None, which makes the decoder give what it has left."""
+        """The packets of the track, and None, which makes the decoder give the rest."""
         failures = 0
         while failures < ATTEMPTS:
             try:
@@ -226,7 +226,7 @@ class _Track:
         return None
 
     def _ends_early(self) -> bool:
-        """Whether behind the last good packet there is more than a second of what may be sound."""
+        """Whether more than a second of what may be sound follows the last good packet."""
         if not self._finder.damaged and len(self._container.streams) > 1:
             return False  # the others may be longer
         second = (self._end_byte - self._first_byte) / max(self._gaps.sound_s, TAIL_S)
@@ -257,7 +257,7 @@ def _block(frame: av.AudioFrame) -> Block:
 
 
 def stated_frames(file: Part) -> int:
-    """How many frames an MP3's first one states (Xing's, LAME's and Fraunhofer's); 0 for none."""
+    """The number of frames that an MP3's first one states (Xing, LAME, Fraunhofer); 0 for none."""
     start = 0
     while length := id3_length(file.pread(10, start)):
         start += length

@@ -33,9 +33,9 @@ class Found(NamedTuple):
     """A file, or a folder that is not entered.
 
     Attributes:
-        path: where it is.
+        path: its path.
         is_audio: whether it is named like audio or begins like it.
-        left_alone: as what it is left alone, if it is.
+        left_alone: the name under which it is counted as left alone; empty if it is not.
     """
 
     path: Path
@@ -45,7 +45,7 @@ class Found(NamedTuple):
 
 @dataclass(kw_only=True)
 class Skipped:
-    """What a folder holds besides audio, counted. The names are printable.
+    """Counts of what a folder holds besides audio. The names are printable.
 
     Attributes:
         not_audio: files, by suffix.
@@ -63,7 +63,7 @@ class Skipped:
             self.not_audio[_suffix(found.path, self.not_audio)] += 1
 
     def __add__(self, other: "Skipped") -> "Skipped":
-        """Both together."""
+        """The sums of both."""
         return Skipped(
             not_audio=self.not_audio + other.not_audio,
             left_alone=self.left_alone + other.left_alone,
@@ -72,7 +72,7 @@ class Skipped:
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """What a folder holds.
+    """The contents of a folder.
 
     Attributes:
         paths: files named like audio (whatever they are) or with the content of audio or video,
@@ -102,10 +102,12 @@ def find_audio(root: Path) -> Listing:
 
 
 def require_audio(root: Path) -> None:
-    """Make sure that there is audio below a folder: the first file that is named so is enough.
+    """Make sure that there is audio below a folder.
+
+    The first file that is named like audio is enough.
 
     Raises:
-        UsageError: as `find_audio`.
+        UsageError: as for `find_audio`.
     """
     if not any(found.is_audio for found in walk(root, _is_named)):
         find_audio(root)  # opens the others
@@ -114,11 +116,16 @@ def require_audio(root: Path) -> None:
 def walk(root: Path, wanted: Callable[[Path], bool] = lambda path: True) -> Iterator[Found]:
     """The files below a folder in the order of their paths, and whether each is audio.
 
-    A suffix that only audio has, or else the content, makes a file audio: so files that cannot be
-    read are not silently lost. Linked folders are followed once, and only where they lead out of
+    A suffix that only audio has, or else the content, makes a file audio, so that files that cannot
+    be read are not silently lost. Linked folders are followed once, and only where they lead out of
     `root`. The folders of systems are not entered.
 
-    No file is opened that is not `wanted`.
+    Args:
+        root: the folder, or one file.
+        wanted: whether a file should be opened; by default all are.
+
+    Returns:
+        one entry for each file, and for each folder that is not entered.
 
     Raises:
         UsageError: `root` does not exist.
@@ -136,7 +143,7 @@ def walk(root: Path, wanted: Callable[[Path], bool] = lambda path: True) -> Iter
 
 
 def count_text(counts: Counter[str]) -> str:
-    """The most frequent of some things and how many there are, as in `2 .txt, 1 .pdf`."""
+    """The most frequent of some things with their counts, as in `2 .txt, 1 .pdf`."""
     named = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:NAMED]
     parts = [f"{count} {name}" for name, count in named]
     if len(counts) > NAMED:
@@ -147,7 +154,14 @@ def count_text(counts: Counter[str]) -> str:
 def clip_name(path: Path, root: Path) -> str:
     """The name of a file in the embedding folder: its path below the root.
 
-    POSIX separators, suffix kept; bytes that are not UTF-8 are backslash-escaped.
+    It has POSIX separators and its suffix; bytes that are not UTF-8 are backslash-escaped.
+
+    Args:
+        path: the file.
+        root: the root of the collection.
+
+    Returns:
+        the name.
     """
     relative = path.relative_to(root) if path != root else Path(path.name)
     return os.fsencode(relative.as_posix()).decode("utf-8", "backslashreplace")
@@ -198,7 +212,7 @@ def _look_at(path: Path) -> Found:
 
 
 def _read_head(path: Path) -> tuple[bytes, int]:
-    """How a file begins and its size; nothing of what is no file or cannot be read."""
+    """The first bytes of a file and its size; nothing for what is no file or cannot be read."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
@@ -210,7 +224,7 @@ def _read_head(path: Path) -> tuple[bytes, int]:
 
 
 def _suffix(path: Path, counted: Counter[str]) -> str:
-    """As what a file is counted: its suffix, unless that is odd or there are too many."""
+    """The suffix under which a file is counted, unless that is odd or there are too many."""
     raw = os.fsencode(path.suffix.lower()).decode("utf-8", "backslashreplace")
     suffix = "".join(char if char.isprintable() else repr(char)[1:-1] for char in raw)
     if not suffix:

@@ -12,11 +12,12 @@ class Format:
     """A format, or several that begin alike.
 
     Attributes:
-        suffixes: that mean nothing else, with spaces between them: such a file need not be opened
-            to be called audio. Suffixes that others use too have no place here (.ts is TypeScript,
-            .dts a device tree, .mat any matrix, and a video may be silent): content tells.
-        demuxers: FFmpeg's, with spaces between them; none where libsndfile alone reads it.
-        begins: what the first bytes match; nothing where frames or the suffix alone tell.
+        suffixes: suffixes that mean nothing else, with spaces between them: such a file need not be
+            opened to be called audio. Suffixes with other uses have no place here (.ts is
+            TypeScript, .dts a device tree, .mat any matrix, and a video may be silent): the content
+            tells.
+        demuxers: FFmpeg's names, with spaces between them; empty where only libsndfile reads it.
+        begins: pattern of the first bytes; empty where frames or the suffix alone tell.
     """
 
     suffixes: str
@@ -125,17 +126,28 @@ _KBITS = {
 
 
 def is_sound(head: bytes, size: int) -> bool:
-    """Whether a file of `size` bytes begins like sound, or like video, which may have sound.
+    """Whether a file begins like sound, or like video, which may have sound.
 
     Args:
-        head: its first 8192 bytes, or all of a shorter one.
-        size: of the file.
+        head: its first 8192 bytes, or all of a shorter file.
+        size: bytes of the whole file.
+
+    Returns:
+        whether it does.
     """
     return _BEGINS.match(head) is not None or is_framed(head) or _is_htk(head, size)
 
 
 def headerless(path: Path, head: bytes) -> str | None:
-    """FFmpeg's name for what a file is by its suffix alone, where its content tells nothing."""
+    """FFmpeg's name for a format that only the suffix tells, where the content tells nothing.
+
+    Args:
+        path: the file.
+        head: its first bytes.
+
+    Returns:
+        the name, or None.
+    """
     name = HEADERLESS.get(path.suffix.lower())
     return name if name is not None and not is_sound(head, len(head)) else None
 
@@ -144,7 +156,7 @@ def is_framed(head: bytes) -> bool:
     """Whether frames of MPEG audio, AAC (ADTS) or AAC (LOAS) follow each other.
 
     Args:
-        head: the bytes from the first one on, 8192 or all of fewer.
+        head: 8192 bytes from the first frame on, or all of fewer.
     """
     place = frames = 0
     while frames < 4 and place + 6 <= len(head):
@@ -156,7 +168,7 @@ def is_framed(head: bytes) -> bool:
 
 
 def _frame_length(header: bytes) -> int:
-    """Bytes of a frame by its header; 0 if it is none."""
+    """Bytes of a frame by its header; 0 if it is no frame."""
     first = int.from_bytes(header[:4])
     if first >> 21 == 0x2B7:  # LOAS (ISO 14496-3, 1.7.2)
         return 3 + (first >> 8 & 0x1FFF)

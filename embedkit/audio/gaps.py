@@ -1,4 +1,4 @@
-"""What is missing amid a stream of packets, and how much silence keeps the time axis right."""
+"""Finds what is missing in a stream of packets, and how much silence keeps the time axis right."""
 
 import math
 import re
@@ -41,8 +41,8 @@ class Gaps:
     Attributes:
         sound_s: seconds of sound so far.
         filled_s: seconds of silence in the place of what is missing.
-        count: how many gaps.
-        first_s: where the first one begins.
+        count: number of gaps.
+        first_s: where the first one begins, in seconds.
     """
 
     sound_s: float = 0.0
@@ -52,11 +52,11 @@ class Gaps:
 
     @property
     def place_s(self) -> float:
-        """Where on the time axis it is decoded to."""
+        """The place on the time axis that decoding has reached, in seconds."""
         return self.sound_s + self.filled_s
 
     def fill(self, estimates: tuple[float, ...]) -> float:
-        """The seconds of silence for a gap: the first estimate that can be believed, or 0."""
+        """The seconds of silence for a gap: the first estimate that is plausible, or 0."""
         room = SPARE_S + self.sound_s - self.filled_s
         seconds = next((one for one in estimates if 0 <= one <= room), None)
         if seconds is None:
@@ -82,7 +82,7 @@ class ByStamps:
     """
 
     def __init__(self, base: float) -> None:
-        """Of stamps in units of `base` seconds."""
+        """Take stamps in units of `base` seconds."""
         self.damaged = False
         self._base = base
         self._lost_s = 0.0
@@ -90,7 +90,7 @@ class ByStamps:
         self._late_s = 0.0  # by how much the stamps have run ahead of the sound
 
     def lose(self, packet: "Packet | None") -> None:
-        """Take note of a packet that gives no sound, or of none where one should be."""
+        """Note a packet that gives no sound, or None where one is missing."""
         self.damaged = True
         if packet is not None:
             if self._next_s is None and packet.pts is not None:
@@ -98,12 +98,15 @@ class ByStamps:
             self._lost_s += (packet.duration or 0) * self._base
 
     def missing(self, packet: Packet, stamp: int | None, seconds: float) -> tuple[float, ...]:
-        """Estimates of the seconds that are missing before a packet, the best first; or none.
+        """Estimates of the seconds that are missing before a packet.
 
         Args:
-            packet: a good one.
-            stamp: of its first frame.
-            seconds: of sound in it.
+            packet: a good packet.
+            stamp: time stamp of its first frame.
+            seconds: seconds of sound in it.
+
+        Returns:
+            the estimates, the best first; empty if nothing is missing.
         """
         expected_s = self._next_s
         if stamp is None:
@@ -133,14 +136,19 @@ class ByStamps:
 class ByBytes:
     """Finds what is missing among bare frames by the bytes between the good ones.
 
-    That many bytes were overwritten, and had the same bit rate; tags among them are no sound.
+    It takes the bytes for overwritten frames of the same bit rate; tags among them are no sound.
 
     Attributes:
         damaged: whether something was lost since the last good packet.
     """
 
     def __init__(self, descriptor: int, form: str) -> None:
-        """Of the file that is open as `descriptor`, in a format of `BARE`."""
+        """Prepare to read the bytes between packets.
+
+        Args:
+            descriptor: of the open file.
+            form: its format, one of `BARE`.
+        """
         self.damaged = False
         self._descriptor, self._most_bits = descriptor, BARE[form]
         # FFmpeg steps over what is between two frames of AAC, and counts its bytes nowhere.
@@ -151,11 +159,20 @@ class ByBytes:
         self._bytes, self._seconds = 0, 0.0  # of the good frames
 
     def lose(self, packet: "Packet | None") -> None:
-        """Take note of a packet that gives no sound, or of none where one should be."""
+        """Note a packet that gives no sound, or None where one is missing."""
         self.damaged = True
 
     def missing(self, packet: Packet, stamp: int | None, seconds: float) -> tuple[float, ...]:
-        """Estimates of the seconds that are missing before a packet; see `ByStamps.missing`."""
+        """Estimates of the seconds that are missing before a packet; see `ByStamps.missing`.
+
+        Args:
+            packet: a good packet.
+            stamp: time stamp of its first frame; not used.
+            seconds: seconds of sound in it.
+
+        Returns:
+            the estimates, the best first; empty if nothing is missing.
+        """
         self.damaged = False
         start, size = self._start(packet), packet.size
         between = 0 if self._end is None else max(0, start - self._end)

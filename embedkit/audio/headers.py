@@ -1,7 +1,7 @@
-"""How many bytes of sound a file's header states, and where the sound really ends.
+"""Compares the number of bytes of sound that a file's header states with where the sound ends.
 
-Recorders die before they fill in a length, programs write to pipes where they cannot, and 32 bits
-wrap at 4 GiB. The decoders believe each of these headers.
+Recorders fail before they fill in a length, programs write to pipes where they cannot fill it in,
+and 32 bits wrap at 4 GiB. The decoders believe each of these headers.
 """
 
 from collections.abc import Iterator
@@ -36,11 +36,11 @@ class Chunks:
     """How a format lays out its chunks.
 
     Attributes:
-        first: where the first one begins.
-        sound: the name of the one with the sound.
+        first: where the first one begins, in bytes.
+        sound: name of the chunk with the sound.
         name, size: bytes of their names, and of their lengths.
-        order: of the bytes of lengths.
-        align: what the beginnings are multiples of.
+        order: byte order of lengths.
+        align: chunks begin at multiples of this.
         whole: whether lengths count the chunk's header too.
         heeded: whether libsndfile stops where the sound's chunk ends.
     """
@@ -60,7 +60,16 @@ class Chunks:
         return self.name + self.size
 
     def walk(self, file: Part, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-        """Names, beginnings of content and its lengths, until one reaches over the end."""
+        """Walk over chunks until one reaches beyond the end.
+
+        Args:
+            file: the file.
+            start: where the first chunk begins, in bytes.
+            end: where the last one may end.
+
+        Yields:
+            name, beginning of the content and its length.
+        """
         for _ in range(MOST_CHUNKS):
             head = file.pread(self.head, start)
             if start + self.head > end or len(head) < self.head:
@@ -99,11 +108,10 @@ class Sound:
 
     Attributes:
         start: its first byte.
-        stated: how many bytes it has, by the header.
-        at, size, order: where the length stands, how many bytes it has, and in which order; none
-            where it cannot be mended.
+        stated: number of its bytes, by the header.
+        at, size, order: place, bytes and byte order of the length; none where it cannot be mended.
         extra: bytes that the length counts beside the sound.
-        chunks: what may follow the sound; None where nothing may.
+        chunks: the chunks that may follow the sound; None where nothing may follow.
     """
 
     start: int
@@ -121,11 +129,11 @@ class Sound:
 
     @property
     def is_open(self) -> bool:
-        """Whether the length is the one of a file that was written to a pipe."""
+        """Whether the length is that of a file that was written to a pipe."""
         return self.stated + self.extra == self.most
 
     def field(self, length: int) -> bytes:
-        """The field of another length; all bits if it is too long for it."""
+        """The field with another length; all bits are set if the length is too long for it."""
         value = min(length + self.extra, self.most)
         return value.to_bytes(self.size, self.order)
 
@@ -146,7 +154,7 @@ class Extent:
 
 
 def find_sound(file: Part) -> Sound | None:
-    """The sound of a WAV, RF64, W64, AIFF, 8SVX, CAF, AU, SPHERE, ASF or AVI; None of others."""
+    """The sound of a WAV, RF64, W64, AIFF, 8SVX, CAF, AU, SPHERE, ASF or AVI; else None."""
     size = file.size
     head = file.pread(40, 0)
     if head[:4] in SUN and len(head) >= 24:
@@ -174,7 +182,8 @@ def find_sound(file: Part) -> Sound | None:
 def files(file: Part) -> list[Part]:
     """The files that a file consists of: others may have been appended to it.
 
-    Each begins behind the sound of the one before, as its header states it, and behind its chunks.
+    Each begins behind the sound of the one before, as the header of that one states, and behind its
+    chunks.
     """
     found = []
     while (place := _next_file(file)) is not None:
@@ -184,7 +193,15 @@ def files(file: Part) -> list[Part]:
 
 
 def extent(file: Part, sound: Sound) -> Extent:
-    """Compare what a header states with the file."""
+    """Compare what a header states with the file.
+
+    Args:
+        file: the file.
+        sound: what its header states.
+
+    Returns:
+        where the sound ends, and what is odd.
+    """
     size = file.size
     there, stated = size - sound.start, sound.stated
     if stated > there:
@@ -268,15 +285,15 @@ def _sphere(file: Part) -> Sound | None:
 
 
 def _is_placeholder(stated: int) -> bool:
-    """Whether a length is one that stands for none: all bits, or what a signed number holds.
+    """Whether a length stands for none: all bits are set, or it is the largest signed number.
 
-    Programs subtract from it what their headers have.
+    Programs subtract the length of their headers from it.
     """
     return any(limit - NEAR <= stated <= limit for limit in (2**31, 2**32)) or stated > 2**62
 
 
 def _are_chunks(file: Part, chunks: Chunks | None, start: int, end: int) -> bool:
-    """Whether nothing but chunks, or nothing at all, stands from `start` on."""
+    """Whether only chunks, or nothing at all, follow from `start` on."""
     if end - start < LEFT:
         return True
     if chunks is None:
@@ -305,5 +322,5 @@ def _is_name(name: bytes) -> bool:
 
 
 def _is_padding(file: Part, start: int, end: int) -> bool:
-    """Whether there are zeros and tags alone, and not too many."""
+    """Whether there are only zeros and tags, and not too many."""
     return end - start <= PADDING and is_padding(file.pread(end - start, start))

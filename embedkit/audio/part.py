@@ -1,4 +1,4 @@
-"""A part of a file, or a file some of whose bytes are put right, for decoders that take a file."""
+"""A part of a file, or a file with some of its bytes put right, for decoders that take a file."""
 
 import io
 import os
@@ -6,7 +6,16 @@ from io import FileIO
 
 
 def read_at(descriptor: int, length: int, place: int) -> bytes:
-    """Bytes of an open file from a place on; the file's own position stays."""
+    """Bytes of an open file; its own position stays.
+
+    Args:
+        descriptor: of the open file.
+        length: the most bytes to read.
+        place: where the first one is.
+
+    Returns:
+        the bytes that are there.
+    """
     if hasattr(os, "pread"):
         return os.pread(descriptor, length, place)
     before = os.lseek(descriptor, 0, os.SEEK_CUR)  # Windows
@@ -18,13 +27,13 @@ def read_at(descriptor: int, length: int, place: int) -> bytes:
 
 
 class Part(io.RawIOBase):
-    """The bytes of an open file from `start` to `end`, with `new` in place of those `at` a place.
+    """The bytes of an open file from `start` to `end`, with some of them replaced.
 
-    It has a position of its own, so that several parts may be read by turns.
+    It has a position of its own, so that several parts can be read by turns.
 
     Attributes:
         start: where it begins in the file.
-        size: how many bytes it has.
+        size: number of its bytes.
     """
 
     def __init__(
@@ -36,9 +45,14 @@ class Part(io.RawIOBase):
         at: int = 0,
         new: bytes = b"",
     ) -> None:
-        """Of the file that is open as `descriptor`; `end` is its end by default.
+        """Take a part of an open file.
 
-        `at` is a place in the part.
+        Args:
+            descriptor: of the open file.
+            start: its first byte in the file.
+            end: the byte behind it; by default the file's end.
+            at: place in the part of the bytes to replace.
+            new: the bytes that stand there instead.
         """
         super().__init__()
         self._descriptor, self.start = descriptor, start
@@ -47,7 +61,7 @@ class Part(io.RawIOBase):
         self._place = 0
 
     def fileno(self) -> int:
-        """Of the whole file."""
+        """The descriptor of the whole file."""
         return self._descriptor
 
     @classmethod
@@ -56,11 +70,11 @@ class Part(io.RawIOBase):
         return file if isinstance(file, Part) else cls(file.fileno())
 
     def readable(self) -> bool:
-        """It is."""
+        """True."""
         return True
 
     def seekable(self) -> bool:
-        """It is."""
+        """True."""
         return True
 
     def tell(self) -> int:
@@ -68,20 +82,36 @@ class Part(io.RawIOBase):
         return self._place
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a place in the part."""
+        """Go to a place in the part.
+
+        Args:
+            offset: bytes from there.
+            whence: from the beginning, the position or the end, as for any file.
+
+        Returns:
+            the new position.
+        """
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self.size}[whence]
         self._place = max(0, base + offset)
         return self._place
 
     def readinto(self, buffer: "bytearray | memoryview") -> int:  # type: ignore[override]
-        """Read as many bytes as there is room for, and as there are."""
+        """Read as many bytes as there are and as the buffer holds."""
         data = self.pread(len(buffer), self._place)
         buffer[: len(data)] = data
         self._place += len(data)
         return len(data)
 
     def pread(self, length: int, place: int) -> bytes:
-        """So many bytes from a place on, or as many as there are; the position stays."""
+        """Bytes of the part; the position stays.
+
+        Args:
+            length: the most bytes to read.
+            place: where the first one is in the part.
+
+        Returns:
+            the bytes that are there.
+        """
         wanted = max(0, min(length, self.size - place))
         # A place from a damaged header may be beyond what the system takes for one.
         data = read_at(self._descriptor, wanted, self.start + place) if wanted else b""
@@ -92,6 +122,16 @@ class Part(io.RawIOBase):
         return data[: low - place] + new + data[high - place :]
 
     def part(self, start: int, end: int | None = None, *, at: int = 0, new: bytes = b"") -> "Part":
-        """A part of it, without its own new bytes; places are in this one."""
+        """A part of this part, without its own new bytes.
+
+        Args:
+            start: its first byte in this part.
+            end: the byte behind it; by default this part's end.
+            at: place in the new part of the bytes to replace.
+            new: the bytes that stand there instead.
+
+        Returns:
+            the new part.
+        """
         last = self.start + (self.size if end is None else end)
         return Part(self._descriptor, self.start + start, last, at=at - start, new=new)

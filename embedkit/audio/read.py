@@ -1,4 +1,4 @@
-"""An audio file as blocks of its own rate and channels, by the decoder that reads it best."""
+"""Reads an audio file as blocks at its own rate with its channels, by the best decoder for it."""
 
 import os
 import re
@@ -29,10 +29,20 @@ FLAC = re.compile(rb"fLaC[\0\x80]\0\0\x22")
 
 
 def read(file: FileIO, path: Path, note: Note, track: int | None = None) -> Iterator[Block]:
-    """Decode a file, which is open, by its path; see `ffmpeg.read`.
+    """Decode a file.
 
-    Content decides which decoder reads it; where it tells nothing, the suffix. What its header
-    says of its length is not trusted.
+    Content decides which decoder reads it, and the suffix where the content tells nothing. The
+    length that its header states is not trusted.
+
+    Args:
+        file: the open file.
+        path: its path.
+        note: is told what is odd.
+        track: which of the sound tracks, from 1 on; None: the first one.
+
+    Returns:
+        rate and samples [samples, channels], block by block; they raise AudioError as
+        `ffmpeg.read` does.
     """
     demuxer = headerless(path, file.read(HEAD))
     if demuxer is not None:
@@ -62,7 +72,7 @@ def _chain(
     note: Note,
     track: int | None,
 ) -> Iterator[Block]:
-    """What a file has that others may have been joined to, link by link."""
+    """The blocks of a file that others may have been joined to, link by link."""
     damage: AudioError | None = None
     for link in links:
         try:
@@ -75,7 +85,7 @@ def _chain(
 
 
 def _flacs(file: Source, note: Note, track: int | None) -> Iterator[Block]:
-    """What a file has, and where it is a FLAC that others were joined to, what they have."""
+    """The blocks of a file and, if it is a FLAC that others were joined to, of those."""
     part: Source | None = file
     while part is not None:
         end = yield from _whole(part, note, track)
@@ -83,9 +93,9 @@ def _flacs(file: Source, note: Note, track: int | None) -> Iterator[Block]:
 
 
 def is_all(file: FileIO) -> bool:
-    """Whether its header tells the whole length of a file, which libsndfile reads.
+    """Whether the header of a file tells its whole length, and libsndfile reads it.
 
-    A FLAC's does not tell whether others were joined to it.
+    The header of a FLAC does not tell whether others were joined to it.
     """
     part = Part.of(file)
     sound = find_sound(part)
@@ -96,7 +106,7 @@ def is_all(file: FileIO) -> bool:
 
 
 def _next_flac(part: Part, place: int) -> Part | None:
-    """The FLAC that begins behind another one, of which libsndfile has read up to a place."""
+    """The FLAC that begins behind another one, which libsndfile has read up to a place."""
     own = FLAC.search(part.pread(BEFORE, 0))
     if own is None:
         return None
@@ -106,7 +116,7 @@ def _next_flac(part: Part, place: int) -> Part | None:
 
 
 def _stated(file: Source, note: Note, track: int | None) -> Iterator[Block]:
-    """What a file has whose header may state a number of bytes, right or wrong."""
+    """The blocks of a file whose header may state a number of bytes, right or wrong."""
     sound = find_sound(Part.of(file))
     if sound is None:
         yield from _flacs(file, note, track)
@@ -128,7 +138,7 @@ def _stated(file: Source, note: Note, track: int | None) -> Iterator[Block]:
 def _mended(
     file: Source, sound: Sound, found: Extent, note: Note, track: int | None
 ) -> Iterator[Block]:
-    """What the file has with the right length in its header."""
+    """The blocks of the file with the right length in its header."""
     whole = Part.of(file)
     length, behind = found.end - sound.start, whole.size - found.end
     if length == sound.stated and behind and sound.chunks and not sound.chunks.heeded:
@@ -148,10 +158,10 @@ def _is_known(sound: Sound, found: Extent) -> bool:
 
 
 def _whole(file: Source, note: Note, track: int | None) -> Generator[Block, None, int | None]:
-    """What libsndfile reads of a file, else FFmpeg.
+    """The blocks that libsndfile reads of a file, or else FFmpeg.
 
     Returns:
-        the place up to which libsndfile has read; None where FFmpeg has.
+        the place up to which libsndfile has read; None if FFmpeg has read it.
     """
     if _is_framed(Part.of(file)):  # libsndfile would print what it thinks of the tag
         yield from _ffmpeg(file, note, track)
@@ -175,7 +185,7 @@ def _whole(file: Source, note: Note, track: int | None) -> Generator[Block, None
 
 
 def _is_framed(file: Part) -> bool:
-    """Whether it is frames of MPEG audio or AAC, behind a tag or not."""
+    """Whether it is frames of MPEG audio or AAC, with a tag before them or not."""
     return is_framed(file.pread(HEAD, id3_length(file.pread(10, 0))))
 
 
@@ -203,7 +213,7 @@ def _libsndfile(
 def _go_on(
     file: Source, note: Note, track: int | None, done: int, rate: int, reason: str
 ) -> Iterator[Block]:
-    """What FFmpeg reads behind the samples that libsndfile has read; it goes on after damage."""
+    """The blocks that FFmpeg reads behind the samples of libsndfile; it goes on after damage."""
     skip = done
     try:
         for other_rate, block in _ffmpeg(file, note, track, reason):

@@ -18,8 +18,8 @@ class Segment:
 
     Attributes:
         index: 0, 1, 2, ... within the clip.
-        start_s: where it starts.
-        end_s: where it ends; for a padded tail, the clip's real end.
+        start_s: where it starts, in seconds.
+        end_s: where it ends, in seconds; for a padded tail, the clip's real end.
         samples: float32 [samples of a whole segment], padded with zeros.
     """
 
@@ -32,14 +32,23 @@ class Segment:
 def cut(
     blocks: Iterable[Samples], spec: SegmentSpec, sample_rate: int, speed: float = 1.0
 ) -> Iterator[Segment]:
-    """Cut a stream of blocks into segments; the blocks' lengths do not matter.
+    """Cut a stream of blocks into segments; the blocks may have any length.
 
     Windows start every hop until one reaches the clip's end; the tail is padded with zeros. A clip
-    of at least one sample gives a segment, and none gives none. When `blocks` raises, what came
-    before is cut as if the clip ended there, and the exception follows.
+    of at least one sample gives a segment, and an empty clip gives none.
 
-    The segments are as long as they are heard, and their times are those of the recording, which is
-    heard `speed` times as fast.
+    Args:
+        blocks: the samples of the clip.
+        spec: length of and hop between segments, in seconds as they are heard.
+        sample_rate: in Hz.
+        speed: how many times as fast as recorded the clip is heard; times are those of the
+            recording.
+
+    Yields:
+        the segments.
+
+    Raises:
+        AudioError: `blocks` raised it; what came before is cut first, as if the clip ended there.
     """
     length, hop = spec.samples(sample_rate)
     held = np.zeros(0, np.float32)
@@ -77,7 +86,15 @@ def cut(
 def in_batches(segments: Iterable[Segment], size: int) -> Iterator[list[Segment]]:
     """Lists of `size` segments, the last one shorter.
 
-    When `segments` raises, what came before is yielded, and the exception follows.
+    Args:
+        segments: the segments.
+        size: length of a list.
+
+    Yields:
+        the lists.
+
+    Raises:
+        AudioError: `segments` raised it; what came before is yielded first.
     """
     batch: list[Segment] = []
     damage: AudioError | None = None
@@ -101,10 +118,18 @@ def stack(segments: Sequence[Segment]) -> Samples:
 
 
 def batches_of(waveform: Samples, spec: SegmentSpec, sample_rate: int) -> Iterator[Samples]:
-    """The segments of a waveform, float32 [B, samples] at a time.
+    """The segments of a waveform, some at a time.
+
+    Args:
+        waveform: float32 [samples].
+        spec: length of and hop between segments.
+        sample_rate: in Hz.
+
+    Yields:
+        float32 [B, samples].
 
     Raises:
-        UsageError: it is not one-dimensional, empty, or not finite.
+        UsageError: the waveform is not one-dimensional, empty, or not finite.
     """
     waveform = np.asarray(waveform, np.float32)
     if waveform.ndim != 1 or not len(waveform):

@@ -1,4 +1,4 @@
-"""A stretch of a compressed file, gone to by the time stamps of its packets."""
+"""Goes to a stretch of a compressed file by the time stamps of its packets."""
 
 from io import FileIO
 
@@ -21,17 +21,17 @@ Found = tuple[int, NDArray[np.float32]]
 
 
 def read_stretch(file: FileIO, start_s: float, end_s: float, track: int | None) -> Found | None:
-    """Decode a stretch, without what is before it.
+    """Decode a stretch without what is before it.
 
     Args:
-        file: its content decides its format.
-        start_s: where it begins.
+        file: the open file; its content decides its format.
+        start_s: where the stretch begins, in seconds.
         end_s: where it ends.
         track: which of the sound tracks, from 1 on; by default the first.
 
     Returns:
-        rate and float32 [samples, channels], fewer where the file ends before; None where it is
-        not certain that these are the samples that decoding from the beginning comes to.
+        rate and float32 [samples, channels], fewer where the file ends early; None where it is not
+        certain that decoding from the beginning would give the same samples.
     """
     if start_s < LEAST_S or (ogg.is_ogg(file) and len(ogg.links(file)) > 1):
         return None
@@ -88,7 +88,7 @@ def _decode(
 
 
 def _is_whole_mp3(part: Part, container: av.container.InputContainer) -> bool:
-    """Whether an MP3 has the frames that its first one states, no more and no less.
+    """Whether an MP3 has exactly the frames that its first one states.
 
     Its stamps count frames: where some are missing, or others follow, they tell another time.
     """

@@ -1,4 +1,4 @@
-"""Tags that stand before, between and behind the frames of a file: bytes that are no sound."""
+"""Tags before, between and behind the frames of a file: bytes that are no sound."""
 
 import re
 
@@ -6,7 +6,7 @@ MARKS = re.compile(rb"ID3|TAG|APETAGEX|LYRICSBEGIN")
 
 
 def untagged(data: bytes) -> bytes:
-    """What of some bytes belongs to no tag: ID3, APE and Lyrics3 tags are left out."""
+    """Some bytes without their tags: ID3, APE and Lyrics3 tags are left out."""
     kept = bytearray()
     place = 0
     while (found := MARKS.search(data, place)) is not None:
@@ -29,12 +29,12 @@ def untagged(data: bytes) -> bytes:
 
 
 def is_padding(data: bytes) -> bool:
-    """Whether some bytes are zeros and tags alone."""
+    """Whether some bytes are only zeros and tags."""
     return not untagged(data).strip(b"\0")
 
 
 def id3_length(head: bytes) -> int:
-    """How long an ID3v2 tag is, by its first ten bytes; 0 if it is none (id3.org, section 3.1)."""
+    """The length of an ID3v2 tag, by its first ten bytes (id3.org, section 3.1); 0 for none."""
     if head[:3] != b"ID3" or len(head) < 10:
         return 0
     size = sum(

@@ -1,4 +1,4 @@
-"""The Parquet contract: the only thing between who makes vectors and who uses them."""
+"""The Parquet contract: the only thing between what makes vectors and what uses them."""
 
 from embedkit.store.layout import (
     FILES_SCHEMA,

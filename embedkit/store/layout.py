@@ -1,12 +1,12 @@
-"""What stands in an embedding folder.
+"""The contents of an embedding folder.
 
     rows/part-<shard>-<n>.parquet    vectors: clip, segment, start_s, end_s, embedding
     files/part-<shard>-<n>.parquet   the journal: one row per finished input file
     manifest.json                    provenance: what the vectors depend on
 
-A rows part counts only if its journal part exists: the journal part is renamed last. A part whose
-clips are partly taken out (`folder.forget`) has a successor, part-<shard>-<n>-<revision>; of one
-part's revisions the highest counts. Who may write what at which time: `locks`.
+A rows part counts only if its journal part exists: the journal part is renamed last. A part of
+whose clips some are taken out (`folder.forget`) has a successor, part-<shard>-<n>-<revision>; only
+the highest revision of a part counts. `locks` says who may write what at which time.
 """
 
 import json
@@ -75,23 +75,23 @@ IMPORTED = "imported"  # the runtime of vectors that another tool made
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """What the vectors of a folder depend on; equal provenance means comparable vectors.
+    """What the vectors of a folder depend on; vectors of equal provenance can be compared.
 
     Attributes:
         audio_root: folder that clip names are relative to.
-        model: the model folder, or the file that describes an extractor of others, or its name.
-        fingerprint: SHA-256 of the model's weights; equal ones mean comparable vectors.
+        model: the model folder, the file that describes somebody else's extractor, or its name.
+        fingerprint: SHA-256 of the model's weights; vectors with equal ones can be compared.
         embedding_size: D.
         features: settings of the front-end.
         segment_s: length of a segment, in seconds of the recording, as all times are.
-        hop_s: between two segments.
-        channel: mix, or the channel's number.
-        runtime: what executed the network.
+        hop_s: seconds from one segment to the next.
+        channel: `mix`, or the channel's number.
+        runtime: what computed the network.
         track: which of several sound tracks of a file, from 1 on.
-        speed: how often as fast as they were recorded files were heard.
-        band: which frequencies of the recordings were heard, as `2000-8000`; empty: all.
-        extractor: what is known of an extractor of others: its name, licence and source, the
-            SHA-256 of its network, and what its description says; empty for embedkit's models.
+        speed: how many times as fast as recorded files were heard.
+        band: the frequencies of the recordings that were heard, as `2000-8000`; empty: all.
+        extractor: what is known of somebody else's extractor: its name, licence and source, the
+            SHA-256 of its network, and its description; empty for embedkit's models.
     """
 
     audio_root: str
@@ -110,14 +110,14 @@ class Provenance:
 
     @property
     def model_name(self) -> str:
-        """What a person calls the model."""
+        """The model's name for a person."""
         return str(self.extractor.get("name") or Path(self.model).name)
 
     @property
     def sample_rate(self) -> int:
-        """Samples of a second of a recording that the front-end hears.
+        """Sample rate of a recording as the front-end hears it, in Hz.
 
-        Of other tools' vectors it may not be known: then 48,000.
+        It may be unknown for other tools' vectors; then it is 48,000.
         """
         return round(int(self.features.get("sample_rate", 48000)) / self.speed)
 
@@ -126,15 +126,19 @@ class Provenance:
         """How the recordings were heard.
 
         Raises:
-            UsageError: as nobody can.
+            UsageError: speed or band are impossible.
         """
         return Hearing(speed=self.speed, band=Band.parse(self.band) if self.band else None)
 
     def check_same(self, asked: "Provenance", folder: Path) -> None:
         """Refuse to go on with other settings.
 
+        Args:
+            asked: the settings of the run.
+            folder: the embedding folder, for the message.
+
         Raises:
-            EmbeddingFolderError: names the first setting that differs, with both values.
+            EmbeddingFolderError: a setting differs; names the first one, with both values.
         """
         mine, other = asdict(self), asdict(asked)
         for told in (mine, other):  # a model may move; its fingerprint says whether it is it
@@ -170,12 +174,12 @@ class FileRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class FieldNote:
-    """When and where a file was recorded; None is what is not known.
+    """When and where a file was recorded; None for what is not known.
 
     Attributes:
-        recorded_at: when its sound begins, with an offset.
-        timezone: that of the site, by which its hours of day are told.
-        site: its name.
+        recorded_at: when its sound begins, with an offset from UTC.
+        timezone: timezone of the site, by which its hours of the day are told.
+        site: name of the site.
         latitude, longitude: in degrees.
     """
 
@@ -187,12 +191,19 @@ class FieldNote:
 
 
 def clip_path(folder: Path, clip: str) -> Path:
-    r"""The file of a clip's name in a folder. The name came with Parquet, from anyone.
+    r"""The file of a clip in a folder. The clip's name comes from Parquet, which is not trusted.
 
-    An escape in it, `\xe9`, is the byte of a file's name that is not UTF-8.
+    An escape in it, `\xe9`, is a byte of a file's name that is not UTF-8.
+
+    Args:
+        folder: the root of the collection.
+        clip: name of the clip.
+
+    Returns:
+        the path of its file.
 
     Raises:
-        EmbeddingFolderError: it leads elsewhere.
+        EmbeddingFolderError: the name leads out of the folder.
     """
     path = PurePosixPath(clip)
     if path.is_absolute() or ".." in path.parts or "\0" in clip:
@@ -202,10 +213,14 @@ def clip_path(folder: Path, clip: str) -> Path:
 
 
 def start_folder(folder: Path, provenance: Provenance) -> None:
-    """Write a folder's manifest, or check that the one there has the same settings.
+    """Write a folder's manifest, or check that the manifest there has the same settings.
+
+    Args:
+        folder: the embedding folder.
+        provenance: the settings of the run.
 
     Raises:
-        EmbeddingFolderError: it has others, or the folder is in use for something else.
+        EmbeddingFolderError: it has other settings, or the folder is used for something else.
     """
     if not (folder / MANIFEST).exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -274,23 +289,30 @@ class Part:
 
     @classmethod
     def of(cls, path: Path) -> "Part | None":
-        """The part that a file belongs to, or None if its name is not one of ours."""
+        """The part that a file belongs to, or None if the file's name is not one of ours."""
         found = re.fullmatch(r"part-(\d+)-(\d+)(?:-(\d+))?\.parquet", path.name)
         return found and cls(*(int(number) for number in found.groups(default="0")))
 
     @property
     def name(self) -> str:
-        """Of its files, below rows/ and files/."""
+        """Name of its files, below rows/ and files/."""
         revision = f"-{self.revision}" if self.revision else ""
         return f"part-{self.shard:05d}-{self.number:05d}{revision}.parquet"
 
 
 def list_parts(folder: Path, shard: int | None = None) -> list[Part]:
-    """The parts that count, of one shard or of all, as they were at one moment.
+    """The parts that count, as they were at one moment.
 
-    A folder is not listed in a moment: while others rewrite it, one list can have a part and what
-    came of its clips since, or neither a part nor its successor. A second list tells. What was
-    only appended between the two does no harm.
+    Listing a folder takes time. While others rewrite it, one list may have a part and its
+    successor, or neither of them. A second list tells. What was only appended between the two does
+    no harm.
+
+    Args:
+        folder: the embedding folder.
+        shard: take only parts of this shard; by default of all.
+
+    Returns:
+        the parts.
     """
     later = _list_once(folder, shard)
     while True:
@@ -308,5 +330,13 @@ def _list_once(folder: Path, shard: int | None) -> set[Part]:
 
 
 def with_provenance(schema: pa.Schema, provenance: Provenance) -> pa.Schema:
-    """A schema whose metadata name what the vectors depend on."""
+    """A schema whose metadata name what the vectors depend on.
+
+    Args:
+        schema: the columns.
+        provenance: the settings of the folder.
+
+    Returns:
+        the schema with metadata.
+    """
     return schema.with_metadata({METADATA: json.dumps(asdict(provenance)).encode()})

@@ -45,17 +45,20 @@ APPEND_TIMEOUT = 5.0  # another run looks for leftovers of the shard in less
 def only_run(folder: Path, share: int = 1, shares: int = 1) -> Iterator[None]:
     """Keep off other runs that could embed the same files, until the last part is written.
 
-    Runs may write side by side if they cut the collection into the same number of shares and each
-    has another one.
+    Runs may write side by side if they divide the collection into the same number of shares and
+    each takes another share.
 
     Args:
-        folder: the embedding folder; made if it is not there.
+        folder: the embedding folder; it is made if it is not there.
         share: which share of the collection the run embeds, from 1 on.
-        shares: how many there are.
+        shares: the number of shares.
+
+    Yields:
+        nothing; the share is locked within.
 
     Raises:
-        EmbeddingFolderError: another run has the same share, or cuts the collection otherwise, or
-            the file system does not lock.
+        EmbeddingFolderError: another run has the same share, or divides the collection otherwise,
+            or the file system does not lock.
     """
     folder.mkdir(parents=True, exist_ok=True)
     require_locks(folder)
@@ -86,7 +89,7 @@ def starting(folder: Path) -> Iterator[None]:
     """Keep off other runs that begin or clean up.
 
     Raises:
-        EmbeddingFolderError: one of them did not come to its end.
+        EmbeddingFolderError: another run did not finish beginning in time.
     """
     try:
         with FileLock(folder / ".lock", timeout=START_TIMEOUT):
@@ -96,7 +99,14 @@ def starting(folder: Path) -> Iterator[None]:
 
 
 def lock_to_append(folder: Path, shard: int) -> FileLock:
-    """Take the lock of whoever appends to a shard.
+    """Take the lock that a process needs to append to a shard.
+
+    Args:
+        folder: the embedding folder.
+        shard: number of the shard.
+
+    Returns:
+        the lock; release it when all is written.
 
     Raises:
         EmbeddingFolderError: another process has it, or the file system does not lock.
@@ -114,7 +124,15 @@ def lock_to_append(folder: Path, shard: int) -> FileLock:
 
 @contextmanager
 def rewriting(folder: Path, shard: int) -> Iterator[None]:
-    """Keep off everyone else who would rewrite or clean a shard's closed parts; wait for them."""
+    """Keep off everyone else who would rewrite or clean a shard's closed parts; waits for them.
+
+    Args:
+        folder: the embedding folder.
+        shard: number of the shard.
+
+    Yields:
+        nothing; the shard is locked within.
+    """
     lock = _rewrite_lock(folder, shard)
     try:
         lock.acquire(timeout=0)
@@ -129,14 +147,30 @@ def rewriting(folder: Path, shard: int) -> Iterator[None]:
 
 @contextmanager
 def appending_if_free(folder: Path, shard: int) -> Iterator[bool]:
-    """Be the one who appends to a shard if nobody is; whether that is so."""
+    """Take the lock to append to a shard if nobody has it.
+
+    Args:
+        folder: the embedding folder.
+        shard: number of the shard.
+
+    Yields:
+        whether it was taken.
+    """
     with _if_free(_append_lock(folder, shard)) as held:
         yield held
 
 
 @contextmanager
 def rewriting_if_free(folder: Path, shard: int) -> Iterator[bool]:
-    """Be the one who rewrites a shard if nobody does; whether that is so."""
+    """Take the lock to rewrite a shard if nobody has it.
+
+    Args:
+        folder: the embedding folder.
+        shard: number of the shard.
+
+    Yields:
+        whether it was taken.
+    """
     with _if_free(_rewrite_lock(folder, shard)) as held:
         yield held
 

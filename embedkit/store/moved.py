@@ -1,4 +1,4 @@
-"""A collection that is elsewhere now: the same embedding folder, with another audio root."""
+"""Moves of a collection: the same embedding folder, with another audio root."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -19,19 +19,19 @@ Times = Mapping[str, int]
 
 
 def move(folder: Path, provenance: Provenance, compare: Callable[[pa.Table], Times]) -> None:
-    """Write down that a collection is elsewhere now. Nothing happens if it is known to be there.
+    """Note that a collection has moved. Nothing happens if its place is known already.
 
-    The manifest is written last: killed at any moment, the folder is as it was, but for times of
-    files that are no longer looked at there.
+    The manifest is written last. If the process is killed at any moment, the folder is as it was,
+    except for times of files that nobody looks for there any more.
 
     Args:
         folder: the embedding folder.
         provenance: that of a run on the collection where it is now.
-        compare: is given the journal, raises if the collection is another one, and returns the
-            times of those of its files that have new ones.
+        compare: is given the journal, raises if the collection is another one, and returns the new
+            times of files whose times have changed.
 
     Raises:
-        EmbeddingFolderError: other settings made the folder, or another run writes to it.
+        EmbeddingFolderError: the folder was made with other settings, or another run writes to it.
     """
     with FileLock(folder / ".manifest-lock"):  # shares of one run may begin at once
         known = read_manifest(folder)
@@ -47,7 +47,15 @@ def move(folder: Path, provenance: Provenance, compare: Callable[[pa.Table], Tim
 
 
 def with_times(journal: pa.Table, times: Times) -> pa.Table:
-    """A journal, or a part of one, with the times that are new."""
+    """A journal, or a part of one, with new times of files.
+
+    Args:
+        journal: the rows.
+        times: new mtime_ns by clip.
+
+    Returns:
+        the rows with the new times.
+    """
     clips, column = journal["clip"].to_pylist(), journal["mtime_ns"].to_pylist()
     new = [times.get(clip, old) for clip, old in zip(clips, column, strict=True)]
     index = journal.schema.get_field_index("mtime_ns")

@@ -13,15 +13,15 @@ from embedkit.store.locks import require_locks, rewriting
 
 
 def note(folder: Path, notes: Mapping[str, FieldNote]) -> None:
-    """Write down when and where files were recorded, in place of what was written before.
+    """Note when and where files were recorded, in place of what was noted before.
 
-    The rows stay what they are, and so does what the journal has of other files. Others may append
-    to the folder meanwhile. Killed at any moment, some parts have the new notes and the rest has
-    the old ones.
+    Rows of vectors and other files' entries in the journal stay as they are. Other processes may
+    append to the folder at the same time. If the process is killed, some parts have the new notes
+    and the others have the old ones.
 
     Args:
         folder: the embedding folder.
-        notes: by clip.
+        notes: the notes by clip.
 
     Raises:
         EmbeddingFolderError: the file system does not lock.

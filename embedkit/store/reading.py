@@ -1,4 +1,4 @@
-"""Opening the files of a part: what becomes of them while they are read, in words."""
+"""Opens the files of a part, and says in words what happened to them while they were read."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from embedkit.errors import EmbeddingFolderError
 
 
 class RewrittenError(EmbeddingFolderError):
-    """A part went while it was read: another run has put a successor in its place."""
+    """A part is gone while it was read: another run has put a successor in its place."""
 
 
 def repair(name: str) -> str:
@@ -27,7 +27,7 @@ def reading(path: Path) -> Iterator[pq.ParquetFile]:
     """Open a part's file of rows or journal.
 
     Raises:
-        RewrittenError: it is not there any more.
+        RewrittenError: it is gone.
         EmbeddingFolderError: it cannot be read.
     """
     try:

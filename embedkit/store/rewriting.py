@@ -1,4 +1,4 @@
-"""What is done to the closed parts of an embedding folder: taking clips out, and cleaning up."""
+"""Changes to the closed parts of an embedding folder: taking clips out, and cleaning up."""
 
 import re
 from collections.abc import Collection
@@ -16,7 +16,7 @@ from embedkit.store.locks import appending_if_free, rewriting, rewriting_if_free
 def remove_leftovers(folder: Path) -> None:
     """Remove what killed runs left: temporary files, and rows without a journal.
 
-    Shards that a live process is writing or rewriting are left alone.
+    Shards that another process is writing or rewriting are left alone.
     """
     names = [path.name for name in (FILES, ROWS) for path in (folder / name).glob("*")]
     shards = {int(found[1]) for name in names if (found := re.match(r"\.?part-(\d+)-", name))}
@@ -28,7 +28,12 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def remove_shard_leftovers(folder: Path, shard: int) -> None:
-    """Remove what a killed run left of a shard; the caller holds its lock to append."""
+    """Remove what a killed run left of a shard.
+
+    Args:
+        folder: the embedding folder.
+        shard: number of the shard; the caller holds its lock to append.
+    """
     with rewriting_if_free(folder, shard) as held:
         if not held:
             return  # what a live process is rewriting looks like a leftover
@@ -50,8 +55,11 @@ def forget(folder: Path, clips: Collection[str]) -> None:
     """Take clips out of the rows and of the journal.
 
     Others may append to the folder and take other clips out of it at the same time: it waits for
-    them, shard by shard. Killed at any moment, a part has lost all of its clips that are to go, or
-    none.
+    them, shard by shard. If the process is killed, each part has lost all of these clips or none.
+
+    Args:
+        folder: the embedding folder.
+        clips: names of the clips.
     """
     names = pa.array(list(clips), pa.string())
     for shard in sorted({part.shard for part in list_parts(folder)}):

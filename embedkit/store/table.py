@@ -38,10 +38,10 @@ class Rows:
     """Some rows of an embedding folder, as arrays of one length n.
 
     Attributes:
-        clips: names, object array of str [n].
-        segments: int32 [n].
-        start_s, end_s: float64 [n].
-        embeddings: float32 [n, D].
+        clips: names of their clips, object array of str [n].
+        segments: numbers of their segments, int32 [n].
+        start_s, end_s: their times in seconds, float64 [n].
+        embeddings: their vectors, float32 [n, D].
     """
 
     clips: NDArray[np.object_]
@@ -52,7 +52,7 @@ class Rows:
 
 
 class StoredPart(NamedTuple):
-    """A part as it is stored: its file's name, rows, size and time of change."""
+    """A part as it is stored: its file's name, number of rows, size in bytes and time of change."""
 
     name: str
     rows: int
@@ -63,8 +63,8 @@ class StoredPart(NamedTuple):
 class EmbeddingTable:
     """Reads an embedding folder as it was when it was opened. Needs no torch.
 
-    Runs may go on to append to the folder. Where one of them has rewritten a part since
-    (`--refresh`, `--retry-errors`), reading it raises RewrittenError: open the folder again.
+    Runs may go on to append to the folder. If a run has rewritten a part since (`--refresh`,
+    `--retry-errors`), reading that part raises RewrittenError: open the folder again.
 
     Examples:
         >>> table = embedkit.EmbeddingTable.open("embeddings")
@@ -73,7 +73,7 @@ class EmbeddingTable:
         (['crow.wav', 'rooster.wav'], (2, 256))
 
     Attributes:
-        folder: where it is.
+        folder: the embedding folder.
         provenance: what its vectors depend on.
     """
 
@@ -84,11 +84,11 @@ class EmbeddingTable:
 
     @classmethod
     def open(cls, folder: str | Path) -> Self:
-        """Open a folder; its parts are read when asked for.
+        """Open a folder; its parts are read when they are needed.
 
         Raises:
-            EmbeddingFolderError: not an embedding folder, a part does not fit the manifest, or its
-                journal has another number of rows than its rows.
+            EmbeddingFolderError: it is no embedding folder, a part does not fit the manifest, or a
+                journal has another number of rows than its rows part.
         """
         folder = Path(folder)
         table = cls(folder, read_manifest(folder), [])
@@ -112,11 +112,11 @@ class EmbeddingTable:
 
     @property
     def embedding_size(self) -> int:
-        """D."""
+        """D, the length of a vector."""
         return self.provenance.embedding_size
 
     def __len__(self) -> int:
-        """How many rows there are."""
+        """The number of rows."""
         total = 0
         for name in self._parts:
             with reading(self.folder / ROWS / name) as part:
@@ -129,7 +129,7 @@ class EmbeddingTable:
         return [FileRecord(**row) for row in self.journal_table().sort_by("clip").to_pylist()]
 
     def journal_table(self) -> pa.Table:
-        """The journal as Arrow's columns, in the order of the parts: a tenth of the memory.
+        """The journal as Arrow columns, in the order of the parts; it takes a tenth of the memory.
 
         Raises:
             EmbeddingFolderError: a clip is in it twice.
@@ -150,7 +150,7 @@ class EmbeddingTable:
         return {row.pop("clip"): FieldNote(**row) for row in rows}
 
     def notes_table(self) -> pa.Table:
-        """The notes as Arrow's columns, behind `clip`, in the order of the parts."""
+        """The notes as Arrow columns, after `clip`, in the order of the parts."""
         return self._read_files(pa.schema([FILES_SCHEMA.field("clip"), *NOTES_SCHEMA]))
 
     def _read_files(self, schema: pa.Schema) -> pa.Table:
@@ -164,7 +164,7 @@ class EmbeddingTable:
 
     @property
     def parts(self) -> list[StoredPart]:
-        """What the rows stand in."""
+        """The parts that hold the rows."""
         found = []
         for name in self._parts:
             path = self.folder / ROWS / name
@@ -174,7 +174,7 @@ class EmbeddingTable:
         return found
 
     def spans(self, parts: Sequence[str]) -> Rows:
-        """The rows of some parts, in that order, without their embeddings: float32 [n, 0]."""
+        """The rows of some parts, in that order, without vectors: embeddings are float32 [n, 0]."""
         names = ["clip", "segment", "start_s", "end_s"]
         tables = []
         for name in parts:
@@ -202,7 +202,7 @@ class EmbeddingTable:
         return self._rows(table.combine_chunks().sort_by("segment").combine_chunks())
 
     def has_clip(self, clip: str) -> bool:
-        """Whether there are rows of a clip of that name."""
+        """Whether a clip of that name has rows."""
         import pyarrow.compute as pc
 
         try:
@@ -226,10 +226,20 @@ class EmbeddingTable:
     def clip_vector(
         self, clip: str, start_s: float = 0.0, end_s: float = np.inf
     ) -> NDArray[np.float32]:
-        """The vector [D] of a clip, or of a span: each segment counts by the seconds in the span.
+        """The vector of a clip, or of a span of it.
+
+        Each segment counts by its seconds within the span.
+
+        Args:
+            clip: name of the clip.
+            start_s: beginning of the span in seconds.
+            end_s: end of the span in seconds; by default the clip's end.
+
+        Returns:
+            float32 [D].
 
         Raises:
-            EmbeddingFolderError: there is no such clip, or nothing of it in the span.
+            EmbeddingFolderError: there is no such clip, or no segment of it in the span.
         """
         rows = self.clip_rows(clip)
         inside = (rows.start_s < end_s) & (rows.end_s > start_s)
@@ -323,9 +333,9 @@ class EmbeddingTable:
         )
 
     def _check(self, name: str) -> None:
-        """Hold a part to the manifest, and its journal to its rows.
+        """Compare a part with the manifest, and its journal with its rows.
 
-        Its name may come to be another part's between two looks, so a difference must last.
+        Its name may become another part's between two looks, so that a difference must last.
         """
         said, stored = self._count_rows(name)
         if said != stored:
@@ -337,7 +347,7 @@ class EmbeddingTable:
             )
 
     def _count_rows(self, name: str) -> tuple[int, int]:
-        """The rows that a part's journal has, and those that there are."""
+        """The number of rows that a part's journal states, and the number that there are."""
         import pyarrow.compute as pc
 
         with reading(self.folder / ROWS / name) as part:
@@ -365,10 +375,10 @@ class EmbeddingTable:
 
 
 def read_journal(folder: Path) -> pa.Table:
-    """A folder's journal, as `EmbeddingTable.journal_table`, whoever rewrites it meanwhile.
+    """A folder's journal, as `EmbeddingTable.journal_table` gives it, even while others rewrite it.
 
     Raises:
-        EmbeddingFolderError: as `EmbeddingTable.open`.
+        EmbeddingFolderError: as for `EmbeddingTable.open`.
     """
     while True:
         with suppress(RewrittenError):

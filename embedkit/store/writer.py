@@ -39,16 +39,21 @@ ROW_GROUP_BYTES = 4 * 2**20
 class EmbeddingWriter:
     """Appends clips to an embedding folder as one shard of it.
 
-    Rows of a clip are added, then the clip is finished; a part closes at a clip's end. What was
-    not closed when the process died is gone without a trace, and its clips are not in the journal.
+    Rows of a clip are added, then the clip is finished; a part closes at a clip's end. If the
+    process dies, what was not closed is gone without a trace, and its clips are not in the journal.
     """
 
     def __init__(self, folder: Path, provenance: Provenance, shard: int = 0) -> None:
-        """Open the folder for appending, and clean what a killed run of this shard left.
+        """Open the folder for appending, and remove what a killed run of this shard left.
+
+        Args:
+            folder: the embedding folder.
+            provenance: the settings of the run.
+            shard: number of the shard.
 
         Raises:
-            EmbeddingFolderError: other settings made the folder, another process writes the
-                shard, or the file system does not lock.
+            EmbeddingFolderError: the folder was made with other settings, another process writes
+                the shard, or the file system does not lock.
         """
         self.folder = folder
         self.shard = shard
@@ -105,7 +110,15 @@ class EmbeddingWriter:
         end_s: NDArray[np.float64],
         embeddings: NDArray[np.float32],
     ) -> None:
-        """Add segments [n] of a clip and their vectors [n, D]."""
+        """Add segments of a clip and their vectors.
+
+        Args:
+            clip: name of the clip.
+            segments: numbers of the segments [n].
+            start_s: their beginnings in seconds [n].
+            end_s: their ends in seconds [n].
+            embeddings: their vectors float32 [n, D].
+        """
         done = 0
         while done < len(segments):
             start = len(self._clips)
@@ -125,8 +138,8 @@ class EmbeddingWriter:
         """Journal a file whose rows, if any, have all been added.
 
         Returns:
-            the records that this has brought safely to the disk: most times none, and when a part
-            closes, all of it.
+            the records that this call has brought safely to the disk: usually none, and all of a
+                part when it closes.
         """
         self._journal.append(record)
         if (
@@ -173,7 +186,7 @@ class EmbeddingWriter:
         self._clips = []
 
     def close_part(self) -> list[FileRecord]:
-        """Bring what is there of the finished files to the disk, and begin another part.
+        """Bring the finished files to the disk, and begin another part.
 
         Returns:
             the records of the part.
