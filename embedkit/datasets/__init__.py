@@ -1,4 +1,4 @@
-"""Labelled collections, each layout read to one Manifest."""
+"""Labelled collections; each layout is read to one Manifest."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -37,15 +37,18 @@ DATASETS: dict[str, Callable[[Path], Manifest]] = {
 
 
 def read_dataset(data: Path, label_column: str = "") -> Manifest:
-    """Read labels: class folders, a manifest, a label file of another tool, or a folder of such.
+    """Read labels: class folders, a manifest, or label files of another tool.
 
     Args:
         data: a folder of class folders; a CSV or Parquet manifest; a selection table of Raven's, a
             label track of Audacity's, or another table of times; or a folder of these.
-        label_column: the heading of a table's labels, where it is none that is known.
+        label_column: the heading of the labels, where the table has none of the known headings.
+
+    Returns:
+        the clips with their labels.
 
     Raises:
-        DatasetError: it is none of them, or holds no label.
+        DatasetError: it is none of these, or holds no label.
     """
     if not data.exists():
         raise DatasetError(f"{data}: no such file or folder")
@@ -60,6 +63,13 @@ def read_dataset(data: Path, label_column: str = "") -> Manifest:
 
 def read_published(name: str, root: Path) -> Manifest:
     """Read a collection that lies below `root` as its authors published it.
+
+    Args:
+        name: a key of `DATASETS`.
+        root: the folder of the collection.
+
+    Returns:
+        the clips with their labels.
 
     Raises:
         UsageError: there is no reader of that name.

@@ -1,4 +1,4 @@
-r"""Audacity's label tracks: a beginning, an end and a label a line, with tabs between them.
+r"""Audacity's label tracks: each line has a beginning, an end and a label, with tabs between them.
 
 https://manual.audacityteam.org/man/importing_and_exporting_labels.html. A line that begins with
 `\` gives the frequencies of the label before it, and is left out.
@@ -26,7 +26,7 @@ class Line(NamedTuple):
 
 
 def is_label_track(text: str) -> bool:
-    """Whether each of the first lines that say something is a label's; a text of none is."""
+    """Whether each of the first lines that are not blank is a label; true for an empty text."""
     lines = [line for line in text.splitlines()[:20] if line.strip()]
     return all(LINE.fullmatch(line) or line.startswith(FREQUENCIES) for line in lines)
 
@@ -35,11 +35,14 @@ def read_label_track(text: str, path: object) -> Iterator[Line]:
     """The labels of a track.
 
     Args:
-        text: of the file.
-        path: what messages call it.
+        text: content of the file.
+        path: the name of the file in messages.
+
+    Yields:
+        the labels.
 
     Raises:
-        DatasetError: a line is no label's; names it.
+        DatasetError: a line is no label; names the line.
     """
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip() or line.startswith(FREQUENCIES):

@@ -1,4 +1,4 @@
-"""Google AudioSet (v1): published tables of 10 s segments, audio that everyone fetches alone."""
+"""Google AudioSet (v1): published tables of 10 s segments, with audio that each user fetches."""
 
 import csv
 import os

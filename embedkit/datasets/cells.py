@@ -1,4 +1,4 @@
-"""What stands in the cells of label tables, whether they are of clips or of stretches."""
+"""The cells of label tables, whether their labels are of clips or of stretches."""
 
 import logging
 import re
@@ -22,7 +22,7 @@ Facts = tuple[str | None, ...]  # as FACTS
 
 
 def read_facts(table: Table) -> list[Facts]:
-    """Fold, split and group of each row, where there are any."""
+    """Fold, split and group of each row, where there are such columns."""
     folds, splits, groups = (_fact(table, meaning) for meaning in FACTS)
     # `Validation` must not be scored as if it were a test.
     splits = [split and split.casefold() for split in splits]
@@ -37,7 +37,15 @@ def _fact(table: Table, meaning: str) -> list[str | None]:
 
 
 def read_labels(table: Table, heading: str) -> tuple[list[tuple[str, ...]], bool]:
-    """The labels of each row, and whether one may have several: by `;`, or in Parquet a list.
+    """The labels of each row.
+
+    Args:
+        table: the table.
+        heading: heading of the labels.
+
+    Returns:
+        the labels of each row, and whether a row may have several: separated by `;`, or in Parquet
+            a list.
 
     Raises:
         DatasetError: a cell holds a list as Python prints it.
@@ -60,7 +68,13 @@ def _split(cell: Cell, several: bool) -> tuple[str, ...]:
 
 
 def warn_of_doubts(labels: Sequence[tuple[str, ...]], several: bool, path: Path) -> None:
-    """Say what is read as a label, and may have been meant otherwise."""
+    """Warn of what is read as a label, and may have been meant otherwise.
+
+    Args:
+        labels: labels of each row.
+        several: whether a row may have several.
+        path: the table.
+    """
     missing = [label for each in labels for label in each if label.casefold() in MISSING]
     if missing:
         log.warning(
@@ -77,12 +91,19 @@ def warn_of_doubts(labels: Sequence[tuple[str, ...]], several: bool, path: Path)
 
 
 def counted(left_out: Sequence[tuple[str, str]]) -> str:
-    """How many rows were left out, by the reason: `2 no label, 1 labelled skip`."""
+    """The number of rows that were left out, by the reason: `2 no label, 1 labelled skip`."""
     return ", ".join(f"{count} {why}" for why, count in Counter(w for _, w in left_out).items())
 
 
 def named_column(table: Table, name: str) -> str:
-    """The column that is called so, if need be without capitals and signs.
+    """The column of this name, even if its capitals and signs differ.
+
+    Args:
+        table: the table.
+        name: name of the column.
+
+    Returns:
+        its heading.
 
     Raises:
         DatasetError: there is none.

@@ -1,4 +1,4 @@
-"""What the columns of people's tables are called: one list for every command that reads a table."""
+"""Names of the columns of people's tables: one list for every command that reads a table."""
 
 import re
 import unicodedata
@@ -14,8 +14,8 @@ class Names:
     """Headings of one meaning.
 
     Attributes:
-        ours: those that embedkit writes and documents; the first that is there counts.
-        others: those of other tools; one of them counts where none of ours is there.
+        ours: headings that embedkit writes and documents; the first that is there counts.
+        others: headings of other tools; one of them counts where none of ours is there.
     """
 
     ours: tuple[str, ...]
@@ -104,15 +104,18 @@ def normal(heading: str) -> str:
 
 
 def find(meaning: str, headings: Iterable[str], path: Path) -> str | None:
-    """The column of a meaning; None if there is none.
+    """The column of a meaning.
 
     Args:
         meaning: a key of NAMES.
-        headings: of all columns of a table.
-        path: of the table.
+        headings: headings of all columns of a table.
+        path: the table, for the message.
+
+    Returns:
+        its heading; None if there is none.
 
     Raises:
-        DatasetError: two columns claim to be it.
+        DatasetError: two columns have this meaning.
     """
     names = NAMES[meaning]
     there = [heading for heading in headings if normal(heading) in names.ours + names.others]
@@ -132,10 +135,19 @@ def find(meaning: str, headings: Iterable[str], path: Path) -> str | None:
 
 
 def require(meaning: str, headings: Iterable[str], path: Path, hint: str = "") -> str:
-    """The column of a meaning; `hint` is added to the words that there is none.
+    """The column of a meaning, which must be there.
+
+    Args:
+        meaning: a key of NAMES.
+        headings: headings of all columns of a table.
+        path: the table, for the message.
+        hint: the end of the message that there is none.
+
+    Returns:
+        its heading.
 
     Raises:
-        DatasetError: there is none, or two columns claim to be it.
+        DatasetError: there is none, or two columns have this meaning.
     """
     found = find(meaning, headings, path)
     if found is None:

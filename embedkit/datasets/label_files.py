@@ -1,4 +1,4 @@
-"""Label files of other tools: one, or a folder of them."""
+"""Label files of other tools: one file, or a folder of them."""
 
 import logging
 import re
@@ -35,10 +35,10 @@ def is_label_track(path: Path) -> bool:
 
 
 def find_label_files(root: Path) -> list[Path]:
-    """The label files below a folder; none if it is one of class folders.
+    """The label files below a folder; none if it is a folder of class folders.
 
-    Where sounds stand in class folders, a CSV may tell of much: it counts if it is called as the
-    sound beside it, or as hoplite's.
+    Where sounds stand in class folders, a CSV may be about anything. It counts if it has the name
+    of the sound beside it, or of hoplite's table.
     """
     files = [
         found.path
@@ -80,21 +80,31 @@ def read_label_files(paths: Sequence[Path], source: Path, label_column: str = ""
 
     Args:
         paths: what `find_label_files` found.
-        source: what messages call all of them.
-        label_column: the heading of the labels, where they are not to be guessed.
+        source: the name of all of them in messages.
+        label_column: the heading of the labels; empty: found by its name.
+
+    Returns:
+        the recordings with their stretches.
 
     Raises:
-        DatasetError: one cannot be read, or as `gathered`.
+        DatasetError: a file cannot be read, or as for `gathered`.
     """
     log.info("%s: %d label files", source, len(paths))
     return gathered((_read(path, label_column) for path in paths), source)
 
 
 def read_label_track(path: Path, label_column: str = "") -> Manifest:
-    """Read one label track of Audacity's; it has no columns to choose from.
+    """Read one label track of Audacity's.
+
+    Args:
+        path: the file.
+        label_column: must be empty, as a label track has no columns.
+
+    Returns:
+        the recording with its stretches.
 
     Raises:
-        DatasetError: a line of it cannot be read, or as `gathered`.
+        DatasetError: a line cannot be read, or as for `gathered`.
     """
     del label_column
     return gathered([_read_track(path)], path)

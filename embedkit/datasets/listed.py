@@ -1,4 +1,4 @@
-"""A manifest: a CSV or Parquet with path and label, or labels; optional fold, split and group."""
+"""Manifests: CSV or Parquet with path and label, or labels; fold, split and group are optional."""
 
 import logging
 import os
@@ -35,6 +35,9 @@ def read_listed(path: Path, label_column: str = "") -> Manifest:
     Args:
         path: a CSV or Parquet file.
         label_column: the heading of the labels, where it is none that is known.
+
+    Returns:
+        the clips with their labels.
 
     Raises:
         DatasetError: it is unreadable, has no column needed or two for one meaning, tells times

@@ -19,13 +19,13 @@ class Clip:
     """One audio file and what is known of it.
 
     Attributes:
-        path: of the audio file.
-        labels: one or several; what looks the same is the same (Unicode's NFC). Of stretches those
-            that are somewhere in it, which may be none.
-        fold: of a cross-validation.
+        path: the audio file.
+        labels: one or several, in Unicode's NFC, so that what looks the same is the same. Where
+            labels have times, those that are anywhere in it, which may be none.
+        fold: its fold of a cross-validation.
         split: train, validation, test, or the like.
         group: what must not stand on both sides of a split: a recording, speaker or place.
-        stretches: what is said of its parts, where the labels have a beginning and an end.
+        stretches: what is said about its parts, where the labels have a beginning and an end.
     """
 
     path: Path
@@ -47,11 +47,10 @@ class Manifest:
     Attributes:
         clips: in the order of the source.
         several_labels: whether a clip may have more than one label.
-        classes: all labels that there are, where the source lists them; else those of the clips.
-        left_out: clips that the source names and that are not here: (name, why).
+        classes: all labels, where the source lists them; else empty.
+        left_out: clips that the source names and that are not there: (name, reason).
         source: what it was read from, in a word.
-        is_marked: whether its clips' stretches say what is known of them: labels have times, or
-            signs.
+        is_marked: whether labels have times or signs, which the clips' stretches then hold.
     """
 
     clips: tuple[Clip, ...]
@@ -114,7 +113,15 @@ class Manifest:
 
 
 def targets(clips: Sequence[Clip], labels: Sequence[str]) -> NDArray[np.float32]:
-    """One row a clip, 1 where it has the label: float32 [clips, labels]."""
+    """The labels of clips as numbers.
+
+    Args:
+        clips: the clips.
+        labels: names of the labels, in order.
+
+    Returns:
+        float32 [clips, labels]; 1 where a clip has the label, else 0.
+    """
     column = {label: index for index, label in enumerate(labels)}
     matrix = np.zeros((len(clips), len(labels)), np.float32)
     for row, clip in enumerate(clips):
@@ -127,16 +134,22 @@ def targets(clips: Sequence[Clip], labels: Sequence[str]) -> NDArray[np.float32]
 def split_validation(manifest: Manifest, share: float, seed: int) -> tuple[Manifest, Manifest]:
     """Take validation clips out of the training clips.
 
-    A `split` column decides where it is there: `train` trains, `validation` (valid, val, dev)
-    validates and everything else is left alone. Otherwise `share` of the clips is drawn at random
+    A `split` column decides if it is there: `train` trains, `validation` (valid, val, dev)
+    validates, and everything else is left alone. Otherwise `share` of the clips is drawn at random
     (paper, section 3.1: 10 %), by whole groups where groups are known. A share from 1 on is a
-    number of clips, drawn one by one whatever their groups: so the paper drew 170 of TUT 2016.
+    number of clips, drawn one by one whatever their groups, as the paper drew 170 of TUT 2016.
+
+    Args:
+        manifest: the training clips.
+        share: share, or from 1 on number, of the clips.
+        seed: seed of the draw.
 
     Returns:
         training and validation clips.
 
     Raises:
-        DatasetError: too few clips or groups to split, or a group in the split train and another.
+        DatasetError: there are too few clips or groups to split, or a group is in the split train
+            and in another.
     """
     # Who only joins labels needs nothing of it, and it takes seconds.
     from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit

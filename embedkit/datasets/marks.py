@@ -1,4 +1,4 @@
-"""From the rows of tables to recordings with what is said of their parts."""
+"""Turns the rows of tables into recordings with what is said about their parts."""
 
 import logging
 import math
@@ -30,9 +30,9 @@ class Mark:
     Attributes:
         file: the sound.
         place: where the row stands, `table.csv, row 3`.
-        labels: of none, the row only says that there is such a sound.
-        start_s, end_s: seconds within it.
-        sign: of the labels.
+        labels: its labels; without any, the row only says that there is such a sound.
+        start_s, end_s: seconds within the sound.
+        sign: sign of the labels.
         facts: fold, split and group, where there are any.
     """
 
@@ -58,7 +58,7 @@ class Mark:
 
 @dataclass
 class _Recording:
-    """What has been said of a sound so far."""
+    """What has been said about a sound so far."""
 
     first: Mark
     placed: list[Placed] = field(default_factory=list)
@@ -107,11 +107,14 @@ class _Recording:
 
 
 def gathered(tables: Iterable[tuple[Sequence[Mark], bool]], source: Path) -> Manifest:
-    """The recordings that tables speak of, each with its stretches, in the order of the tables.
+    """The recordings that tables are about, each with its stretches, in the order of the tables.
 
     Args:
-        tables: the marks of each, and whether a row of it may have several labels.
-        source: what messages call all of them.
+        tables: for each table its marks, and whether a row may have several labels.
+        source: the name of all tables in messages.
+
+    Returns:
+        the recordings with their stretches.
 
     Raises:
         DatasetError: there is no label, or rows of one sound differ in a fact, or contradict each

@@ -18,12 +18,20 @@ FEW = 2000  # names that are compared letter by letter
 
 
 def spell(name: str) -> str:
-    """The form in which names that mean one file are equal."""
+    """A form of a name that is equal for all names that mean the same file."""
     return posixpath.normpath(unicodedata.normalize("NFC", name).replace("\\", "/").strip())
 
 
 def match(names: Iterable[str], there: Collection[str]) -> dict[str, str]:
-    """What is there of some names: by name, what it is called there. Nothing is matched twice."""
+    """The files that some names mean.
+
+    Args:
+        names: names in a table.
+        there: names of files.
+
+    Returns:
+        the file's name by the name in the table; no file is matched twice.
+    """
     names = list(dict.fromkeys(names))
     exact = set(names).intersection(there)
     rest = [name for name in names if name not in exact]
@@ -45,7 +53,15 @@ def _by_spelling(names: Iterable[str]) -> dict[str, list[str]]:
 
 
 def nearest(name: str, there: Collection[str]) -> str | None:
-    """The name that was perhaps meant: the same but for capitals, else one that looks like it."""
+    """The name that was perhaps meant: the same with other capitals, else one that looks like it.
+
+    Args:
+        name: a name in a table.
+        there: names of files.
+
+    Returns:
+        one of these, or None.
+    """
     wanted = spell(name)
     same = (other for other in there if spell(other).casefold() == wanted.casefold())
     close = get_close_matches(wanted, list(there)[:FEW], n=1, cutoff=0.8)
@@ -56,7 +72,7 @@ class Folder:
     """Finds the files of a folder by their names in a table; it lists each folder at most once."""
 
     def __init__(self, root: Path) -> None:
-        """Names that are not absolute are relative to `root`."""
+        """Take `root` as the folder that names are relative to, unless they are absolute."""
         self.root = root
         self._listings: dict[Path, dict[str, list[str]]] = {}
 

@@ -1,4 +1,4 @@
-"""Which sound a label file is of that names none: the one that is called as it is."""
+"""Finds the sound of a label file that names none: the sound whose name it has."""
 
 import os
 import re
@@ -15,9 +15,9 @@ ADDED = re.compile(
 
 
 def paired(table: Path) -> Path:
-    """The sound beside a label file; where there is not one, what it would be called there.
+    """The sound beside a label file; if there is none, the name that it would have there.
 
-    Without a suffix, as a rule: joined to an embedding folder, it still finds its clip.
+    As a rule that name has no suffix; joined to an embedding folder, it still finds its clip.
     """
     name = ADDED.sub("", table.name)
     whole = table.with_name(name)
@@ -32,6 +32,14 @@ def paired(table: Path) -> Path:
 
 
 def is_sound_of(file: str, name: str) -> bool:
-    """Whether a file is called as a name without a suffix, and like audio."""
+    """Whether a file has a given name, and a suffix like audio.
+
+    Args:
+        file: name of the file.
+        name: the name without a suffix.
+
+    Returns:
+        whether it has.
+    """
     stem, suffix = os.path.splitext(file)
     return stem == name and suffix.lower() in AUDIO_SUFFIXES

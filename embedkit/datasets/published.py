@@ -1,4 +1,4 @@
-"""What the readers of published collections share: their tables are checked, never trusted."""
+"""Helpers for the readers of published collections, whose tables are checked and never trusted."""
 
 import os
 import re
@@ -16,8 +16,16 @@ MISSING = "missing"
 def read_columns(path: Path, columns: tuple[str, ...], origin: str) -> list[tuple[str, ...]]:
     """The named columns of every row of a CSV file.
 
+    Args:
+        path: the file.
+        columns: headings of the columns.
+        origin: where the file comes from, for messages.
+
+    Returns:
+        the cells of each row.
+
     Raises:
-        DatasetError: no such file, unreadable, or a row without one of the columns; names `origin`.
+        DatasetError: there is no such file, it is unreadable, or a row lacks a column.
     """
     if not path.is_file():
         raise DatasetError(f"{path}: no such file; it comes with {origin}")
@@ -41,10 +49,17 @@ def read_columns(path: Path, columns: tuple[str, ...], origin: str) -> list[tupl
 
 
 def in_order(classes: Iterable[tuple[str, str]], path: Path) -> tuple[str, ...]:
-    """Names of classes, given as (number, name), in the order of their published numbers.
+    """Names of classes in the order of their published numbers.
+
+    Args:
+        classes: number and name of each class.
+        path: the table, for the message.
+
+    Returns:
+        the names.
 
     Raises:
-        DatasetError: a number is none.
+        DatasetError: a number cannot be read.
     """
     try:
         return tuple(name for _, name in sorted({(int(number), name) for number, name in classes}))
@@ -53,7 +68,15 @@ def in_order(classes: Iterable[tuple[str, str]], path: Path) -> tuple[str, ...]:
 
 
 def audio_path(folder: Path, name: str, path: Path) -> Path:
-    """The file called `name` in a folder.
+    """The path of a file in a folder.
+
+    Args:
+        folder: the folder.
+        name: name of the file.
+        path: the table that names it, for the message.
+
+    Returns:
+        its path.
 
     Raises:
         DatasetError: `name` is no plain file name: a path in a table could lead anywhere.
@@ -64,7 +87,7 @@ def audio_path(folder: Path, name: str, path: Path) -> Path:
 
 
 def part_missing(clips: Iterable[Clip]) -> tuple[tuple[Clip, ...], tuple[tuple[str, str], ...]]:
-    """The clips that are there, and (name, why) of those that are not."""
+    """The clips that are there, and (name, reason) for those that are not."""
     there, missing = [], []
     for clip in clips:
         if os.path.isfile(clip.path):  # unlike Path.is_file, not an error if the name is too long
@@ -75,10 +98,19 @@ def part_missing(clips: Iterable[Clip]) -> tuple[tuple[Clip, ...], tuple[tuple[s
 
 
 def require_audio(manifest: Manifest, tables: Iterable[Path], root: Path, names: str) -> Manifest:
-    """The manifest itself.
+    """Make sure that a manifest has clips.
+
+    Args:
+        manifest: the clips.
+        tables: the tables that were read, for the message.
+        root: the folder of the audio.
+        names: how audio files have to be named, for the message.
+
+    Returns:
+        the manifest itself.
 
     Raises:
-        DatasetError: it has no clip; says what was read and how audio files have to be named.
+        DatasetError: it has no clip.
     """
     if manifest.clips:
         return manifest

@@ -14,7 +14,7 @@ TOLERANCE_S = 1e-6  # what differs by less is the same time
 
 
 class Sign(StrEnum):
-    """What a stretch says of its label."""
+    """What a stretch says about its label."""
 
     POSITIVE = "+"  # it is here
     NEGATIVE = "-"  # it is not here
@@ -23,12 +23,12 @@ class Sign(StrEnum):
 
 @dataclass(frozen=True, order=True, kw_only=True)
 class Stretch:
-    """What somebody says of a part of a clip.
+    """What somebody says about a part of a clip.
 
     Attributes:
-        clip: as the table names it; once it is joined to an embedding folder, as that does.
-        start_s, end_s: seconds within the clip; of a whole clip 0 and infinity.
-        label: one; what looks the same is the same (Unicode's NFC).
+        clip: its name in the table; once it is joined to an embedding folder, its name there.
+        start_s, end_s: seconds within the clip; for a whole clip 0 and infinity.
+        label: one label, in Unicode's NFC, so that what looks the same is the same.
         sign: whether the label is here.
     """
 
@@ -43,11 +43,11 @@ class Stretch:
 
     @property
     def is_whole(self) -> bool:
-        """Whether it is the whole clip, as of a label without times."""
+        """Whether it is the whole clip, as for a label without times."""
         return (self.start_s, self.end_s) == (0.0, math.inf)
 
     def __str__(self) -> str:
-        """As a message names it: `a.wav, 3.5 to 4.2 s, wren`."""
+        """Its name in a message: `a.wav, 3.5 to 4.2 s, wren`."""
         return f"{self.clip}, {self.start_s:g} to {self.end_s:g} s, {self.label}"
 
 
@@ -67,7 +67,7 @@ def by_clip(stretches: Iterable[Stretch]) -> Mapping[str, list[Stretch]]:
 
 
 def refuse_contradictions(placed: Sequence[Placed]) -> None:
-    """Refuse to be told that a label is, and is not, at one time.
+    """Refuse stretches that say that a label is, and is not, at one time.
 
     Raises:
         DatasetError: a negative overlaps a positive of its label in its clip; names both places.
@@ -82,7 +82,7 @@ def refuse_contradictions(placed: Sequence[Placed]) -> None:
 
 
 def _refuse(same: Sequence[Placed]) -> None:
-    """Of stretches sorted by time, each is held against the one that reaches furthest so far."""
+    """Compare each of some stretches, sorted by time, with the one that reaches furthest so far."""
     furthest: dict[Sign, Placed] = {}
     for each in same:
         sign = each.stretch.sign
@@ -102,7 +102,7 @@ def _refuse(same: Sequence[Placed]) -> None:
 def _overlap(first: Stretch, second: Stretch) -> bool:
     """Whether the second, which begins no earlier, begins before the first one ends.
 
-    One of no length is where it stands, and so is what begins there.
+    A stretch of no length overlaps what begins there.
     """
     is_point = first.end_s - first.start_s <= TOLERANCE_S
     return second.start_s < first.end_s - TOLERANCE_S or (

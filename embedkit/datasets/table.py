@@ -1,4 +1,4 @@
-"""A table that a person brings, CSV or Parquet, by columns of text."""
+"""Reads a table that a person brings, CSV or Parquet, as columns of text."""
 
 import csv
 import io
@@ -39,11 +39,11 @@ class Table:
     """Columns of a CSV or Parquet file.
 
     Attributes:
-        path: of the file.
-        headings: of its columns, in their order, without spaces around them.
+        path: the file.
+        headings: headings of its columns, in their order, without spaces around them.
         rows: the number of each row [n] as a spreadsheet counts them: the header is row 1, and
             blank rows, which are left out, count.
-        decimal: what stands between a number's whole and its parts, a dot or a comma.
+        decimal: the decimal mark of its numbers, a dot or a comma.
         cells: reads a column [n] by its heading; raises DatasetError if it holds no text,
             numbers or lists of them.
     """
@@ -71,7 +71,7 @@ class Table:
         """A column of numbers [n].
 
         Raises:
-            DatasetError: it cannot be read, or a cell holds none; names the row.
+            DatasetError: it cannot be read, or a cell holds no number; names the row.
         """
         values = []
         for row, text in zip(self.rows, self.texts(heading), strict=True):
@@ -87,8 +87,8 @@ class Table:
 def read_table(path: Path) -> Table:
     """Read a Parquet file, known by its suffix or its content, or a CSV file.
 
-    Cells of a CSV are separated by commas, semicolons, tabs or bars, whichever give the header the
-    most columns that are known; see `datasets.text` for its encoding.
+    Cells of a CSV are separated by commas, semicolons, tabs or bars, whichever give the header most
+    known columns; `datasets.text` finds its encoding.
 
     Raises:
         DatasetError: it is neither, two columns have one name, or a row of the CSV has not as many
@@ -119,8 +119,8 @@ def refuse_times(table: Table, hint: str = UNREADABLE) -> None:
     """Refuse a table whose labels are of stretches of clips.
 
     Args:
-        table: that was to be of whole clips.
-        hint: what to add to the words that it is not.
+        table: a table that should have labels of whole clips.
+        hint: the end of the message.
 
     Raises:
         DatasetError: a column says where something begins or ends.
@@ -191,7 +191,7 @@ def _columns(
 
 
 def _fit(header: list[str]) -> tuple[int, int]:
-    """How well a header was parted: into how many known columns, and how many in all."""
+    """How well a header was separated: into how many known columns, and how many in all."""
     return sum(normal(heading) in KNOWN for heading in header), len(header)
 
 
@@ -257,7 +257,7 @@ def _cells(column: pa.ChunkedArray) -> Sequence[Cell]:
 
 
 def _texts(column: pa.ChunkedArray) -> list[str | None]:
-    """Values as text: a whole number without a dot, and what is not there (null, NaN) as None."""
+    """Values as text: a whole number without a dot, and a missing value (null, NaN) as None."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     kind = column.type

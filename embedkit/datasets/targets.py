@@ -1,4 +1,4 @@
-"""Vectors of another extractor as what a student shall learn: any Parquet with the row columns."""
+"""Vectors of another extractor that a student learns: any Parquet with the columns of rows."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ class Targets:
     """Vectors of some clips, sorted by clip and time.
 
     Attributes:
-        name: of the extractor they are from, as far as the folder's name tells.
-        clip: index of the clip in the list that they were asked for: int64 [rows].
-        start_s: of the segment: float64 [rows].
+        name: name of the extractor that made them, as far as the folder's name tells.
+        clip: index of the clip in the list that was asked for: int64 [rows].
+        start_s: beginning of the segment in seconds: float64 [rows].
         vectors: floating point [rows, D].
     """
 
@@ -36,7 +36,16 @@ class Targets:
     def find(
         self, clip: NDArray[np.int64], start_s: NDArray[np.float64], within_s: float
     ) -> NDArray[np.int64]:
-        """The row nearest in time to each of some segments [n], -1 where none is near enough."""
+        """The row that is nearest in time to each of some segments.
+
+        Args:
+            clip: index of each segment's clip [n].
+            start_s: beginning of each segment in seconds [n].
+            within_s: the largest difference that is near enough.
+
+        Returns:
+            int64 [n]; -1 where no row is near enough.
+        """
         span = 4 * within_s + max(self.start_s.max(), start_s.max(initial=0.0))
         rows, wanted = self.clip * span + self.start_s, clip * span + start_s
         after = np.searchsorted(rows, wanted).clip(1, max(1, len(rows) - 1))
@@ -53,8 +62,11 @@ def read_targets(path: Path, clips: Sequence[str]) -> Targets:
 
     Args:
         path: an embedding folder, or Parquet files with the columns clip, start_s and embedding:
-            a folder of them, or one.
-        clips: names of the clips, paths below the folder of audio.
+            one file, or a folder of them.
+        clips: names of the clips, which are paths below the folder of audio.
+
+    Returns:
+        the vectors.
 
     Raises:
         DatasetError: there is no Parquet, it is not such Parquet, or it has none of the clips.

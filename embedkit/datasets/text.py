@@ -1,4 +1,4 @@
-"""The text of a file that a person, a spreadsheet or a script wrote, in whatever encoding."""
+"""Reads the text of a file that a person, a spreadsheet or a script wrote, in any encoding."""
 
 import codecs
 import logging
@@ -28,7 +28,7 @@ LOST = re.compile("[\udc80-\udcff]")  # a byte that is not UTF-8, as `surrogatee
 def read_text(path: Path) -> str:
     """Decode by the byte order mark, else as UTF-8, UTF-16 or, with a warning, Windows-1252.
 
-    Line ends stay what they are.
+    Line ends are not changed.
 
     Raises:
         OSError: it cannot be read.

@@ -1,7 +1,7 @@
-"""Tables whose labels have a beginning and an end, or a sign: a mark a row.
+"""Tables whose labels have a beginning and an end, or a sign; each row is a mark.
 
-A manifest of ours, Raven's selection tables, BirdNET's results, hoplite's annotations, crowsetta's
-generic sequences, and what else has a column for each of the two times.
+They are embedkit's manifests, Raven's selection tables, BirdNET's results, hoplite's annotations,
+crowsetta's generic sequences, and others with a column for each of the two times.
 """
 
 import math
@@ -45,13 +45,13 @@ NO_CALL = "nocall"  # BirdNET's, of a file in which it found nothing
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """Which columns tell times and signs; None where there is none.
+    """The columns of times and signs; None where there is none.
 
     Attributes:
-        start, end: of a stretch, seconds.
+        start, end: beginning and end of a stretch, in seconds.
         lasts: its length, where there is no end.
         file_offset: the start within the file, where `start` counts from the first of many files.
-        sign: of the label.
+        sign: sign of the label.
     """
 
     start: str | None = None
@@ -62,7 +62,7 @@ class Layout:
 
     @classmethod
     def of(cls, table: Table) -> Self | None:
-        """The columns of a table of stretches or signs; None of any other."""
+        """The columns of a table of stretches or signs; None for any other table."""
         start, end, lasts, file_offset, sign = (
             find(meaning, table.headings, table.path)
             for meaning in (FROM, TO, LASTS, FILE_OFFSET, SIGN)
@@ -79,12 +79,12 @@ class Layout:
 
 
 def _tells(table: Table, heading: str) -> bool:
-    """Whether a column holds times; one without rows may."""
+    """Whether a column holds times; a column without rows may."""
     return not table.rows or any(is_time(text) for text in table.texts(heading) if text)
 
 
 def parse_sign(text: str | None) -> Sign | None:
-    """A sign that is written, None of a blank cell or another word."""
+    """The sign that a text means; None for a blank cell or another word."""
     return SIGNS.get((text or "").strip().casefold())
 
 
@@ -92,15 +92,15 @@ def read_marks(table: Table, layout: Layout, label_column: str = "") -> tuple[li
     """Read a table of stretches.
 
     Args:
-        table: one without a column of sounds is of the sound that is called as it is.
-        layout: of its columns.
-        label_column: the heading of the labels, where they are not to be guessed.
+        table: the table; without a column of sounds, it belongs to the sound of its own name.
+        layout: its columns of times and signs.
+        label_column: the heading of the labels; empty: found by its name.
 
     Returns:
         a mark for each row, and whether a row may have several labels.
 
     Raises:
-        DatasetError: a row has no sound, a time that is none, or a sign that is none; names it.
+        DatasetError: a row has no sound, or an unreadable time or sign; names the row.
     """
     labels, several = _labels(table, label_column)
     marks = [
@@ -145,7 +145,7 @@ def _labels(table: Table, column: str) -> tuple[list[tuple[str, ...]], bool]:
 
 
 def names_sounds(table: Table) -> bool:
-    """Whether a table has a column of sounds; else it is of the one that is called as it is."""
+    """Whether a table has a column of sounds; else it belongs to the sound of its own name."""
     return bool(_sound_columns(table))
 
 
@@ -156,7 +156,7 @@ def _sound_columns(table: Table) -> list[str]:
 
 
 def _files(table: Table) -> Iterator[Path]:
-    """The sound of each row: the first of its names by which there is a file."""
+    """The sound of each row: the first of its names for which there is a file."""
     columns = [table.texts(heading) for heading in _sound_columns(table)]
     if not columns:
         yield from [paired(table.path)] * len(table.rows)

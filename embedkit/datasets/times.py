@@ -1,4 +1,4 @@
-"""Times of a table in whatever form people and programs write them."""
+"""Reads times of a table in the forms in which people and programs write them."""
 
 import re
 
@@ -12,6 +12,9 @@ def seconds(text: str, decimal: str = ".") -> float | None:
     Args:
         text: a cell.
         decimal: what stands between a number's whole and its parts, a dot or a comma.
+
+    Returns:
+        the seconds, or None.
     """
     plain = text.strip().replace(decimal, ".")
     if NUMBER.fullmatch(plain):

@@ -14,10 +14,10 @@ FOLDS = ("1", "2", "3", "4")
 
 
 def read_tut2016(root: Path) -> Manifest:
-    """Read the development set, the evaluation set or both; `root` holds them, or is one.
+    """Read the development set, the evaluation set or both; `root` holds them, or is one of them.
 
-    Development clips are of the split train and of the fold that tests them, evaluation clips of
-    the split test. The group is the recording, that is the place.
+    Development clips have the split train and the fold that tests them; evaluation clips have the
+    split test. The group is the recording, which is also the place.
 
     Raises:
         DatasetError: neither set is there, a list is missing or contradicts another, or no clip

@@ -1,1 +1,1 @@
-"""When and where the recordings of a collection were made, and what is asked by that."""
+"""When and where the recordings of a collection were made, and filters by that."""

@@ -19,13 +19,13 @@ HOURS = 24
 
 @dataclass(frozen=True, kw_only=True)
 class Calendar:
-    """What a collection has of each hour.
+    """Events of a collection in each hour.
 
     Attributes:
         first: the first day.
         recorded: bool [days, 24]; whether anything was recorded, and looked at, in that hour.
-        counts: of each label how many events began in that hour, int64 [days, 24].
-        without_time: events whose time is not known.
+        counts: for each label the number of events that began in that hour, int64 [days, 24].
+        without_time: number of events whose time is not known.
     """
 
     first: date
@@ -43,10 +43,10 @@ class Tally:
         durations: dict[str, float],
         among: FieldFilter | None = None,
     ) -> None:
-        """Of a collection.
+        """Begin to count.
 
         Args:
-            recordings: its clocks.
+            recordings: the clocks of the collection.
             durations: the length of each clip in seconds.
             among: what was looked at; by default everything.
 
@@ -65,7 +65,13 @@ class Tally:
         self._without_time = 0
 
     def add(self, clip: str, start_s: float, label: str) -> None:
-        """Count an event in the hour in which it begins."""
+        """Count an event in the hour in which it begins.
+
+        Args:
+            clip: name of the clip.
+            start_s: where the event begins in it, in seconds.
+            label: label of the event.
+        """
         moment = self._recordings.moment(clip, start_s)
         if moment is None:
             self._without_time += 1
@@ -73,7 +79,7 @@ class Tally:
         self._found[label, np.datetime64(moment.replace(tzinfo=None), "h")] += 1
 
     def result(self, labels: Iterable[str] = ()) -> Calendar:
-        """What has been counted; labels that are named have counts even if nothing was found."""
+        """The counts; labels that are named have counts even if nothing was found."""
         # An hour in which something was found was looked at, however short the look.
         found = np.array([hour for _, hour in self._found], "datetime64[h]")
         hours = np.unique(np.append(self._hours, found))

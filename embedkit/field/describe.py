@@ -5,13 +5,13 @@ The start of a recording is taken from what its recorder stated, in this order:
 1. the GUANO timestamp in the file, else the comment of an AudioMoth in it;
 2. the file's name.
 
-The first of them that has an offset from UTC is an instant; where none has, the first one is what
-the recorder's clock showed, and the clock's timezone makes it an instant. Where the clock went
-through an hour twice, as in autumn, the first time is meant.
+The first of them that has an offset from UTC is an instant. Where none has, the first one is what
+the recorder's clock showed, and the clock's timezone makes it an instant. In autumn a clock goes
+through one hour twice; the first time is meant.
 
-A site is that of the table of places, else what the pattern finds in the path; a timezone, that of
-the table, else the one that is named for all, else what an earlier description had, else the offset
-that the recorder stated. What is not found anew stays as an earlier description had it.
+The site comes from the table of places, else from the pattern in the path. The timezone comes from
+the table, else from the one that is named for all, else from an earlier description, else from the
+offset that the recorder stated. What is not found again stays as an earlier description had it.
 """
 
 from collections.abc import Iterable
@@ -37,7 +37,7 @@ class Sources:
     """What is known beside the files.
 
     Attributes:
-        timezone: of all sites whose own is not known.
+        timezone: the timezone of all sites whose own is not known.
         clock: the timezone that the recorders' clocks were set to; by default that of the site.
         pattern: finds the site in a path.
         places: a table of places.
@@ -56,9 +56,9 @@ class Described:
     """What was found.
 
     Attributes:
-        notes: by clip.
-        unread: how many files could not be opened, so that their names alone were read.
-        reason: what the system said of one of them.
+        notes: the notes by clip.
+        unread: number of files that could not be opened, so that only their names were read.
+        reason: what the system said about one of them.
         doubtful: clips whose name tells another time than the file itself, which was taken.
     """
 
@@ -76,9 +76,12 @@ def describe(table: EmbeddingTable, sources: Sources, track: Track = untracked) 
         sources: what is known beside the files.
         track: shows the progress.
 
+    Returns:
+        the notes, and what is doubtful.
+
     Raises:
         UsageError: there is no such timezone; or a recorder's clock is known and its timezone is
-            not: nothing is guessed.
+            not, which is never guessed.
     """
     for name in (sources.timezone, sources.clock):
         if name is not None:
@@ -125,7 +128,7 @@ def _choose(starts: Iterable[datetime]) -> datetime | None:
 
 
 def _differ(start: datetime, named: datetime) -> bool:
-    """Whether a name tells another time, in whatever timezone its clock went."""
+    """Whether a name tells another time, whatever the timezone of its clock."""
     if named.tzinfo is None:
         apart = (start.replace(tzinfo=None) - named).total_seconds()
         rest = apart % QUARTER_S

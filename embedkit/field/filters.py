@@ -1,4 +1,4 @@
-"""Which segments were recorded when, and where, that a person asks for."""
+"""Selects the segments that were recorded at some time or place."""
 
 import re
 from collections.abc import Collection, Sequence
@@ -25,10 +25,10 @@ class Hours(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> "Hours":
-        """`4-9`, `22-4`, `4:30-9`.
+        """Read a part of the day: `4-9`, `22-4`, `4:30-9`.
 
         Raises:
-            UsageError: it is no such thing.
+            UsageError: it is no part of a day.
         """
         found = HOURS.fullmatch(text.strip())
         if found is not None:
@@ -41,7 +41,7 @@ class Hours(NamedTuple):
         )
 
     def have(self, clocks: NDArray[np.datetime64]) -> NDArray[np.bool_]:
-        """Which of some times [n] lie in it; not those that are not known."""
+        """Which of some times [n] lie in it; unknown times do not."""
         since = clocks - clocks.astype("datetime64[D]")
         after = since >= np.timedelta64(self.start, "m")
         before = since < np.timedelta64(self.end, "m")
@@ -50,10 +50,10 @@ class Hours(NamedTuple):
 
 
 def parse_time(text: str) -> datetime:
-    """A date or a time in ISO 8601; without an offset it is that of the clocks of each site.
+    """Read a date or a time in ISO 8601; without an offset it is that of the clocks of each site.
 
     Raises:
-        UsageError: it is none.
+        UsageError: it is neither.
     """
     try:
         return datetime.fromisoformat(text.strip())
@@ -66,14 +66,14 @@ def parse_time(text: str) -> datetime:
 
 @dataclass(frozen=True, kw_only=True)
 class FieldFilter:
-    """What is asked for, of a collection.
+    """What is asked for in a collection.
 
     Attributes:
         recordings: the collection's clocks.
-        after: from then on; without an offset, by the clocks of each site.
-        before: until before then.
-        hours: in that part of the day, by the clocks of each site.
-        sites: at one of them; of none, at any.
+        after: the first moment; without an offset, by the clocks of each site.
+        before: the moment from which on nothing is taken.
+        hours: a part of the day, by the clocks of each site.
+        sites: the sites to take; empty: all.
     """
 
     recordings: Recordings
@@ -99,7 +99,17 @@ class FieldFilter:
         hours: str | None,
         sites: Collection[str],
     ) -> "FieldFilter":
-        """Of what a person writes.
+        """Make a filter of texts that a person writes.
+
+        Args:
+            recordings: the collection's clocks.
+            after: as `parse_time` reads it; None: any time.
+            before: as `parse_time` reads it; None: any time.
+            hours: as `Hours.parse` reads it; None: all hours.
+            sites: names of the sites to take; empty: all.
+
+        Returns:
+            the filter.
 
         Raises:
             UsageError: a text is no time or no part of a day, or there is no such site.
@@ -114,12 +124,12 @@ class FieldFilter:
 
     @property
     def asks_time(self) -> bool:
-        """Whether it asks when, not where alone."""
+        """Whether it asks for a time, and not only for sites."""
         return any(each is not None for each in (self.after, self.before, self.hours))
 
     @property
     def unknown(self) -> int:
-        """How many clips it leaves out since their time, or their site, is not known."""
+        """The number of clips that it leaves out since their time, or their site, is not known."""
         return sum(
             (self.asks_time and note.recorded_at is None) or (bool(self.sites) and not note.site)
             for note in self.recordings.notes.values()
@@ -128,12 +138,15 @@ class FieldFilter:
     def fits(
         self, clips: Sequence[str], owner: NDArray[np.int64], start_s: NDArray[np.float64]
     ) -> NDArray[np.bool_]:
-        """Which segments begin when, and were recorded where, it asks.
+        """Which segments begin at the time, and were recorded at the sites, that it asks for.
 
         Args:
-            clips: names.
-            owner: of each segment the number of its clip [n].
-            start_s: where it begins in the clip [n].
+            clips: names of clips.
+            owner: number of each segment's clip [n].
+            start_s: where each begins in its clip, in seconds [n].
+
+        Returns:
+            bool [n].
         """
         there = [not self.sites or self.recordings.site(clip) in self.sites for clip in clips]
         fits: NDArray[np.bool_] = np.array(there, bool)[owner]
@@ -154,12 +167,20 @@ class FieldFilter:
     def rows(
         self, clips: Sequence[str] | NDArray[np.object_], start_s: NDArray[np.float64]
     ) -> NDArray[np.bool_]:
-        """As `fits`, of segments with the name of each one's clip [n]."""
+        """As `fits`, for segments with the name of each one's clip.
+
+        Args:
+            clips: name of each segment's clip [n].
+            start_s: where each begins in its clip, in seconds [n].
+
+        Returns:
+            bool [n].
+        """
         names, owner = np.unique(np.asarray(clips, object).astype(str), return_inverse=True)
         return self.fits(names.tolist(), owner, start_s)
 
     def clips(self, table: EmbeddingTable) -> set[str]:
-        """The clips of which at least one segment fits."""
+        """The clips that have at least one segment that fits."""
         found: set[str] = set()
         for part in table.parts:
             rows = table.spans([part.name])

@@ -1,6 +1,6 @@
 """When and where a recording began, by what its recorder wrote into the WAV file.
 
-GUANO is a chunk `guan` of lines `Key: value`; of it are read `Timestamp` and `Loc Position`
+GUANO is a chunk `guan` of lines `Key: value`; its `Timestamp` and `Loc Position` are read
 (https://guano-md.org). AudioMoths write a comment (`ICMT` in `LIST INFO`): `Recorded at 20:00:00
 01/01/2023 (UTC+2) by AudioMoth ...`.
 """
@@ -89,7 +89,7 @@ def _audiomoth(found: re.Match[str]) -> datetime | None:
 
 
 def _guano(text: str, other: Stated) -> Stated:
-    """What GUANO states; where it states no start, that of the AudioMoth's comment before it."""
+    """What GUANO states; without a start of its own, the start in the AudioMoth's comment."""
     fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
     fields = {key.strip(): value.strip() for key, value in fields.items()}
     start = other.start

@@ -36,8 +36,8 @@ def start_in_name(clip: str) -> datetime | None:
     """The start that a clip's name tells.
 
     Returns:
-        with an offset where the name has one, else as the recorder's clock had it; None where the
-        name tells none.
+        the time, with an offset where the name has one, else as the recorder's clock had it; None
+            where the name tells none.
     """
     stem = PurePosixPath(clip).stem
     if HEXADECIMAL.fullmatch(stem):

@@ -1,4 +1,4 @@
-"""The clocks of a collection: when each of its seconds was recorded, at which hour there."""
+"""The clocks of a collection: when each of its seconds was recorded, in local time."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -18,23 +18,31 @@ NOTHING = FieldNote()
 class Recordings:
     """When and where the clips of a collection were recorded.
 
-    Hours of day are those of the site; of a site whose timezone is not known, those of UTC.
+    Hours of the day are those of the site; where its timezone is not known, those of UTC.
 
     Attributes:
-        notes: by clip.
+        notes: the notes by clip.
     """
 
     def __init__(self, table: EmbeddingTable) -> None:
-        """Read what the journal has of it."""
+        """Read the notes in the journal."""
         self.notes = table.notes
 
     @cached_property
     def are_known(self) -> bool:
-        """Whether the time or the site of any of them is."""
+        """Whether the time or the site of any clip is known."""
         return any(note.recorded_at or note.site for note in self.notes.values())
 
     def moment(self, clip: str, at_s: float) -> datetime | None:
-        """A second of a clip by the clocks of its site, with their offset; None if not known."""
+        """A second of a clip by the clocks of its site, with their offset.
+
+        Args:
+            clip: name of the clip.
+            at_s: seconds within it.
+
+        Returns:
+            the moment; None if it is not known.
+        """
         note = self.notes.get(clip, NOTHING)
         if note.recorded_at is None:
             return None
@@ -42,7 +50,15 @@ class Recordings:
         return (note.recorded_at + timedelta(seconds=at_s)).astimezone(zone)
 
     def stamp(self, clip: str, at_s: float) -> str | None:
-        """The moment as ISO 8601 has it, to the millisecond."""
+        """The moment in ISO 8601, to the millisecond.
+
+        Args:
+            clip: name of the clip.
+            at_s: seconds within it.
+
+        Returns:
+            the text; None if the moment is not known.
+        """
         moment = self.moment(clip, at_s)
         return None if moment is None else moment.isoformat(timespec="milliseconds")
 
@@ -56,12 +72,12 @@ class Recordings:
         """Seconds of clips as instants of UTC.
 
         Args:
-            clips: names.
-            owner: of each second the number of its clip [n].
-            at_s: within the clip [n].
+            clips: names of clips.
+            owner: number of each second's clip [n].
+            at_s: seconds within the clip [n].
 
         Returns:
-            [n]; NaT where the clip's time is not known.
+            instants [n]; NaT where the clip's time is not known.
         """
         starts = [self.notes.get(clip, NOTHING).recorded_at for clip in clips]
         plain = [start and start.astimezone(UTC).replace(tzinfo=None) for start in starts]
@@ -70,7 +86,16 @@ class Recordings:
         return found
 
     def clocks(self, clips: Sequence[str], owner: NDArray[np.int64], instants: Times) -> Times:
-        """What the clocks of the sites show at instants [n] of clips; as `instants` else."""
+        """What the clocks of the sites show at some instants.
+
+        Args:
+            clips: names of clips.
+            owner: number of each instant's clip [n].
+            instants: as `instants` gives them [n].
+
+        Returns:
+            local times [n]; NaT where an instant is not known.
+        """
         zones = [self.notes.get(clip, NOTHING).timezone or "UTC" for clip in clips]
         shown = instants.copy()
         for name in set(zones):
@@ -84,9 +109,9 @@ class Coverage:
     """How much is known of some clips.
 
     Attributes:
-        files: how many they are.
-        with_time, with_site: of how many of them it is known.
-        sites: how many clips of each site.
+        files: number of clips.
+        with_time, with_site: number of clips whose time, or site, is known.
+        sites: number of clips of each site.
         first, last: the earliest and the latest start, by the clocks of the sites.
     """
 

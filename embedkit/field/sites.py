@@ -17,10 +17,10 @@ LIMITS = {"latitude": 90.0, "longitude": 180.0}
 
 @dataclass(frozen=True)
 class Place:
-    """Where a recorder stood; None is what is not known.
+    """Where a recorder stood; None for what is not known.
 
     Attributes:
-        site: its name.
+        site: name of the site.
         latitude, longitude: in degrees.
         timezone: a name that `find_zone` knows.
     """
@@ -31,7 +31,7 @@ class Place:
     timezone: str | None = None
 
     def over(self, other: "Place") -> "Place":
-        """This place, and of another one what is not known of this."""
+        """This place, completed by another one where something is not known."""
         known = {name: value for name, value in vars(self).items() if value is not None}
         return replace(other, **known)
 
@@ -39,13 +39,13 @@ class Place:
 class SitePattern:
     """Finds the site in the path of a clip.
 
-    `{site}/*` takes the first folder, `*/{site}/*` the second at the earliest, `{site}_*` what
-    stands before the first `_`. A star stands for anything, `{site}` for a part of one name. Who
-    needs more writes a regular expression with a group `(?P<site>...)`.
+    `{site}/*` takes the first folder, `*/{site}/*` the second or a later one, `{site}_*` what
+    stands before the first `_`. A star stands for anything, `{site}` for a part of one name. A
+    regular expression with a group `(?P<site>...)` can do more.
     """
 
     def __init__(self, pattern: str) -> None:
-        """Of the whole path of a clip.
+        """Read a pattern of the whole path of a clip.
 
         Raises:
             UsageError: it has no `{site}`, or more than one, or is no regular expression.
@@ -74,13 +74,13 @@ def _escape(text: str) -> str:
 
 
 class Places:
-    """A table of places: rows of clips and folders by `path`, or of sites by `site`."""
+    """A table of places: its rows are about clips and folders by `path`, or sites by `site`."""
 
     def __init__(self, path: Path) -> None:
-        """Read a CSV or Parquet file; of its columns path and site one at least is there.
+        """Read a CSV or Parquet file with a column path or site, or both.
 
         Raises:
-            DatasetError: it cannot be read, says two things of one place, or has no such column.
+            DatasetError: it cannot be read, says two things about one place, or has no such column.
         """
         table = read_table(path)
         columns = {name: find(name, table.headings, path) for name in ("path", *FACTS)}
@@ -100,7 +100,17 @@ class Places:
         self._used: set[str] = set()
 
     def find(self, clip: str, site: str | None) -> Place:
-        """What the table says of a clip: by its path, that of a folder above it, or its site."""
+        """What the table says about a clip.
+
+        Its own path comes first, then that of a folder above it, then its site.
+
+        Args:
+            clip: name of the clip.
+            site: its site, if the pattern found one.
+
+        Returns:
+            the place.
+        """
         name = PurePosixPath(spell(clip))
         for above in (name, *name.parents):
             if str(above) in self._by_path:
@@ -113,7 +123,7 @@ class Places:
 
     @property
     def unused(self) -> list[str]:
-        """What it names and no clip was found for."""
+        """The names in the table for which no clip was found."""
         return [name for name in (*self._by_path, *self._by_site) if name not in self._used]
 
 

@@ -21,7 +21,7 @@ def find_zone(name: str) -> tzinfo:
     """A timezone: `Europe/Berlin`, or an offset that holds all year, `UTC+1`, `UTC-3:30`.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: there is no such timezone.
     """
     name = name.strip()
     found = OFFSET.fullmatch(name)
@@ -44,7 +44,15 @@ def offset_name(start: datetime) -> str:
 
 
 def local(instants: Times, zone: tzinfo) -> Times:
-    """What the clocks of a place show at instants of UTC [n]; NaT where there is none."""
+    """What the clocks of a place show at instants of UTC.
+
+    Args:
+        instants: instants [n].
+        zone: timezone of the place.
+
+    Returns:
+        local times [n]; NaT where an instant is NaT.
+    """
     # In UTC, clocks change where a quarter of an hour begins.
     quarters, where = np.unique(instants.astype("datetime64[15m]"), return_inverse=True)
     offsets = [

@@ -1,1 +1,1 @@
-"""Labels: the file of what people say of clips, and the rule that joins it to vectors."""
+"""Labels: files of what people say about clips, and the rule that joins them to vectors."""

@@ -1,4 +1,4 @@
-"""The labels that people give to clips: a CSV that several programs, and people, write."""
+"""The labels that people give to clips: a CSV file that several programs, and people, write."""
 
 import errno
 import logging
@@ -35,21 +35,21 @@ UNLOCKABLE = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 class Answers:
     """Labels of clips, as `embedkit label`, the explorer and `classify fit` share them.
 
-    The file is what counts: each change is made to the file as it stands then, under a lock, and is
-    on the disk when the call returns. Rows and columns that are no part of a change stay as they
-    are. Of several rows of a clip the last one that has a label counts.
+    The file is what counts: each change is made to the file as it is then, under a lock, and is on
+    the disk when the call returns. Rows and columns that are no part of a change stay as they are.
+    If a clip has several rows, the last one that has a label counts.
 
     Attributes:
-        path: the CSV, with the columns path and label. Paths are names of clips, as they are.
+        path: the CSV file, with the columns path and label. Paths are names of clips, unchanged.
     """
 
     def __init__(self, path: Path, clips: Collection[str] = ()) -> None:
-        """Of a file, which is made with the first label.
+        """Open a file, which is made with the first label.
 
         Args:
             path: the file.
-            clips: names of the collection. A path that is none of them, and is one in another
-                spelling (see `datasets.names`), means that one.
+            clips: names of the clips of the collection. A path that is not among them, but is the
+                other spelling of one (see `datasets.names`), means that one.
 
         Raises:
             DatasetError: it is not a CSV with path and label.
@@ -64,7 +64,7 @@ class Answers:
 
     @property
     def labels(self) -> Mapping[str, str]:
-        """By clip, as the file has them; as it last had them, where it has become unreadable."""
+        """Labels by clip, as the file has them, or last had them before it became unreadable."""
         return self._current().labels
 
     @property
@@ -73,10 +73,14 @@ class Answers:
         return self._current().skipped
 
     def set(self, clip: str, label: str) -> None:
-        """Give a clip a label, or with an empty one take its label away.
+        """Give a clip a label, or take its label away with an empty one.
+
+        Args:
+            clip: name of the clip.
+            label: the label; empty: none.
 
         Raises:
-            DatasetError: as `update`; or the label is too long or holds control characters.
+            DatasetError: as for `update`; or the label is too long or holds control characters.
         """
         label = label.strip()
         if len(label) > LONGEST or not label.isprintable():
@@ -84,7 +88,7 @@ class Answers:
         self.update({clip: {"label": label}})
 
     def update(self, changes: Mapping[str, Mapping[str, str]]) -> None:
-        """Set cells of some clips' rows, by column; a row that then says nothing goes.
+        """Set cells of some clips' rows, by column; a row that then says nothing is removed.
 
         Raises:
             DatasetError: the file is no longer a CSV with path and label, or cannot be written;
@@ -95,7 +99,7 @@ class Answers:
                 pass
 
     def _change(self, changes: Mapping[str, Mapping[str, str]]) -> bool:
-        """Change the file as it stands; False if an editor, who knows no lock, saved meanwhile."""
+        """Change the file as it is; False if an editor, which knows no lock, saved meanwhile."""
         state = self._state()
         found = self._read()
         before = found.to_bytes()
@@ -157,7 +161,7 @@ class Answers:
         return said
 
     def _fold(self, found: Spreadsheet) -> None:
-        """Of rows that differ in nothing but the label, keep the first, with the last label."""
+        """Keep the first of rows that differ only in the label, and give it the last label."""
         said = self._said(found)
         kept: dict[tuple[str, ...], Row] = {}
         rows = []
@@ -178,12 +182,14 @@ def _state(status: os.stat_result) -> State:
 
 
 def append_rows(path: Path, columns: list[str], rows: Sequence[Mapping[str, str]]) -> None:
-    """Append rows to a CSV of labels with times, under the lock that other programs of ours obey.
+    """Append rows to a CSV file of labels with times, under a lock.
+
+    embedkit's other programs respect the lock.
 
     Args:
         path: the file, which is made with the first row.
-        columns: that it has to have; others are added where a row has one.
-        rows: by column.
+        columns: columns that it must have; others are added where a row has one.
+        rows: cells by column.
 
     Raises:
         DatasetError: it is no such CSV, or cannot be written; nothing has changed.
@@ -198,12 +204,14 @@ def append_rows(path: Path, columns: list[str], rows: Sequence[Mapping[str, str]
 
 
 def edit_rows(path: Path, columns: list[str], change: Callable[[Spreadsheet], None]) -> None:
-    """Change a CSV of labels with times as it stands, under the lock that other programs obey.
+    """Change a CSV file of labels with times, under a lock.
+
+    embedkit's other programs respect the lock.
 
     Args:
         path: the file, which is made if it is not there.
-        columns: that it has to have.
-        change: of its rows; what it raises leaves the file as it is.
+        columns: columns that it must have.
+        change: changes its rows; if it raises, the file stays as it is.
 
     Raises:
         DatasetError: it is no such CSV, or cannot be written; nothing has changed.
@@ -216,7 +224,7 @@ def edit_rows(path: Path, columns: list[str], change: Callable[[Spreadsheet], No
 
 
 def _write(path: Path, content: bytes) -> State:
-    """Put a file's content in its place, or in that of the file that it is a link to."""
+    """Replace a file's content, or that of the file that it is a link to."""
     place = Path(os.path.realpath(path))
     try:
         mode = place.stat().st_mode if place.exists() else None
@@ -251,7 +259,7 @@ class _Known:
 
 @contextmanager
 def _only_writer(path: Path) -> Iterator[None]:
-    """Keep other programs of ours from writing a file, by a hidden lock file beside it."""
+    """Keep embedkit's other programs from writing a file, by a hidden lock file beside it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = _acquire(path.with_name(f".{path.name}.lock"))

@@ -26,7 +26,7 @@ FOLDERS = "folders"
 
 
 class Unit(StrEnum):
-    """What has a vector and is labelled."""
+    """What has a vector and labels."""
 
     CLIP = "clip"  # the mean of its segments
     SEGMENT = "segment"  # each, with its clip's labels
@@ -37,18 +37,18 @@ class Labelled:
     """Vectors of clips, or of segments, with what is known of them; all of one length n.
 
     Attributes:
-        clips: names within the embedding folder; of segments, those of their clips.
+        clips: names of the clips in the embedding folder; for segments, the names of their clips.
         vectors: float32 [n, D].
-        targets: float32 [n, classes], 1 where a clip has the label; NaN where a segment is to be
-            left out for a label, which is only where the labels are of stretches, or have signs,
-            and several_labels is true.
+        targets: float32 [n, classes], 1 where a clip has the label; NaN where a segment is left out
+            for a label. That happens only where labels have times or signs and several_labels is
+            true.
         labels: names of the classes, sorted.
-        several_labels: whether a clip may have none, or more than one.
-        folds: of each clip, or None where there is no fold column.
-        splits: of each clip, or None where there is no split column.
-        groups: of each clip; a clip without a group is one of its own.
-        seconds: of segments, their real duration, float64 [n]; None for clips.
-        start_s: of segments, where they begin in their clips, float64 [n]; None for clips.
+        several_labels: whether a clip may have no label, or more than one.
+        folds: the fold of each clip, or None where there is no fold column.
+        splits: the split of each clip, or None where there is no split column.
+        groups: the group of each clip; a clip without a group is a group of its own.
+        seconds: for segments, their real duration, float64 [n]; None for clips.
+        start_s: for segments, where they begin in their clips, float64 [n]; None for clips.
     """
 
     clips: list[str]
@@ -64,13 +64,13 @@ class Labelled:
 
     @property
     def classes(self) -> NDArray[np.int64]:
-        """Index of each clip's label [n], where there is one a clip."""
+        """Index of each clip's label [n], where each clip has one label."""
         classes: NDArray[np.int64] = self.targets.argmax(axis=1)
         return classes
 
     @property
     def names(self) -> list[str]:
-        """What each has [n], for people: `cat, dog`; empty where it has none."""
+        """The labels of each [n], for people: `cat, dog`; empty where it has none."""
         return [
             ", ".join(label for label, value in zip(self.labels, row, strict=True) if value == 1)
             for row in self.targets
@@ -87,18 +87,21 @@ def join_labels(
 ) -> Labelled:
     """Join the clips of an embedding folder, or their segments, to the clips' labels.
 
-    Of more than 200,000, so many are drawn at random: no more vectors are held in memory.
+    Of more than 200,000 vectors, 200,000 are drawn at random: no more are held in memory.
 
     Args:
-        table: its vectors are read.
+        table: the embedding folder.
         source: what `read_dataset` reads, such as a manifest with path and label, or a folder of
-            selection tables; or the word `folders`: the first folder of a clip's path is its label.
-            A manifest's paths are taken relative to the folder it stands in; where the audio has
-            moved, they are compared as text, and last by what follows the one folder that the
-            collection can have stood in.
-        unit: what shall have a vector; where labels have times, segments have.
-        rule: of such labels, which segment has which.
-        label_column: the heading of a table's labels, where it is none that is known.
+            selection tables; or the word `folders`: then the first folder of a clip's path is its
+            label. The paths of a manifest are relative to its folder. If the audio has moved, they
+            are compared as text, and last by what follows the one folder that the collection can
+            have been in.
+        unit: what has a vector; where labels have times, segments have.
+        rule: which segment has which label, where labels have times.
+        label_column: the heading of the labels, where the table has none of the known headings.
+
+    Returns:
+        the labelled vectors.
 
     Raises:
         DatasetError: the source cannot be read, or no clip has a label.
@@ -114,14 +117,17 @@ def join_manifest(
     unit: Unit = Unit.CLIP,
     rule: Rule | None = None,
 ) -> Labelled:
-    """Join the clips of an embedding folder, or their segments, to labels that are read already.
+    """Join the clips of an embedding folder, or their segments, to labels that were read already.
 
     Args:
-        table: as in join_labels.
+        table: as for `join_labels`.
         manifest: the labels.
-        root: the folder that its paths are compared in as text, where the audio has moved.
-        unit: as in join_labels.
-        rule: as in join_labels.
+        root: the folder in which its paths are compared as text, if the audio has moved.
+        unit: as for `join_labels`.
+        rule: as for `join_labels`.
+
+    Returns:
+        the labelled vectors.
 
     Raises:
         DatasetError: no clip has a label.
@@ -151,7 +157,21 @@ def join_known(
     unit: Unit = Unit.CLIP,
     rule: Rule | None = None,
 ) -> Labelled:
-    """Read what `find_labels` found to be labelled; arguments and errors as in join_labels."""
+    """Read the vectors of the clips that `find_labels` found.
+
+    Args:
+        table: as for `join_labels`.
+        known: the labelled clips by their names in the folder.
+        manifest: the labels that they are from.
+        unit: as for `join_labels`.
+        rule: as for `join_labels`.
+
+    Returns:
+        the labelled vectors.
+
+    Raises:
+        DatasetError: no segment has a label.
+    """
     labels = tuple(sorted({label for clip in known.values() for label in clip.labels}))
     several = manifest.several_labels
     if manifest.has_times and unit is Unit.CLIP:
@@ -210,16 +230,16 @@ def find_labels(
     """Which of some clips have labels.
 
     Args:
-        names: of clips of the folder.
+        names: names of clips of the folder.
         table: the folder.
-        source: as in join_labels.
-        label_column: as in join_labels.
+        source: as for `join_labels`.
+        label_column: as for `join_labels`.
 
     Returns:
         the labelled clips by their names in the folder, and the manifest that they are from.
 
     Raises:
-        DatasetError: as join_labels.
+        DatasetError: as for `join_labels`.
     """
     root = Path(source).parent
     if source == FOLDERS:
@@ -261,7 +281,7 @@ def _warn_of_the_rest(
 
 
 def _meant(path: str, names: list[str]) -> str:
-    """What to add to the words that a path is that of no clip."""
+    """The end of a message about a path that is no clip's: which one was perhaps meant."""
     near = nearest(path, names)
     return f"; did you mean {near}?" if near else ""
 

@@ -1,4 +1,4 @@
-"""Which segments of marked recordings are fitted and scored, and what they have of the labels."""
+"""Chooses the segments of marked recordings that are fitted and scored, and gives them targets."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,9 +26,9 @@ class Segments:
     """Segments of marked recordings, in any order, all of one length n.
 
     Attributes:
-        names: of the recordings.
-        owner: of each segment, its recording's number: int64 [n].
-        start_s, end_s: float64 [n]; the end is the real one.
+        names: names of the recordings.
+        owner: number of each segment's recording: int64 [n].
+        start_s, end_s: times in seconds, float64 [n]; the end is the real one.
     """
 
     names: Sequence[str]
@@ -38,12 +38,12 @@ class Segments:
 
 
 class Chosen(NamedTuple):
-    """What is fitted and scored.
+    """The segments that are fitted and scored.
 
     Attributes:
         rows: numbers of the segments [k], rising.
         targets: float32 [k, labels]; NaN where a segment is left out for a label.
-        several_labels: whether a segment may have none, or more than one.
+        several_labels: whether a segment may have no label, or more than one.
     """
 
     rows: NDArray[np.int64]
@@ -61,19 +61,22 @@ def choose(
     most: int,
     seed: int = 0,
 ) -> Chosen:
-    """Choose the segments of which something is known; of too many, all that have a label first.
+    """Choose the segments of which something is known.
 
-    Where there is one label alone and not everything was marked, background is drawn from what is
-    unmarked.
+    If there are too many, those with a label come first. If there is only one label and not
+    everything was marked, background is drawn from unmarked sound.
 
     Args:
-        segments: all of the recordings.
+        segments: all segments of the recordings.
         known: the recordings by name.
-        labels: those that are learned.
+        labels: the labels that are learned.
         rule: which segment has which label.
-        several_labels: whether the table says that a stretch may have several.
-        most: how many, at most.
-        seed: of what is drawn.
+        several_labels: whether a stretch of the table may have several labels.
+        most: the most segments to choose.
+        seed: seed of the draws.
+
+    Returns:
+        the chosen segments and their targets.
 
     Raises:
         DatasetError: no segment has a label.
@@ -137,7 +140,17 @@ def choose(
 def carriers(
     segments: Segments, known: Mapping[str, Clip], label: str, rule: Rule
 ) -> NDArray[np.bool_]:
-    """Which segments have a label, bool [n]; those of recordings that are not known have not."""
+    """Which segments have a label; segments of unknown recordings have none.
+
+    Args:
+        segments: the segments.
+        known: the recordings by name.
+        label: the label.
+        rule: which segment has which label.
+
+    Returns:
+        bool [n].
+    """
     found = np.zeros(len(segments.owner), bool)
     for rows in _by_owner(segments):
         clip = known.get(segments.names[segments.owner[rows[0]]])
@@ -182,7 +195,7 @@ def _warn(
     of_each: Sequence[NDArray[np.int64]],
     rule: Rule,
 ) -> None:
-    """Say which stretches are of no use, and which go beyond their clips."""
+    """Say which stretches are of no use, and which end after their clips."""
     lost: list[Stretch] = []
     beyond: list[Stretch] = []
     for rows in of_each:

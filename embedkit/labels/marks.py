@@ -1,4 +1,4 @@
-"""Marks that a person makes on stretches of recordings, one by one: a CSV that others read too."""
+"""Marks that a person makes on stretches of recordings, in a CSV file that others read too."""
 
 import math
 from collections.abc import Collection, Iterable
@@ -19,15 +19,19 @@ COLUMNS = [PATH, START, END, LABEL]
 class Marks:
     """Stretches with a label and a sign, as `classify fit` and `label --segments` read them.
 
-    The file is what counts: each change is made to it as it stands then, under a lock, and is on
-    the disk when the call returns. Rows and columns that are no part of a change stay.
+    The file is what counts: each change is made to it as it is then, under a lock, and is on the
+    disk when the call returns. Rows and columns that are no part of a change stay.
 
     Attributes:
-        path: the CSV; made with the first mark.
+        path: the CSV file; it is made with the first mark.
     """
 
     def __init__(self, path: Path, clips: Collection[str]) -> None:
-        """Of a file, and the clips of a collection that it may name.
+        """Open a file of marks.
+
+        Args:
+            path: the CSV file.
+            clips: names of the clips of the collection.
 
         Raises:
             DatasetError: it is not a CSV of labels with times.
@@ -45,11 +49,11 @@ class Marks:
         return [stretch for _, stretch in self._rows(found)]
 
     def put(self, stretch: Stretch) -> None:
-        """Make a mark; one of the same stretch and label gets its sign.
+        """Make a mark; a mark of the same stretch and label gets its sign.
 
         Raises:
             DatasetError: the label is empty, too long or holds control characters; the stretch ends
-                before it begins; or the file says that what is marked is not so. Nothing changed.
+                before it begins; or the mark contradicts another one. Nothing has changed.
         """
         _check(stretch)
 
@@ -75,10 +79,13 @@ class Marks:
         edit_rows(self.path, COLUMNS, change)
 
     def add(self, stretches: Iterable[Stretch]) -> int:
-        """Make many marks, such as a table's; how many of them were not there.
+        """Make many marks, such as those of a table.
+
+        Returns:
+            how many of them were new.
 
         Raises:
-            DatasetError: as `put`.
+            DatasetError: as for `put`.
         """
         made = list(stretches)
         count = 0
@@ -116,7 +123,7 @@ class Marks:
         return [each for each in self._rows(found) if _key(each[1]) == _key(stretch)]
 
     def _refuse(self, found: Spreadsheet) -> None:
-        """Refuse what contradicts itself: nobody could learn from the file any more."""
+        """Refuse a file that contradicts itself, since nobody could learn from it."""
         refuse_contradictions([Placed(stretch, str(stretch)) for _, stretch in self._rows(found)])
 
 

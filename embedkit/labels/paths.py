@@ -26,6 +26,9 @@ def join_by_path(
         root: the folder that its paths are compared in as text, where the audio has moved.
         audio_root: where the clips stood when they were embedded.
 
+    Returns:
+        the labelled clips by their names in the folder.
+
     Raises:
         DatasetError: some labels might join wrong clips.
     """

@@ -20,9 +20,9 @@ class Read:
     """Vectors of clips, or of segments, sorted by clip and segment, all of one length n.
 
     Attributes:
-        clips: names; of segments, those of their clips.
+        clips: names of the clips; for segments, the names of their clips.
         vectors: float32 [n, D].
-        start_s, seconds: of segments, their start and real duration, float64 [n]; None for clips.
+        start_s, seconds: for segments, their start and real duration, float64 [n]; None for clips.
     """
 
     clips: list[str]
@@ -32,7 +32,7 @@ class Read:
 
 
 def draw_clips(names: Collection[str]) -> set[str]:
-    """All of some clips, or so many of them as are read."""
+    """All of some clips, or a random sample if they are more than are read."""
     wanted = sorted(names)
     if len(wanted) > MOST:
         log.warning("%d of %d labelled clips, drawn at random", MOST, len(wanted))
@@ -42,13 +42,29 @@ def draw_clips(names: Collection[str]) -> set[str]:
 
 
 def read_clips(table: EmbeddingTable, names: Collection[str]) -> Read:
-    """The vectors of some clips."""
+    """The vectors of some clips.
+
+    Args:
+        table: the embedding folder.
+        names: names of the clips.
+
+    Returns:
+        one vector for each clip.
+    """
     clips, vectors = table.clip_vectors(names)
     return Read(clips=clips, vectors=vectors)
 
 
 def draw_segments(table: EmbeddingTable, names: Collection[str]) -> NDArray[np.int64]:
-    """Numbers of the segments of some clips, in the order of the parts; no more than are read."""
+    """The segments of some clips, or a random sample if they are more than are read.
+
+    Args:
+        table: the embedding folder.
+        names: names of the clips.
+
+    Returns:
+        numbers of the segments, in the order of the parts.
+    """
     journal = table.journal_table()
     counts = zip(journal["clip"].to_pylist(), journal["rows"].to_pylist(), strict=True)
     total = sum(rows for name, rows in counts if name in names)
@@ -59,7 +75,15 @@ def draw_segments(table: EmbeddingTable, names: Collection[str]) -> NDArray[np.i
 
 
 def read_spans(table: EmbeddingTable, names: Collection[str]) -> Segments:
-    """The segments of some clips, in the order of the parts."""
+    """The times of the segments of some clips.
+
+    Args:
+        table: the embedding folder.
+        names: names of the clips.
+
+    Returns:
+        the segments, in the order of the parts.
+    """
     known = sorted(names)
     number = {name: index for index, name in enumerate(known)}
     owner = [np.zeros(0, np.int64)]
@@ -85,12 +109,12 @@ def read_segments(
     """The vectors of some segments.
 
     Args:
-        table: they are read from.
-        names: of clips.
+        table: the embedding folder.
+        names: names of clips.
         chosen: numbers of their segments, in the order of the parts [n].
 
     Returns:
-        them, sorted; and of each [n] its place among the chosen, by rising numbers.
+        the vectors, sorted; and the place of each [n] among the chosen, by rising numbers.
     """
     chosen = np.sort(chosen)
     batches: list[Rows] = []

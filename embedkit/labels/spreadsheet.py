@@ -1,4 +1,4 @@
-"""A CSV that people edit too: what is not changed stays as it was written, byte for byte."""
+"""A CSV file that people edit too: what is not changed stays as it was written, byte for byte."""
 
 import codecs
 import csv
@@ -38,15 +38,15 @@ class Row:
 
 
 class Spreadsheet:
-    """Rows under named columns; encoding, delimiter and ends of lines are kept.
+    """Rows under named columns; encoding, delimiter and line ends are kept.
 
     Attributes:
-        columns: their names.
-        rows: may be taken out.
+        columns: names of the columns.
+        rows: the rows; they may be taken out.
     """
 
     def __init__(self, columns: list[str]) -> None:
-        """Without rows; as comma-separated UTF-8."""
+        """Make a sheet without rows, as comma-separated UTF-8."""
         self._first = ""  # Excel's own line, `sep=;`
         self._header = Row(columns)
         self.columns = columns
@@ -55,16 +55,19 @@ class Spreadsheet:
 
     @classmethod
     def read(cls, path: Path, columns: list[str]) -> Self:
-        """Read a file; one that is not there, or is empty, has no rows.
+        """Read a file; a file that is not there, or is empty, has no rows.
 
         Args:
             path: text in UTF-8 or UTF-16, separated as `datasets.table` knows it.
-            columns: meanings of those that must be there; whatever they are called in the file
-                (see `datasets.columns`), they are called so here.
+            columns: meanings of the columns that must be there. Whatever they are called in the
+                file (see `datasets.columns`), they are called by these names here.
+
+        Returns:
+            the sheet.
 
         Raises:
-            DatasetError: it is no such text, a column is missing, or it is of stretches of clips
-                and END is none of the columns.
+            DatasetError: it is no such text, a column is missing, or it has stretches of clips and
+                END is not among the columns.
         """
         made = cls(columns)
         try:
@@ -88,12 +91,28 @@ class Spreadsheet:
         return made
 
     def get(self, row: Row, column: str) -> str:
-        """A cell; empty where the row is too short or there is no such column."""
+        """A cell.
+
+        Args:
+            row: the row.
+            column: name of the column.
+
+        Returns:
+            its text; empty where the row is too short or there is no such column.
+        """
         place = self.columns.index(column) if column in self.columns else len(row.cells)
         return row.cells[place] if place < len(row.cells) else ""
 
     def key(self, row: Row, but: str) -> tuple[str, ...]:
-        """What a row says but for one column, to compare it by."""
+        """The cells of a row except for one column, to compare rows by.
+
+        Args:
+            row: the row.
+            but: name of the column that is left out.
+
+        Returns:
+            the cells.
+        """
         place = self.columns.index(but)
         text = list(row.cells[:place] + row.cells[place + 1 :])
         while text and not text[-1]:
@@ -105,7 +124,12 @@ class Spreadsheet:
         return {column: self.get(row, column) for column in self.columns}
 
     def put(self, row: Row, values: Mapping[str, str]) -> None:
-        """Change cells of a row; columns that are not there are added at the right."""
+        """Change cells of a row; columns that are not there are added at the right.
+
+        Args:
+            row: the row.
+            values: new cells by column.
+        """
         for column in values:
             if column not in self.columns:
                 self._add(column)
@@ -124,7 +148,7 @@ class Spreadsheet:
         return row
 
     def to_bytes(self) -> bytes:
-        """The file."""
+        """The content of the file."""
         rows = (self._header, *self.rows)
         text = "".join(self._line(row.cells) if row.text is None else row.text for row in rows)
         return (self._first + text).encode(self._encoding)
@@ -169,7 +193,7 @@ class Spreadsheet:
             self._refuse_stretches(path)
 
     def _refuse_stretches(self, path: Path) -> None:
-        """What has times, or signs, would be lost on whoever reads and writes labels of clips."""
+        """Refuse times and signs, which a program for labels of clips would lose."""
 
         def cells(column: str) -> list[str | None]:
             return [self.get(row, column) or None for row in self.rows]
@@ -182,7 +206,7 @@ class Spreadsheet:
             raise DatasetError(f"{path}: its labels have signs{_OF_CLIPS}")
 
     def _add(self, column: str) -> None:
-        """Add a column; every row gets a cell of it, as other readers want it."""
+        """Add a column; every row gets a cell in it, as other readers want it."""
         self.columns = [*self.columns, column]
         self._header = Row([*self._header.cells, column])
         for row in self.rows:

@@ -1,4 +1,4 @@
-"""The rule that says which segment has which label of those that have a beginning and an end."""
+"""The rule by which segments get labels that have a beginning and an end."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ Mask = NDArray[np.bool_]
 
 
 class Marked(StrEnum):
-    """How much of the sound the labels speak of."""
+    """How much of the sound was marked."""
 
     ALL = "all"  # what is not marked is nothing
     SOME = "some"  # what is not marked is unknown
@@ -26,13 +26,13 @@ class Marked(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """When a segment has a label: either share is enough, and half is enough of a half.
+    """When a segment has a label: either of the two shares is enough.
 
     Attributes:
-        cover: share of the segment that stretches of the label have to cover.
-        within: share of one stretch that has to lie in the segment.
-        marked: with `some`, a segment that has a label has none of the others, and of a segment
-            without labels nothing is known; with `all`, what is not marked has no label.
+        cover: share of the segment that stretches of the label must cover.
+        within: share of one stretch that must lie in the segment.
+        marked: with `some`, a segment that has a label has none of the others, and nothing is known
+            of a segment without labels; with `all`, what is not marked has no label.
     """
 
     cover: float = 0.5
@@ -54,22 +54,22 @@ def segment_targets(
     labels: Sequence[str],
     rule: Rule | None = None,
 ) -> NDArray[np.float32]:
-    """What the segments of a clip have of some labels.
+    """The targets of the segments of a clip for some labels.
 
     Stretches of one label and sign are united first. A segment has the label if they cover enough
-    of it, or if enough of one of them lies in it; one of no length lies in the segment that holds
-    it. Negatives reach a segment in the same way.
+    of it, or if enough of one of them lies in it; a stretch of no length lies in the segment that
+    holds it. Negatives reach a segment in the same way.
 
     Args:
-        start_s: of the segments, in any order [n].
-        end_s: their real ends [n]: a padded one ends with the clip.
-        stretches: of this clip; what they say of other labels only tells that a segment is marked.
-        labels: those asked for.
-        rule: how much is enough, and what unmarked sound is; by default a half, and unknown.
+        start_s: beginnings of the segments in seconds, in any order [n].
+        end_s: their real ends [n]: a padded segment ends with the clip.
+        stretches: stretches of this clip; those of other labels only say that a segment is marked.
+        labels: the labels that are asked for.
+        rule: how much is enough, and what unmarked sound means; by default a half, and unknown.
 
     Returns:
-        float32 [n, labels]: 1 has the label, 0 has not, NaN is to be left out for this label: it
-        is unknown or uncertain, or the segment touches a stretch that does not reach it.
+        float32 [n, labels]: 1 has the label, 0 has it not, NaN is left out for this label: it is
+        unknown or uncertain, or the segment only touches a stretch.
     """
     rule = rule or Rule()
     parts = _part(stretches)
@@ -92,9 +92,16 @@ def segment_targets(
 def missed(
     start_s: Seconds, end_s: Seconds, stretches: Iterable[Stretch], rule: Rule | None = None
 ) -> list[Stretch]:
-    """Positives and negatives, united, that touch no segment that they reach; sorted.
+    """Positives and negatives, united, that give no segment their label.
 
-    The arguments are those of segment_targets.
+    Args:
+        start_s: as for `segment_targets`.
+        end_s: as for `segment_targets`.
+        stretches: as for `segment_targets`.
+        rule: as for `segment_targets`.
+
+    Returns:
+        the stretches, sorted.
     """
     stretches = list(stretches)
     found = []
@@ -112,7 +119,16 @@ def missed(
 
 
 def touched(start_s: Seconds, end_s: Seconds, stretches: Iterable[Stretch]) -> Mask:
-    """Which segments of a clip have any part of a stretch in them, bool [n]."""
+    """Which segments of a clip hold any part of a stretch.
+
+    Args:
+        start_s: beginnings of the segments in seconds [n].
+        end_s: their ends [n].
+        stretches: stretches of this clip.
+
+    Returns:
+        bool [n].
+    """
     return _reach(start_s, end_s, unite(stretches), Rule()).touched
 
 
@@ -181,8 +197,8 @@ def _held(
 ) -> Mask:
     """Which segments of the pairs hold the time of their span.
 
-    Where one segment ends and the next begins, the next holds it; where none begins, those that
-    end there do.
+    Where one segment ends and the next begins, the next holds it; where none begins, the segments
+    that end there do.
     """
     within = time[span] < end[segment] - TOLERANCE_S
     followed = np.zeros(len(time), bool)

@@ -1,9 +1,9 @@
-"""The names that a model brings: in its folder a classifier for each size of its vectors.
+"""The names that a model brings: its folder has a classifier for each size of its vectors.
 
-names/<size>/    a classifier's folder, as `embedkit classify fit` writes it, of several labels a
-                 vector, fitted on the vectors of the model's own weights
+names/<size>/    the folder of a classifier, as `embedkit classify fit` writes it, with several
+                 labels a vector, fitted on the vectors of the model's own weights
 
-An extractor of others brings the head of its network instead, where there is one.
+Somebody else's extractor brings the head of its network instead, where it has one.
 """
 
 import logging
@@ -25,15 +25,19 @@ NAMES = "names"
 
 
 def named_sizes(model: Path) -> list[int]:
-    """The sizes of its vectors that a model brings names for, ascending."""
+    """The sizes of vectors for which a model brings names, ascending."""
     return sorted(int(path.name) for path in (model / NAMES).glob("*") if path.name.isdecimal())
 
 
 def check_named(model: Path, size: int | None) -> None:
     """Refuse a model that brings no names, or none for vectors of a size.
 
+    Args:
+        model: the model folder.
+        size: length of the vectors; None: any.
+
     Raises:
-        EmbedkitError: so it is.
+        EmbedkitError: it brings none.
     """
     if is_description(model):
         Head(read_description(model))
@@ -56,17 +60,17 @@ def check_named(model: Path, size: int | None) -> None:
 def load_names(table: EmbeddingTable, model: Path | None = None) -> Classifier:
     """The names of the model that made an embedding folder, for vectors of its size.
 
-    Names are fitted on vectors in float32, and serve those of every runtime of the same weights.
+    Names are fitted on vectors in float32, and serve every runtime of the same weights.
 
     Args:
         table: the embedding folder.
         model: where its model is now, if it has moved.
 
     Returns:
-        a classifier of the folder's vectors: each name has a probability of its own.
+        a classifier of the folder's vectors, in which each name has a probability of its own.
 
     Raises:
-        EmbedkitError: the vectors were imported, their model is not there, brings no names, or none
+        EmbedkitError: the vectors were imported; their model is not there, brings no names, or none
             for their size; or the names are damaged, or those of other weights.
     """
     provenance = table.provenance
@@ -93,7 +97,7 @@ def load_names(table: EmbeddingTable, model: Path | None = None) -> Classifier:
 
 
 def find_names(table: EmbeddingTable) -> Classifier | None:
-    """As `load_names`, where names are welcome and not needed: None where there are none."""
+    """As `load_names`, where names are welcome but not needed: None where there are none."""
     try:
         return load_names(table)
     except EmbedkitError as error:

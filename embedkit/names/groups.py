@@ -22,19 +22,20 @@ def names_of_groups(
     """A name for each group of vectors.
 
     A name's share of a group is the mean of its probabilities over the group's vectors. With
-    contrast a group is called by the name that tells it best from all: where p is a name's share of
-    the group and q its share of all vectors, the largest p log(p / q), the name's term of the
-    divergence of p from q. So not every group of a collection of songs is called `Music`. Of names
-    that tell equally, and without contrast, it is the one of the largest share.
+    contrast a group is called by the name that tells it best from all: the one with the largest p
+    log(p / q), where p is the name's share of the group and q its share of all vectors. That is the
+    name's term of the divergence of p from q. So not every group of a collection of songs is called
+    `Music`. Among names that tell equally much, and without contrast, the one with the largest
+    share is taken.
 
     Args:
         vectors: [n, D]; all are scored, some thousand at a time.
-        groups: the number of the group of each [n], from 0 on.
+        groups: number of each one's group [n], from 0 on.
         names: a classifier of such vectors.
         contrast: look at what tells groups apart.
 
     Returns:
-        by the groups' numbers; empty where no name has a share of 0.1 or more.
+        names by the groups' numbers; empty where no name has a share of 0.1 or more.
     """
     total = scoring.no_sums(int(groups.max()) + 1 if len(groups) else 0, len(names.labels))
     for start in range(0, len(vectors), AT_ONCE):
@@ -46,14 +47,14 @@ def names_of_groups(
 
 
 def folders_of_groups(folders: Sequence[str], groups: NDArray[np.integer]) -> list[str]:
-    """A name for each group of sounds: of the folders they lie in the one that tells it best.
+    """A name for each group of sounds: the folder that tells it best from all.
 
     Args:
-        folders: of each of n sounds.
-        groups: the number of the group of each [n], from 0 on.
+        folders: folder of each sound [n].
+        groups: number of each one's group [n], from 0 on.
 
     Returns:
-        by the groups' numbers, as `names_of_groups`.
+        names by the groups' numbers, as for `names_of_groups`.
     """
     labels, owner = np.unique(np.asarray(folders, str), return_inverse=True)
     counts = np.zeros((int(groups.max()) + 1 if len(groups) else 0, len(labels)))
@@ -66,7 +67,7 @@ def folders_of_groups(folders: Sequence[str], groups: NDArray[np.integer]) -> li
 def _called(
     shares: NDArray[np.float64], usual: NDArray[np.float64], labels: list[str], contrast: bool
 ) -> list[str]:
-    """The name of each group by the names' shares of it [groups, names], and of all [1, names]."""
+    """The name of each group, by the names' shares of it [groups, names], and of all [1, names]."""
     telling = np.zeros_like(shares)
     if contrast:
         telling = shares * np.log(np.maximum(shares, 1e-12) / np.maximum(usual, 1e-12))

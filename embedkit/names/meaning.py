@@ -13,7 +13,7 @@ LEAST = 1e-12  # probability, so that it has a logarithm
 
 
 class How(StrEnum):
-    """Words led to names."""
+    """The way in which words led to names."""
 
     EXACT = "exact"  # they are one
     SYNONYM = "synonym"  # they stand for some in our own table
@@ -28,10 +28,10 @@ class Match:
     """A sound that some words stand for.
 
     Attributes:
-        words: of the query.
-        how: they were matched.
-        found: names that they stand for, of the classifier or the ontology.
-        names: those found, and those below them, that the classifier scores.
+        words: words of the query.
+        how: how they were matched.
+        found: names that they stand for, in the classifier or the ontology.
+        names: these names and those below them, as far as the classifier scores them.
     """
 
     words: str
@@ -40,7 +40,7 @@ class Match:
     names: tuple[str, ...]
 
     def __str__(self) -> str:
-        """For a person."""
+        """The match in words for a person."""
         below = len(set(self.names) - set(self.found))
         more = f" (and {below} below)" if below else ""
         return "; ".join(self.found) + more
@@ -48,10 +48,10 @@ class Match:
 
 @dataclass(frozen=True)
 class Meaning:
-    """What a query stands for: sounds that are to be heard at once.
+    """What a query stands for: sounds that are to be heard at the same time.
 
     Attributes:
-        labels: of the classifier.
+        labels: labels of the classifier.
         matches: one for each sound.
     """
 
@@ -59,14 +59,14 @@ class Meaning:
     matches: tuple[Match, ...]
 
     def __str__(self) -> str:
-        """For a person."""
+        """The meaning in words for a person."""
         return " + ".join(map(str, self.matches))
 
     def scores(self, probabilities: ArrayLike) -> Floats:
-        """How surely all of it is heard, [n], by the probabilities of the labels [n, labels].
+        """How surely all of it is heard [n], by the probabilities of the labels [n, labels].
 
-        A sound is as sure as the surest of its names. Of several sounds the geometric mean counts:
-        so they rank as the chance of all at once does, if they are independent.
+        A sound is as sure as the surest of its names. For several sounds the geometric mean counts:
+        it ranks as the probability of all at once would, if they were independent.
         """
         of_labels = np.asarray(probabilities, np.float64)
         sounds: list[Floats] = [of_labels[:, own].max(axis=1) for own in self._columns]
@@ -76,7 +76,7 @@ class Meaning:
         return mean
 
     def names(self, probabilities: ArrayLike) -> list[str]:
-        """The surest name of each sound, joined by ` + `, of some rows [n, labels]."""
+        """The surest name of each sound, joined by ` + `, for some rows [n, labels]."""
         of_labels = np.asarray(probabilities)
         best = [own[of_labels[:, own].argmax(axis=1)] for own in self._columns]
         return [" + ".join(self.labels[column] for column in row) for row in np.transpose(best)]

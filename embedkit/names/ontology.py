@@ -25,12 +25,12 @@ def synonyms() -> Table:
 
 
 def parents(name: str) -> list[str]:
-    """The names right above one."""
+    """The names right above a name."""
     return [parent for parent, below in children().items() if name in below]
 
 
 def and_below(name: str) -> Iterator[str]:
-    """A name of the ontology, then each of those below it, once."""
+    """A name of the ontology, and then each name below it, once."""
     queue, seen = [name], {name}
     while queue:
         name = queue.pop(0)

@@ -1,4 +1,4 @@
-"""Phrases that mean the same however their words are ordered and end."""
+"""Compares phrases whatever the order and the endings of their words."""
 
 import re
 import unicodedata
@@ -16,7 +16,7 @@ SHORTEST = 4  # letters of a word that has an ending
 
 
 def plain(text: str) -> str:
-    """A text but for capitals and spaces."""
+    """A text without capitals and superfluous spaces."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
@@ -27,9 +27,9 @@ def words(text: str) -> list[str]:
 
 
 def sounds(text: str) -> list[list[list[str]]]:
-    """The words of each choice for each of the sounds that a text asks for at once.
+    """The words of each choice for each of the sounds that a text asks for together.
 
-    `and`, `with`, a comma, `&` and `+` join sounds, `or` and a stroke join choices.
+    `and`, `with`, a comma, `&` and `+` join sounds; `or` and a stroke join choices.
     """
     parts = [map(words, EITHER.split(part)) for part in TOGETHER.split(plain(text))]
     found = [list(filter(None, choices)) for choices in parts]
@@ -37,10 +37,10 @@ def sounds(text: str) -> list[list[list[str]]]:
 
 
 def stem(word: str) -> str:
-    """An English word without what makes it a plural or an -ing form.
+    """An English word without the ending of a plural or of an -ing form.
 
-    `bark` is that of barks and barking, `chop` of chopping, `typ` of type and typing: it is for
-    comparison alone.
+    `bark` is the stem of barks and barking, `chop` of chopping, `typ` of type and typing. It only
+    serves to compare words.
     """
     if len(word) < SHORTEST:
         return word
@@ -52,17 +52,20 @@ def stem(word: str) -> str:
 
 
 def key(phrase: list[str]) -> Key:
-    """What is equal of phrases that mean the same."""
+    """A value that is equal for phrases that mean the same."""
     return frozenset(map(stem, phrase))
 
 
 def keys(phrase: list[str]) -> tuple[Key, Key]:
-    """A phrase's own, and that of its words written in one: a lawn mower is a lawnmower."""
+    """The key of a phrase, and the key of its words written in one: a lawn mower is a lawnmower."""
     return key(phrase), key(["".join(phrase)])
 
 
 def alternatives(name: str) -> list[str]:
-    """What a name lists, as `Chicken, rooster` does, and it without brackets: `Frying (food)`."""
+    """The names that a name lists, as `Chicken, rooster` does.
+
+    A name with brackets, `Frying (food)`, is also given without them.
+    """
     bare = re.sub(r"\s*\([^()]*\)", "", name)
     parts = [part.strip() for part in bare.split(",")]
     found = [bare, *(re.sub(r"^(and|or)\b\s*|\betc\.?$", "", part) for part in parts)]

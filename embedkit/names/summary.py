@@ -1,4 +1,4 @@
-"""What is heard in a collection as a whole: its names, by the time in which they are likely."""
+"""What is heard in a whole collection: its names, by the time in which they are likely."""
 
 from dataclasses import dataclass
 
@@ -19,9 +19,9 @@ class Summary:
     """What is heard in a collection.
 
     Attributes:
-        shares: of the time, for each name that is likely in some of it; the largest first. They do
-            not add up to one: a second may have several names, or none.
-        segments: how many were named.
+        shares: share of the time of each name that is likely in some of it; the largest first. They
+            do not add up to one: a second may have several names, or none.
+        segments: number of segments that were named.
         sampled: whether there are more.
     """
 
@@ -42,15 +42,19 @@ class Summary:
 
 
 def summarise(table: EmbeddingTable, names: Classifier, track: Track = untracked) -> Summary:
-    """How much of a collection's time has which names.
+    """The share of a collection's time of each name.
 
-    A name has the seconds of those segments that have it, in their surroundings, with a probability
-    of 0.2 or more: those that `embedkit tag --stretches` finds for it.
+    A name has the seconds of those segments for which it has, in their surroundings, a probability
+    of 0.2 or more. They are the segments that `embedkit tag --stretches` finds for it.
 
     Args:
-        table: the embedding folder; of more than 20,000 segments so many at even distances.
+        table: the embedding folder; of more than 20,000 segments, 20,000 at even distances are
+            named.
         names: a classifier of its vectors.
         track: shows the progress.
+
+    Returns:
+        the shares.
 
     Raises:
         EmbedkitError: the names are those of other vectors.

@@ -1,4 +1,4 @@
-"""Segments in their surroundings: a second alone tells less than the seconds about it."""
+"""Segments in their surroundings: a second alone tells less than the seconds around it."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,18 +16,20 @@ AT_ONCE = 4096  # rows that are given at a time, at most
 
 
 def surrounded(table: EmbeddingTable, around_s: float = AROUND_S, every: int = 1) -> Iterator[Rows]:
-    """The rows of a folder, each with the mean vector of the seconds about it.
+    """The rows of a folder, each with the mean vector of the seconds around it.
 
-    A row's surroundings are the segments of its clip that lie wholly in the seconds whose middle
-    is its own: of seconds that follow each other, 3 s are a second and its two neighbours. The mean
-    is weighted by real duration, as a clip's is. A sliver at a clip's end, which is mostly padding
-    (`embedkit.scoring.mostly_sound`), counts in the means and is not given. Some thousand rows are
-    held at a time.
+    A row's surroundings are the segments of its clip that lie wholly in the seconds whose middle is
+    its own: 3 s are a second and its two neighbours. The mean is weighted by real duration, as a
+    clip's is. A sliver at a clip's end, which is mostly padding (`embedkit.scoring.mostly_sound`),
+    counts in the means and is not given. Some thousand rows are held at a time.
 
     Args:
         table: the embedding folder.
-        around_s: how many seconds; of less than three segments a row stands for itself.
-        every: give each so-many-th row of the folder alone, in the surroundings of all.
+        around_s: seconds of the surroundings.
+        every: give only every so-many-th row of the folder; all rows count in surroundings.
+
+    Yields:
+        rows, some at a time.
     """
     reach, whole_s = _reach(table.provenance, around_s), table.provenance.segment_s
     held: Rows | None = None
@@ -50,7 +52,7 @@ def surrounded(table: EmbeddingTable, around_s: float = AROUND_S, every: int = 1
 
 
 def _reach(provenance: Provenance, around_s: float) -> int:
-    """How many segments before a segment, and after it, are of its surroundings."""
+    """The number of segments on each side of a segment that belong to its surroundings."""
     if not provenance.hop_s > 0:  # imported ones may all begin at once
         return 0
     return max(0, int((around_s - provenance.segment_s) / 2 / provenance.hop_s + 1e-6))

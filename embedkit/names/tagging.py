@@ -1,4 +1,4 @@
-"""The most likely names of clips, and of the stretches of clips, in an embedding folder."""
+"""Finds the most likely names of clips, and of stretches of clips, in an embedding folder."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -45,10 +45,10 @@ class Tagged:
     """A clip and its names.
 
     Attributes:
-        clip: its name.
-        duration_s: its length.
-        spans: of the whole clip the most likely name first, of its stretches by time; empty where
-            no name is likely enough.
+        clip: name of the clip.
+        duration_s: its length in seconds.
+        spans: names of the whole clip, the most likely first, or of its stretches by time; empty
+            where no name is likely enough.
     """
 
     clip: str
@@ -63,12 +63,12 @@ class Tagged:
 def tag_clips(
     table: EmbeddingTable, names: Classifier, *, top: int = TOP, least: float = LEAST
 ) -> Iterator[Tagged]:
-    """Name each clip as a whole: by its mean vector.
+    """Name each clip as a whole, by its mean vector.
 
     Args:
         table: the embedding folder.
-        names: a classifier of its vectors: `load_names`, or one's own.
-        top: of the names at most so many, the most likely ones.
+        names: a classifier of its vectors: `load_names`, or your own.
+        top: the most names of a clip; the most likely ones are taken.
         least: the probability that a name must have.
 
     Yields:
@@ -97,14 +97,20 @@ def tag_stretches(
     """Name the stretches of each clip.
 
     Each segment is named in its surroundings (`surrounded`); neighbours with one name become one
-    stretch. The other arguments, and what it gives and raises, are those of `tag_clips`.
+    stretch.
 
     Args:
         table: the embedding folder.
         names: a classifier of its vectors.
-        top: of each segment.
+        top: the most names of a segment.
         least: the probability that a name must have in a segment.
-        around_s: seconds that a segment is heard in.
+        around_s: seconds around each segment that it is heard with.
+
+    Yields:
+        the clips that have rows, in the order of the parts.
+
+    Raises:
+        EmbedkitError: the names are those of other vectors.
     """
     names.check(table)
     seconds = _durations(table)
@@ -132,7 +138,7 @@ def _durations(table: EmbeddingTable) -> dict[str, float]:
 
 
 def _likely(scores: Floats, top: int, least: float) -> list[list[tuple[int, float]]]:
-    """Of each row the columns of at most `top` scores from `least` on, the highest first."""
+    """For each row the columns of at most `top` scores from `least` on, the highest first."""
     rows, columns = np.nonzero(scores >= least)
     found: list[list[tuple[int, float]]] = [[] for _ in scores]
     for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
@@ -150,8 +156,11 @@ def write_tags(path: Path, tagged: Iterable[Tagged]) -> Iterator[Tagged]:
         path: a .csv or .parquet file.
         tagged: clips.
 
+    Yields:
+        the same clips.
+
     Raises:
-        UsageError: another suffix.
+        UsageError: the file has another suffix.
     """
     check_table(path)
     clips = iter(tagged)
@@ -166,13 +175,13 @@ def write_tags(path: Path, tagged: Iterable[Tagged]) -> Iterator[Tagged]:
 
 
 def write_track(folder: Path, form: TrackFormat, clip: Tagged, sample_rate: int) -> None:
-    """Write a clip's stretches as a label track, `<clip>.txt` in the folder; of none an empty one.
+    """Write a clip's stretches as a label track, `<clip>.txt` in the folder; it may be empty.
 
     Args:
-        folder: to write to.
+        folder: the folder to write to.
         form: Audacity's label track, or Raven's selection table.
-        clip: and its stretches.
-        sample_rate: of the extractor, in Hz: Raven's boxes reach up to half of it.
+        clip: the clip and its stretches.
+        sample_rate: sample rate of the extractor in Hz: Raven's boxes reach up to half of it.
 
     Raises:
         EmbeddingFolderError: the name of the clip leads out of the folder.

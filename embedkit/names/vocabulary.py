@@ -1,7 +1,7 @@
-"""Words of a person -> the names that a classifier scores.
+"""Leads words of a person to the names that a classifier scores.
 
-The names are AudioSet's, or those of any classifier: ontology and synonyms lead to the names that
-there are.
+The names are AudioSet's, or those of any classifier: AudioSet's ontology and synonyms lead to those
+that the classifier has.
 """
 
 from collections.abc import Iterable, Sequence
@@ -24,7 +24,7 @@ class Vocabulary:
     """The words by which the labels of a classifier can be asked for."""
 
     def __init__(self, labels: Sequence[str]) -> None:
-        """Of some labels, in the order of their scores."""
+        """Take some labels, in the order of their scores."""
         self.labels = tuple(labels)
         self._whole = {plain(label): label for label in reversed(self.labels)}
         self._keys = {label: key(words(label)) for label in self.labels}
@@ -51,12 +51,12 @@ class Vocabulary:
     def find(self, text: str) -> Meaning:
         """What a query stands for.
 
-        Sounds that are to be heard at once are joined by `and`, `with`, a comma, `&` or `+`; those
-        of which any will do by `or`. The words of one sound narrow each other: `dog barking` is
-        what both words stand for.
+        `and`, `with`, a comma, `&` or `+` join sounds that are to be heard together; `or` joins
+        sounds of which any will do. The words of one sound narrow each other: `dog barking` is what
+        both words stand for.
 
         Raises:
-            UsageError: some word leads to no name; the message says what is near.
+            UsageError: a word leads to no name; the message says which names are near.
         """
         label = self._whole.get(plain(text))
         whole = self._match(text, How.EXACT, [label]) if label else self._known(words(text))
@@ -131,7 +131,7 @@ class Vocabulary:
         return Match(text, how, tuple(dict.fromkeys(said)), tuple(names))
 
     def _reach(self, name: str) -> list[str]:
-        """A label, or the label of a name of the ontology if there is one, and those below it."""
+        """The label of a name of the ontology, if there is one, and the labels below it."""
         own = [name] if name in self._keys else []
         nodes = [node for node, label in self._label_of.items() if label == name] if own else [name]
         below = [each for node in nodes for each in and_below(node)]
@@ -150,7 +150,7 @@ class Vocabulary:
                 known += [name for name in there if name not in known]
 
     def _ontology_to_labels(self) -> dict[str, str]:
-        """The label of each name of the ontology that has one: the same, or one that it lists."""
+        """The label of each name of the ontology that has one: the same, or one that lists it."""
         by_key = {own: label for label, own in reversed(self._keys.items())}  # the first stands
         names = {key(words(name)) for name in children()}
         found = {}
@@ -164,7 +164,7 @@ class Vocabulary:
         return found
 
     def _spell(self, word: str) -> str:
-        """A word, or the known one that it is nearly written as, if it is not known itself."""
+        """The word, or a known word with nearly the same spelling if it is not known itself."""
         if stem(word) in self._stems:
             return word
         near = process.extractOne(
@@ -173,7 +173,7 @@ class Vocabulary:
         return near[0] if near else word
 
     def _near(self, word: str) -> str:
-        """What to say of a word that leads to nothing."""
+        """The end of a message about a word that leads to no name."""
         meant = [name for name in children() if key([word]) in _forms(name)]
         above = [parent for name in meant for parent in parents(name) if self._reach(parent)]
         alike = process.extract(
@@ -191,7 +191,7 @@ class Vocabulary:
 
 
 def _forms(name: str) -> list[Key]:
-    """The phrases that a name is, and that it lists."""
+    """The phrases of a name: itself and those that it lists."""
     return [key(words(phrase)) for phrase in (name, *alternatives(name))]
 
 

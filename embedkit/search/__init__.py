@@ -1,1 +1,1 @@
-"""The segments of a collection that are nearest to a sound, and clips that are nearly the same."""
+"""Searches the segments of a collection by a sound or by words; finds clusters and near-copies."""

@@ -1,4 +1,4 @@
-"""Which of the segments that a search finds are kept: so many of a clip, none twice, and more."""
+"""Chooses which of the segments that a search finds are kept."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -21,15 +21,15 @@ Vectors = Callable[[Sequence[int]], NDArray[np.float32]]
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """What is kept of the segments found, which are looked at from the best one on.
+    """Which of the found segments are kept; they are looked at from the best one on.
 
     Attributes:
-        per_clip: at most so many of one clip; None: all.
-        per_folder: at most so many of the clips in one folder; None: all.
+        per_clip: the most segments of one clip; None: all.
+        per_folder: the most segments of clips in one folder; None: all.
         distinct: leave out near-copies: segments whose vector, less the collection's mean, has a
             cosine of `duplicates.LEAST` or more with that of a better one that is kept.
-        threshold: what a similarity must be at least; with `farthest`, at most.
-        farthest: the least similar ones are the best.
+        threshold: the lowest similarity that is kept; with `farthest`, the highest.
+        farthest: the least similar segments are the best.
 
     Raises:
         UsageError: a number is below 1.
@@ -49,11 +49,14 @@ class Choice:
 
     @classmethod
     def of(cls, *, segments: bool = False, **settings: Any) -> "Choice":
-        """What a person asks for: the best segment of each clip, unless something else is said.
+        """Make a choice by settings; by default the best segment of each clip is kept.
 
         Args:
-            segments: keep all segments of a clip, unless `per_clip` says how many.
-            settings: those of the class; None is the same as not named.
+            segments: keep all segments of a clip, unless `per_clip` gives a number.
+            settings: those of the class; None is the same as leaving a setting out.
+
+        Returns:
+            the choice.
 
         Raises:
             UsageError: there is no such setting, or a number is below 1.
@@ -67,12 +70,12 @@ class Choice:
 
     @property
     def sign(self) -> int:
-        """What a similarity is multiplied by to tell how well a segment fits."""
+        """What turns a similarity into how well a segment fits: 1, or -1 with `farthest`."""
         return -1 if self.farthest else 1
 
     @property
     def least_fit(self) -> float:
-        """What a segment must fit at least: its similarity, with the sign."""
+        """The lowest fit that is kept: the threshold times the sign."""
         return -np.inf if self.threshold is None else self.sign * self.threshold
 
     def keep(
@@ -83,15 +86,18 @@ class Choice:
         folders: NDArray[np.integer],
         vectors: Vectors | None = None,
     ) -> list[int]:
-        """The places of those that are kept, at most `top`, among segments that stand best first.
+        """Choose among segments that are sorted, the best first.
 
         Args:
-            top: how many at most.
+            top: the most segments to keep.
             fits: how well each fits, falling [n].
-            clips: number of the clip of each [n].
-            folders: number of the folder that its clip is in [n].
-            vectors: of the segments at some places, less the mean and of length 1; without them
-                copies are kept.
+            clips: number of each one's clip [n].
+            folders: number of the folder of each one's clip [n].
+            vectors: gives vectors of the segments at some places, less the mean and of length 1;
+                without it copies are kept.
+
+        Returns:
+            the places of those that are kept.
         """
         kept: list[int] = []
         of_clip: Counter[int] = Counter()
@@ -118,7 +124,15 @@ class Choice:
         return kept
 
     def most(self, clips: NDArray[np.integer], folders: NDArray[np.integer]) -> int:
-        """How many segments can be kept at most, of those of some clips and folders [n]."""
+        """The most segments that can be kept.
+
+        Args:
+            clips: number of each segment's clip [n].
+            folders: number of the folder of each segment's clip [n].
+
+        Returns:
+            their number.
+        """
         _, firsts, counts = np.unique(clips, return_index=True, return_counts=True)
         if self.per_clip is not None:
             counts = counts.clip(max=self.per_clip)
@@ -132,7 +146,7 @@ BEST_OF_EACH, EVERY = Choice(), Choice(per_clip=None)
 
 
 def number_folders(clips: Sequence[str]) -> NDArray[np.int64]:
-    """The number of the folder that each clip is in [n]."""
+    """The number of each clip's folder [n]."""
     folders = [str(PurePosixPath(clip).parent) for clip in clips]
     _, numbers = np.unique(np.array(folders, object).astype(str), return_inverse=True)
     return numbers.astype(np.int64)
@@ -145,17 +159,20 @@ def lasting(
     shorter: float | None,
     among: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.bool_] | None:
-    """Which segments are of clips that last so many seconds at least, and at most [n]; None: all.
+    """Which segments are of clips of some duration.
 
     Args:
         table: the collection, whose journal has the durations.
-        segments: those there are.
-        longer: seconds at least.
-        shorter: seconds at most.
-        among: the only ones that are asked about, bool [n].
+        segments: all segments.
+        longer: the shortest duration in seconds; None: any.
+        shorter: the longest duration in seconds; None: any.
+        among: the only segments that are asked about, bool [n].
+
+    Returns:
+        bool [n]; None if all are.
 
     Raises:
-        UsageError: none is.
+        UsageError: no segment is.
     """
     if longer is None and shorter is None:
         return among
@@ -177,5 +194,13 @@ def lasting(
 
 
 def centred(vectors: ArrayLike, mean: ArrayLike) -> NDArray[np.float32]:
-    """Vectors [n, D] less a mean [D], of length 1: what all sounds share makes none alike."""
+    """Vectors less a mean, scaled to length 1: what all sounds share then makes none alike.
+
+    Args:
+        vectors: [n, D].
+        mean: [D].
+
+    Returns:
+        float32 [n, D].
+    """
     return unit(np.asarray(vectors, np.float32) - np.asarray(mean, np.float32))

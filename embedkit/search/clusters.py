@@ -1,4 +1,4 @@
-"""Sounds of a collection in clusters, and how far each is from any others."""
+"""Puts sounds of a collection into clusters, and measures how far each is from all others."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -50,15 +50,15 @@ class Method(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Sounds:
-    """What is clustered: clips or segments, n of them, in the order of the parts.
+    """Clips or segments to cluster, n of them, in the order of the parts.
 
     Attributes:
-        clips: names; of segments, those of their clips.
-        start_s, end_s: in the clip, float64 [n].
-        points: where they stand: their vectors, of length 1 and less the mean, on the principal
-            axes of the collection, float32 [n, 32] or of as many axes as there are.
-        drawn: numbers of the sample, rising, int64 [k]; all, if they are not too many.
-        vectors: of the sample, as they are stored, float32 [k, D].
+        clips: names of the clips; for segments, the names of their clips.
+        start_s, end_s: seconds within the clip, float64 [n].
+        points: vectors, of length 1 and less the mean, on the principal axes of the collection,
+            float32 [n, 32], or on as many axes as there are.
+        drawn: numbers of the sample, rising, int64 [k]; all numbers, if they are not too many.
+        vectors: vectors of the sample, as they are stored, float32 [k, D].
     """
 
     clips: list[str]
@@ -70,7 +70,7 @@ class Sounds:
 
     @property
     def is_sampled(self) -> bool:
-        """Whether the sample is not all."""
+        """Whether the sample leaves some out."""
         return len(self.drawn) < len(self.clips)
 
 
@@ -78,12 +78,11 @@ class Cluster(NamedTuple):
     """Sounds that are near one another.
 
     Attributes:
-        number: from 1 on, the largest first; 0 is what is in none.
-        size: sounds.
-        clips: how many they are of.
-        name: what tells it from the others, where the model brings names; else its commonest
-            folder.
-        clip, start_s, end_s: of the sound that stands in its middle.
+        number: from 1 on, the largest first; 0 holds the sounds that are in no cluster.
+        size: number of sounds.
+        clips: number of their clips.
+        name: the name that tells it from the others, where the model brings names; else its
+            commonest folder. clip, start_s, end_s: the sound in its middle.
     """
 
     number: int
@@ -98,13 +97,16 @@ class Cluster(NamedTuple):
 def read_sounds(
     table: EmbeddingTable, *, segments: bool = False, seed: int = 0, track: Track = untracked
 ) -> Sounds:
-    """Read what is to be clustered, in two passes: 32 numbers of each sound are held.
+    """Read what is to be clustered, in two passes; 32 numbers of each sound are held in memory.
 
     Args:
         table: the collection.
-        segments: every segment but slivers, not the mean of each clip.
-        seed: of the sample.
+        segments: read every segment except slivers, not the mean of each clip.
+        seed: seed of the sample.
         track: shows the progress.
+
+    Returns:
+        the sounds.
 
     Raises:
         EmbeddingFolderError: there are no vectors.
@@ -150,16 +152,19 @@ def find_clusters(
     least: int = 5,
     seed: int = 0,
 ) -> NDArray[np.int64]:
-    """The number of the cluster of each sound [n]: from 1 on, the largest first; 0 for none.
+    """Put sounds into clusters.
 
-    They are looked for in the sample; every other sound is in the cluster of the nearest one of it.
+    Clusters are made of the sample; every other sound joins the cluster of the nearest one of it.
 
     Args:
-        sounds: what is clustered.
-        method: how.
+        sounds: the sounds.
+        method: how clusters are made.
         count: clusters of k-means; by default the square root of half the sample, at most 100.
-        least: sounds of a cluster of HDBSCAN, at least.
-        seed: of k-means.
+        least: the fewest sounds of a cluster of HDBSCAN.
+        seed: seed of k-means.
+
+    Returns:
+        the number of each sound's cluster, int64 [n]: from 1 on, the largest first; 0 for none.
     """
     sample = sounds.points[sounds.drawn]
     if method is Method.KMEANS:
@@ -185,10 +190,17 @@ def find_clusters(
 
 
 def distances(sounds: Sounds, track: Track = untracked) -> NDArray[np.float64]:
-    """How far each sound is from the fifth nearest other one of the sample [n].
+    """The distance of each sound to the fifth nearest other one of the sample.
 
-    The middle of its cluster would say less: it is far for many of a wide cluster, and near for
-    some odd ones that are a cluster of their own.
+    The distance to the middle of its cluster would say less: it is large for many sounds of a wide
+    cluster, and small for some odd ones that are a cluster of their own.
+
+    Args:
+        sounds: the sounds.
+        track: shows the progress.
+
+    Returns:
+        float64 [n].
     """
     sample = sounds.points[sounds.drawn]
     own = np.zeros(len(sounds.clips), np.int64)
@@ -207,7 +219,16 @@ def distances(sounds: Sounds, track: Track = untracked) -> NDArray[np.float64]:
 def describe(
     sounds: Sounds, clusters: NDArray[np.int64], names: Classifier | None
 ) -> list[Cluster]:
-    """What each cluster is, the largest first, and at last what is in none."""
+    """Describe the clusters, the largest first; sounds that are in none come last.
+
+    Args:
+        sounds: the sounds.
+        clusters: number of each sound's cluster [n].
+        names: a classifier that names vectors; None: folders name the clusters.
+
+    Returns:
+        one entry for each cluster.
+    """
     called: list[str] = []
     if names is not None:
         called = names_of_groups(sounds.vectors, clusters[sounds.drawn], names)
@@ -235,15 +256,17 @@ def describe(
 
 
 def agreement(clusters: NDArray[np.int64], labels: Sequence[str]) -> dict[str, float | int]:
-    """How far clusters agree with labels, by chance-adjusted measures; what is in none is one.
+    """How far clusters agree with labels, by chance-adjusted measures.
+
+    Sounds that are in no cluster count as one cluster.
 
     Args:
-        clusters: [n].
-        labels: of each [n]; those that are empty are left out.
+        clusters: number of each sound's cluster [n].
+        labels: label of each [n]; sounds with an empty one are left out.
 
     Returns:
-        ami, adjusted mutual information; ari, the adjusted Rand index; both 1 where they are the
-        same, near 0 by chance; and labelled, how many sounds they are of.
+        ami, the adjusted mutual information, and ari, the adjusted Rand index; both are 1 where
+        clusters and labels are the same, and near 0 by chance; and labelled, the number of sounds.
     """
     from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score
 
@@ -264,6 +287,13 @@ def write_clusters(
     far: NDArray[np.float64],
 ) -> None:
     """Write a row for each sound: clip, start_s, end_s, cluster, name, distance.
+
+    Args:
+        path: a .csv or .parquet file.
+        sounds: the sounds.
+        clusters: number of each sound's cluster [n].
+        described: the clusters.
+        far: what `distances` gave [n].
 
     Raises:
         UsageError: the file ends neither in .csv nor in .parquet.

@@ -26,7 +26,7 @@ class Pair:
     Attributes:
         similarity: that cosine.
         clip, other: their names.
-        group: number, from 1, of the group of clips that pairs join them to.
+        group: number, from 1 on, of the group of clips that pairs join.
     """
 
     similarity: float
@@ -36,19 +36,23 @@ class Pair:
 
 
 def find_duplicates(table: EmbeddingTable, least: float, track: Track = untracked) -> list[Pair]:
-    """Pairs that join the clips whose vectors are at least so similar, the most similar first.
+    """Pairs of clips whose vectors are nearly the same, the most similar first.
 
-    Clips that are joined, directly or through others, are a group. Of all pairs in it those are
-    given that are most similar and join it: of 3 copies 2 pairs, of n clips never more than n - 1
-    (a maximum spanning forest). Memory is bounded by the number of clips.
+    Clips that are joined, directly or through others, are a group. Only the most similar pairs that
+    join a group are given: 2 pairs for 3 copies, and never more than n - 1 for n clips (a maximum
+    spanning forest). Memory is bounded by the number of clips.
 
-    The collection's mean is taken from all vectors: what all clips share makes none alike. One more
-    vector, of zeros, is counted in it: else two copies alone would have nothing left.
+    The collection's mean is subtracted from all vectors, so that what all clips share makes none
+    alike. One more vector, of zeros, counts in the mean: otherwise nothing would be left of a
+    collection of two copies.
 
     Args:
         table: the collection.
-        least: cosine, from which two clips are nearly the same.
+        least: the cosine from which on two clips are nearly the same.
         track: shows the progress.
+
+    Returns:
+        the pairs.
     """
     clips, vectors = table.clip_vectors()
     if len(clips) < 2:
@@ -69,7 +73,16 @@ def find_duplicates(table: EmbeddingTable, least: float, track: Track = untracke
 
 
 def name_groups(table: EmbeddingTable, pairs: list[Pair], names: Classifier) -> dict[int, str]:
-    """What the clips of each group are most likely called; empty where nothing is likely."""
+    """The most likely names of the clips of each group.
+
+    Args:
+        table: the collection.
+        pairs: what `find_duplicates` gave.
+        names: a classifier that names vectors.
+
+    Returns:
+        names by the group's number; empty where no name is likely.
+    """
     if not pairs:
         return {}
     group = {clip: pair.group for pair in pairs for clip in (pair.clip, pair.other)}
@@ -80,12 +93,12 @@ def name_groups(table: EmbeddingTable, pairs: list[Pair], names: Classifier) -> 
 
 
 class Links:
-    """The strongest links that join things to groups, kept up as more links come.
+    """The strongest links that join things to groups, kept up to date as more links come.
 
     Attributes:
         first, second: the two ends of each link, int64 [links].
-        similarity: its strength, float64 [links].
-        group: number of the group that each thing is in [n].
+        similarity: strength of each link, float64 [links].
+        group: number of each thing's group [n].
     """
 
     def __init__(self, count: int) -> None:
@@ -98,13 +111,13 @@ class Links:
         self._waiting: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]] = []
 
     def add(self, row: int, column: int, cosines: NDArray[np.float32], least: float) -> None:
-        """Take the links among things that stand together; no two come twice.
+        """Take the links between two ranges of things; no two links come twice.
 
         Args:
-            row: number of the first of the ones.
-            column: number of the first of the others.
-            cosines: of ones and others [rows, columns].
-            least: from which they are linked.
+            row: number of the first thing of the rows.
+            column: number of the first thing of the columns.
+            cosines: their similarities [rows, columns].
+            least: the cosine from which on they are linked.
         """
         rows, columns = (
             slice(start, start + count)
@@ -124,7 +137,7 @@ class Links:
             self.sort()
 
     def sort(self) -> None:
-        """Keep, of those there are and those that wait, the strongest that join as much."""
+        """Keep only the strongest links, old and waiting, that join as much."""
         held = [(self.first, self.second, self.similarity), *self._waiting]
         first, second, similarity = map(np.concatenate, zip(*held, strict=True))
         count = len(self.group)
@@ -144,7 +157,16 @@ class Links:
 
 
 def join(vectors: NDArray[np.float32], least: float, track: Track = untracked) -> Links:
-    """The strongest links among vectors of length 1 [n, D] whose cosine is at least so high."""
+    """The strongest links among vectors whose cosine is high enough.
+
+    Args:
+        vectors: float32 [n, D], of length 1.
+        least: the lowest cosine.
+        track: shows the progress.
+
+    Returns:
+        the links.
+    """
     links = Links(len(vectors))
     starts = range(0, len(vectors), ROWS)
     for start in track(starts, "Comparing", len(starts)):

@@ -27,6 +27,9 @@ class ExactSearch:
         Args:
             query: float32 [D], or its first numbers [size].
             size: numbers that are compared; by default all.
+
+        Returns:
+            float32 [n].
         """
         size = size or self.vectors.shape[1]
         found: NDArray[np.float32] = self._units(size) @ unit(query[None, :size])[0]
@@ -35,7 +38,16 @@ class ExactSearch:
     def contrast(
         self, like: Sequence[NDArray[np.float32]], unlike: Sequence[NDArray[np.float32]], size: int
     ) -> NDArray[np.float32]:
-        """The mean of some vectors minus the mean of others, each of length 1, [size]."""
+        """The mean of some vectors minus the mean of others, each scaled to length 1.
+
+        Args:
+            like: vectors [D].
+            unlike: vectors [D] to subtract; may be empty.
+            size: number of their first numbers that are used.
+
+        Returns:
+            float32 [size].
+        """
         positive: NDArray[np.float32] = unit(np.stack(like)[:, :size]).mean(axis=0)
         return positive - unit(np.stack(unlike)[:, :size]).mean(axis=0) if unlike else positive
 

@@ -1,8 +1,8 @@
-"""FAISS indices of an embedding folder, kept where they took time to make.
+"""FAISS indices of an embedding folder, kept where making them takes time.
 
-An index is a cache: one that is stale, damaged or of other settings is made anew. It stands in the
-user's own cache folder and never in an embedding folder, which may be from anybody: what reads an
-index trusts it.
+An index is a cache: a stale or damaged index, or one of other settings, is made anew. It is in the
+user's own cache folder and never in an embedding folder, which may come from anybody: FAISS trusts
+the index that it reads.
 """
 
 import hashlib
@@ -41,7 +41,7 @@ FEWEST = 10_000  # segments that can be compressed: it takes learning how
 
 
 class IndexKind(StrEnum):
-    """Of an index."""
+    """Kind of an index."""
 
     FLAT = "flat"  # all vectors, exact
     HNSW = "hnsw"  # a graph: fast, in the memory of all vectors and their links
@@ -51,7 +51,7 @@ class IndexKind(StrEnum):
 
 
 class Metric(StrEnum):
-    """What near means."""
+    """Measure of nearness."""
 
     COSINE = "cosine"
     DOT = "dot"
@@ -61,7 +61,7 @@ Exact = np.memmap[Any, np.dtype[np.float32]]
 
 
 def choose_kind(rows: int) -> IndexKind:
-    """By size."""
+    """The kind of index for a number of rows."""
     if rows <= EXACT:
         return IndexKind.FLAT
     return IndexKind.HNSW if rows <= GRAPH else IndexKind.IVF_PQ
@@ -70,14 +70,21 @@ def choose_kind(rows: int) -> IndexKind:
 def open_index(
     table: EmbeddingTable, kind: IndexKind, metric: Metric, cache: Path | None, track: Track
 ) -> tuple[Any, list[str], Exact | None]:
-    """An index of all rows that are searched.
+    """Open an index of all rows that are searched, or make it.
 
-    Raises:
-        UsageError: too few rows for a compressed one.
+    Args:
+        table: the collection.
+        kind: kind of the index.
+        metric: measure of nearness.
+        cache: folder where indices are kept; None: that of the user.
+        track: shows the progress.
 
     Returns:
-        the index; the parts in the order in which their rows are numbered; for a compressed index
-        the vectors [rows, D].
+        the index; the parts in the order in which their rows are numbered; and, for a compressed
+            index, the vectors [rows, D].
+
+    Raises:
+        UsageError: there are too few rows for a compressed index.
     """
     if kind is IndexKind.FLAT:  # to read the vectors is to build it
         index = faiss.IndexFlatIP(table.embedding_size)
@@ -128,7 +135,7 @@ class _Kept:
         return index, parts, np.memmap(self.folder / VECTORS, np.float32, "r", shape=shape)
 
     def _read(self) -> tuple[Any, list[str]]:
-        """What is there, if it can be gone on with."""
+        """The index that is there, if it can be gone on with."""
         try:
             settings = json.loads((self.folder / "index.json").read_bytes())
             parts = settings["parts"]
@@ -210,5 +217,5 @@ def _vectors(
 
 
 def _codes(size: int) -> int:
-    """Bytes of a compressed vector: one for four numbers, as far as these can be shared out."""
+    """Bytes of a compressed vector: one for every four numbers, where they divide evenly."""
     return next(codes for codes in range(size // 4, 0, -1) if size % codes == 0)

@@ -1,4 +1,4 @@
-"""What a search is asked for: clips of the collection, files, folders, spans of them, and more."""
+"""Queries of a search: clips of the collection, files, folders, and spans of them."""
 
 import fnmatch
 import math
@@ -31,18 +31,24 @@ class Queries:
     """Turns what a person names into vectors of a collection.
 
     A name is a clip of the collection or the path of a file, with or without a span of seconds
-    behind an `@`: `long.wav@12.5-14`. A clip or file whose own name is such is that clip or file.
+    behind an `@`: `long.wav@12.5-14`. If a clip or file has just that name, it is meant.
     """
 
     def __init__(
         self, table: EmbeddingTable, model: Path | None = None, device: str = "cpu"
     ) -> None:
-        """Of a collection; a file is embedded by QueryEmbedder, which gets the others."""
+        """Prepare queries of a collection; files are embedded by QueryEmbedder.
+
+        Args:
+            table: the collection.
+            model: where its model is now, if it has moved.
+            device: where torch computes.
+        """
         self._table = table
         self._model, self._device = model, device
 
     def expand(self, names: Sequence[str]) -> Iterator[str]:
-        """The names, and for a folder those of the audio files in it.
+        """The names; for a folder, the names of the audio files in it.
 
         Raises:
             UsageError: a folder has no audio.
@@ -57,7 +63,7 @@ class Queries:
         """The vector [D] of a sound.
 
         Raises:
-            UsageError: there is neither such a clip nor such a file, or the span is none.
+            UsageError: there is neither such a clip nor such a file, or the span is empty.
             AudioError: the file cannot be decoded.
             EmbeddingFolderError: the collection's model is not there, or not the same.
         """
@@ -67,12 +73,20 @@ class Queries:
         return self._embedder.embed(Path(sound), start_s, end_s)
 
     def clip(self, name: str) -> str:
-        """The clip of the collection that a name is of; empty if it is a file."""
+        """The clip of the collection that a name means; empty if it is a file."""
         sound, _, _ = self._parse(name)
         return sound if self._table.has_clip(sound) else ""
 
     def contrast(self, like: Sequence[str], unlike: Sequence[str]) -> NDArray[np.float32]:
-        """The mean of some sounds minus the mean of others, each of length 1, [D]."""
+        """The mean of some sounds minus the mean of others, each scaled to length 1.
+
+        Args:
+            like: names of sounds.
+            unlike: names of sounds to subtract; may be empty.
+
+        Returns:
+            float32 [D].
+        """
         vector = self._mean(like)
         return vector - self._mean(unlike) if unlike else vector
 
@@ -85,21 +99,21 @@ class Queries:
         rule: Rule | None = None,
         label_column: str = "",
     ) -> NDArray[np.bool_] | None:
-        """Which segments are of clips that fit a pattern of paths, and have a label; None: all.
+        """Which segments are of clips that fit a pattern of paths, and have a label.
 
         Args:
-            segments: those there are.
-            pattern: of the clips' names.
+            segments: all segments.
+            pattern: pattern of the clips' names; None: any.
             labels: what `read_dataset` reads.
-            label: where it has times, the segments have it, else the clips.
-            rule: for labels with times.
-            label_column: of a table, where it is none that is known.
+            label: the label; where labels have times, the segment has it, else the clip.
+            rule: the rule for labels with times.
+            label_column: the heading of the labels, where the table has none of the known headings.
 
         Returns:
-            bool [segments].
+            bool [segments]; None if all are.
 
         Raises:
-            DatasetError: none does, or the labels cannot be read.
+            DatasetError: no segment is, or the labels cannot be read.
         """
         if pattern is None and label is None:
             return None

@@ -1,4 +1,4 @@
-"""A sound from outside the collection as a vector that the collection can be compared with."""
+"""Turns a sound from outside the collection into a vector that can be compared with it."""
 
 import logging
 import math
@@ -29,15 +29,15 @@ class QueryEmbedder:
         """Load the model that made the folder.
 
         Args:
-            provenance: of the embedding folder: its model, hop, channel, track, speed and band are
-                used.
+            provenance: that of the embedding folder: its model, hop, channel, track, speed and band
+                are used.
             model: where the model is now, if it has moved.
             device: where torch computes.
 
         Raises:
-            EmbeddingFolderError: the vectors were imported, the model is not there, or is not the
-                one that made the folder.
-            ModelFolderError: it is, and is damaged.
+            EmbeddingFolderError: the vectors were imported, the model is not there, or it is not
+                the one that made the folder.
+            ModelFolderError: the model is damaged.
         """
         runtime = Runtime.that_made(provenance)
         folder = find_model(provenance, runtime, model)
@@ -63,13 +63,18 @@ class QueryEmbedder:
     def embed(
         self, path: Path, start_s: float = 0.0, end_s: float = math.inf
     ) -> NDArray[np.float32]:
-        """Embed a file, or a span of it; of a damaged one, what stands before the damage.
+        """Embed a file, or a span of it; of a damaged file, what stands before the damage.
+
+        Args:
+            path: the file.
+            start_s: beginning of the span in seconds.
+            end_s: its end; by default the file's end.
 
         Returns:
             float32 [D], the mean of the segments, weighted by their real duration.
 
         Raises:
-            UsageError: no such file, or the span is empty.
+            UsageError: there is no such file, or the span is empty.
             AudioError: nothing of the file can be decoded, or it ends before the span begins.
         """
         if not path.exists():

@@ -35,7 +35,7 @@ PARAMETERS: dict[IndexKind, Any] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Hit:
-    """A segment found, and its cosine or dot product with the query."""
+    """A found segment, and its cosine or dot product with the query."""
 
     clip: str
     start_s: float
@@ -44,11 +44,11 @@ class Hit:
 
 
 class SearchIndex:
-    """All segments of an embedding folder, but for slivers at the clips' ends.
+    """All segments of an embedding folder except slivers at the clips' ends.
 
     Attributes:
-        kind: of the index.
-        metric: what near means.
+        kind: kind of the index.
+        metric: measure of nearness.
         clips: names of the clips that have segments, sorted.
     """
 
@@ -61,14 +61,14 @@ class SearchIndex:
         cache: Path | None = None,
         track: Track = untracked,
     ) -> None:
-        """Open the index, made or brought up to date first.
+        """Open the index; it is made or brought up to date first.
 
         Args:
             table: the collection.
-            kind: by default by size: exact up to 500,000 segments, HNSW up to 5,000,000, compressed
-                beyond.
-            metric: what near means.
-            cache: folder where indices that took time are kept; by default that of the user.
+            kind: by default the kind follows the size: exact up to 500,000 segments, HNSW up to
+                5,000,000, compressed beyond.
+            metric: measure of nearness.
+            cache: folder where indices are kept; by default that of the user.
             track: shows the progress.
 
         Raises:
@@ -87,7 +87,7 @@ class SearchIndex:
 
     @property
     def segments(self) -> Segments:
-        """Where the segments stand."""
+        """The clips and times of the segments."""
         return Segments(
             names=self.clips.tolist(), owner=self._clip, start_s=self._start_s, end_s=self._end_s
         )
@@ -101,14 +101,17 @@ class SearchIndex:
         among: NDArray[np.bool_] | None = None,
         choice: Choice = BEST_OF_EACH,
     ) -> list[list[Hit]]:
-        """The segments nearest to each of some vectors [n, D], best first.
+        """The segments that are nearest to some vectors, the best first.
 
         Args:
-            vectors: the queries.
-            top: how many at most.
-            without: of each query the clips to leave out, such as its own; by default none.
+            vectors: the queries, float32 [n, D].
+            top: the most results of each query.
+            without: for each query the clips to leave out, such as its own; by default none.
             among: which segments to look at, bool [segments]; by default all.
-            choice: which of those found are kept; by default the best segment of each clip.
+            choice: which results are kept; by default the best segment of each clip.
+
+        Returns:
+            a list of results for each query.
         """
         queries = choice.sign * np.ascontiguousarray(vectors, np.float32)
         if self.metric is Metric.COSINE:
@@ -182,7 +185,7 @@ class SearchIndex:
         choice: Choice,
         top: int,
     ) -> list[Hit]:
-        """Those that are kept of segments that stand best first; -1 is none."""
+        """The results that are kept of segments sorted with the best first; -1 is none."""
         there = (rows >= 0) & ~np.isin(self._clip[rows], self._numbers(own))
         fits, rows = fits[there], rows[there]
         clips = self._clip[rows]
@@ -204,14 +207,14 @@ class SearchIndex:
         ]
 
     def _numbers(self, names: Collection[str]) -> NDArray[np.int64]:
-        """The numbers of those of some clips that have segments."""
+        """The numbers of some clips, as far as they have segments."""
         wanted = np.array(list(names), str)
         places = np.searchsorted(self.clips, wanted).clip(max=len(self.clips) - 1)
         found: NDArray[np.int64] = places[self.clips[places] == wanted]
         return found
 
     def _stored(self, rows: NDArray[np.int64]) -> Vectors:
-        """The vectors that are searched at some rows [n, D]."""
+        """The vectors of some rows, as they are searched [n, D]."""
         if self._exact is not None:
             return np.asarray(self._exact[rows])
         found: Vectors = self._index.reconstruct_batch(rows)
@@ -219,7 +222,7 @@ class SearchIndex:
 
     @cached_property
     def _mean(self) -> NDArray[np.float64]:
-        """Of all vectors and one of zeros [D], as for `duplicates`."""
+        """The mean of all vectors and one of zeros [D], as for `duplicates`."""
         rows = np.arange(len(self._clip))
         starts = range(0, len(rows), AT_ONCE)
         total = sum(

@@ -1,4 +1,4 @@
-"""The segments of a collection in which what some words stand for is heard most surely."""
+"""Finds the segments of a collection in which a query of words is heard most surely."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,13 +17,13 @@ from embedkit.store import EmbeddingTable
 
 @dataclass(frozen=True, kw_only=True)
 class Heard:
-    """A segment found.
+    """A found segment.
 
     Attributes:
-        clip: its name.
-        start_s, end_s: in the clip.
+        clip: name of its clip.
+        start_s, end_s: seconds within the clip.
         score: how surely it holds what was asked for, in [0, 1].
-        name: the surest of the names that were asked for; of several sounds one each.
+        name: the surest of the names that were asked for; for several sounds one name each.
     """
 
     clip: str
@@ -43,23 +43,27 @@ def find_heard(
     choice: Choice = BEST_OF_EACH,
     track: Track = untracked,
 ) -> list[list[Heard]]:
-    """The segments where each of some meanings is heard most surely, best first.
+    """The segments where each of some meanings is heard most surely, the best first.
 
-    All segments but slivers at the clips' ends are scored, some at a time: memory does not grow
-    with the collection. Of equal ones those of the clip that comes first by name come first.
+    All segments except slivers at the clips' ends are scored, some at a time, so that memory does
+    not grow with the collection. Of equal segments, the one of the clip that is first by name comes
+    first.
 
     Args:
         table: the collection.
-        classifier: of its vectors.
-        meanings: of words in the classifier's labels.
-        top: how many at most.
+        classifier: a classifier of its vectors.
+        meanings: what queries stand for in the classifier's labels.
+        top: the most results of each.
         among: which rows to look at, in the order of the parts, bool [rows]; by default all.
-        choice: which of those found are kept; by default the best segment of each clip. Its
-            similarities are scores here.
+        choice: which results are kept; by default the best segment of each clip. Its similarities
+            are scores here.
         track: shows the progress.
 
+    Returns:
+        a list of results for each meaning.
+
     Raises:
-        EmbedkitError: the classifier is one of other vectors.
+        EmbedkitError: the classifier was fitted on other vectors.
     """
     classifier.check(table)
     # Which copies are left out is known when all that is better is: so more are looked at, until
@@ -80,7 +84,7 @@ def find_heard(
 
 
 class _Found(NamedTuple):
-    """A segment found, and its vector [D]."""
+    """A found segment, and its vector [D]."""
 
     heard: Heard
     vector: NDArray[np.float32]
@@ -135,7 +139,7 @@ def _listen(
 
 
 def _keep(found: list[_Found], top: int, choice: Choice, mean: NDArray[np.float64]) -> list[_Found]:
-    """Those of some in any order that are kept, best first."""
+    """The results that are kept, the best first, of some in any order."""
     found.sort(key=lambda one: (-choice.sign * one.heard.score, one.heard.clip, one.heard.start_s))
     names = [one.heard.clip for one in found]
     _, clips = np.unique(np.array(names, object), return_inverse=True)
