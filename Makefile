@@ -4,13 +4,17 @@ BIN := .venv/bin
 # What needs no torch.
 BASE_TESTS := tests/field tests/labels tests/search
 
-.PHONY: demo docs test test-cuda test-lower-bounds lint clean
+.PHONY: demo docs test test-install test-cuda test-lower-bounds lint clean
 
 demo: .venv/installed
 	$(BIN)/embedkit demo --out demo
 
 test: lint .venv/installed-dev
 	$(BIN)/python -m pytest -n auto
+
+# What is installed: the base without extras, and the wheel. The other tests leave these out.
+test-install: .venv/installed-dev
+	$(BIN)/python -m pytest -m install -n auto tests/install
 
 # The documentation site, into site/.
 docs: .venv/installed-docs
@@ -27,7 +31,7 @@ test-lower-bounds:
 	$(PYTHON) tests/lowest.py > .venv-lowest/requirements.txt
 	.venv-lowest/bin/python -m pip install --quiet --requirement .venv-lowest/requirements.txt
 	.venv-lowest/bin/python -m pip install --quiet --no-deps --editable .
-	.venv-lowest/bin/python -m pytest -W default tests/test_base_install.py $(BASE_TESTS)
+	.venv-lowest/bin/python -m pytest -W default -m '' tests/install/test_base_install.py $(BASE_TESTS)
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from patience import PATIENCE, until
 
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -37,9 +38,11 @@ def serve(*arguments: object, **environment: str) -> Iterator[str]:
         env=os.environ | environment,
     )
     assert server.stdout is not None
-    yield server.stdout.readline().strip().removesuffix(f"?token={TOKEN}")
-    server.terminate()
-    server.communicate(timeout=10)
+    try:
+        yield server.stdout.readline().strip().removesuffix(f"?token={TOKEN}")
+    finally:
+        server.terminate()
+        server.communicate(timeout=PATIENCE)
 
 
 @contextmanager
@@ -56,7 +59,7 @@ def browse() -> Iterator[Any]:
                 "--use-fake-ui-for-media-stream",
             ],
         )
-        page = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
+        page = open_context(browser).new_page()
         go = page.goto
 
         def enter(address: str) -> None:
@@ -68,6 +71,13 @@ def browse() -> Iterator[Any]:
         page.goto = enter
         yield page
         browser.close()
+
+
+def open_context(browser: Any) -> Any:
+    """A browser's window, which knows nothing of others."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    context.set_default_timeout(1000 * PATIENCE)
+    return context
 
 
 @contextmanager
@@ -98,11 +108,7 @@ def ask(address: str, path: str, value: Any = None) -> Any:
 
 def wait(page: Any, done: Callable[[], bool], wrong: str) -> None:
     """Until something is so; the page goes on meanwhile."""
-    for _ in range(600):
-        if done():
-            return
-        page.wait_for_timeout(50)
-    pytest.fail(wrong)
+    until(done, wrong, pause=lambda: page.wait_for_timeout(50))
 
 
 class Server:
@@ -124,7 +130,7 @@ class Server:
     def interrupt(self) -> str:
         """Ctrl-C: every process of the group gets it. What it says."""
         os.killpg(self.process.pid, signal.SIGINT)
-        _, said = self.process.communicate(timeout=60)
+        _, said = self.process.communicate(timeout=PATIENCE)
         assert self.process.returncode == 130
         assert "Traceback" not in said, said
         return said

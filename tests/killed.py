@@ -5,9 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+from patience import PATIENCE
+
 KILLED = """
 import contextlib, os, signal, sys
 from pathlib import Path
+
+from patience import PATIENCE
 from embedkit.extraction import Settings, extract, process
 from embedkit.store import writer
 
@@ -36,6 +40,6 @@ def kill_midway(sounds: Path, model: Path, emb: Path) -> None:
     script.write_text(KILLED)
     died = subprocess.run(
         [sys.executable, script, sounds, model, emb],
-        capture_output=True, text=True, check=False, start_new_session=True, timeout=120,
+        capture_output=True, text=True, check=False, start_new_session=True, timeout=PATIENCE,
     )  # fmt: skip
     assert died.returncode == -signal.SIGKILL, died.stderr

@@ -14,6 +14,7 @@ import pytest
 import torch
 from foreign import write_extractor
 from numpy.typing import NDArray
+from patience import PATIENCE
 from torch import Tensor
 
 from embedkit import Extractor
@@ -279,7 +280,7 @@ def test_each_process_of_torchrun_trains_on_a_card_of_its_own(
         capture_output=True,
         text=True,
         check=False,
-        timeout=600,
+        timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     written = (tmp_path / "model" / METRICS).read_text().splitlines()

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE
 from test_guides import fits
 
 nbformat = pytest.importorskip("nbformat")
@@ -26,7 +27,9 @@ def test_there_are_three() -> None:
 def test_a_notebook_prints_what_it_shows(path: Path, tmp_path: Path) -> None:
     shown = nbformat.read(path, as_version=4)
     run = nbformat.read(path, as_version=4)
-    nbclient.NotebookClient(run, timeout=600, resources={"metadata": {"path": tmp_path}}).execute()
+    nbclient.NotebookClient(
+        run, timeout=int(PATIENCE), resources={"metadata": {"path": tmp_path}}
+    ).execute()
     assert any(printed(shown))
     for before, now in zip(printed(shown), printed(run), strict=True):
         assert fits(before, now), "\n".join(now)

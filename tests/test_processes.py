@@ -9,7 +9,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import embedkit_cli
 import numpy as np
 import psutil
 import pytest
+from patience import PATIENCE, until
 
 import embedkit
 from embedkit.errors import AudioError, EmbedkitError, Kind
@@ -67,20 +67,17 @@ def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
 
 def kill_and_wait(parent: subprocess.Popen, begun: Callable[[], list[int]]) -> None:
     """Kill a parent when its workers have begun, and see all that it started go."""
-    while not begun():
-        assert parent.poll() is None, parent.stderr and parent.stderr.read()
-        time.sleep(0.05)
+    until(lambda: parent.poll() is not None or begun(), "it never begins")
+    assert parent.poll() is None, parent.stderr and parent.stderr.read()
     started = psutil.Process(parent.pid).children(recursive=True)
     assert {process.pid for process in started} >= set(begun())
     parent.kill()
     parent.wait()
-    deadline = time.monotonic() + 60
-    while (left := alive(started)) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    names = [process.cmdline() for process in left]
-    for process in left:
-        process.kill()
-    assert names == []
+    try:
+        until(lambda: not alive(started), "something of it lives on")
+    finally:
+        for process in alive(started):
+            process.kill()
 
 
 @pytest.mark.parametrize("parent", PARENTS)
@@ -190,7 +187,7 @@ def fail(number: int) -> None:
 def test_whatever_a_worker_raises_arrives_with_its_words_and_the_pool_lives_on() -> None:
     with WorkerPool(1) as pool:
         futures = [pool.submit(fail, number) for number in range(4)]
-        odd, audio, disk, memory = (future.exception(timeout=100) for future in futures)
+        odd, audio, disk, memory = (future.exception(timeout=PATIENCE) for future in futures)
         assert type(odd) is EmbedkitError
         assert str(odd).endswith("OddError: a and b")
         assert isinstance(audio, AudioError)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 from command import run, succeed
+from patience import PATIENCE
 
 from embedkit.models.build import count_macs
 from embedkit.models.table import MODELS
@@ -250,7 +251,7 @@ def test_ctrl_c_ends_with_130_and_the_next_run_goes_on(
         assert process.poll() is None
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert "Traceback" not in errors
     assert not list(out.glob("rows/.part-*"))

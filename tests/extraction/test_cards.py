@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from patience import PATIENCE
 
 from embedkit.errors import UsageError
 from embedkit.extraction import Settings, extract
@@ -48,7 +49,7 @@ def run(
         capture_output=True,
         text=True,
         check=False,
-        timeout=200,
+        timeout=PATIENCE,
     )
 
 
@@ -127,7 +128,7 @@ worker.decode = decode_or_not
 def test_a_decoder_that_hangs_or_crashes_costs_its_file_and_no_card(
     tmp_path: Path, audio: Path, model_dir: Path, whole: EmbeddingTable
 ) -> None:
-    done = run(tmp_path, COUNTED + BAD_DECODERS, audio, model_dir, workers=2, timeout=2.0)
+    done = run(tmp_path, COUNTED + BAD_DECODERS, audio, model_dir, workers=2, timeout=5.0)
     assert done.returncode == 0, done.stderr
     assert sorted(ast.literal_eval(done.stdout)) == [("2.wav", "timeout"), ("4.wav", "crashed")]
     assert len(set((tmp_path / "notes").read_text().split())) <= 2

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from command import run, succeed
 from numpy.typing import NDArray
+from patience import PATIENCE
 
 from embedkit.errors import EmbeddingFolderError
 from embedkit.extraction import Settings, Shard, extract
@@ -80,7 +81,7 @@ def test_rows_are_those_of_the_local_engine_though_a_worker_is_killed(
     killer = threading.Thread(target=kill_one, daemon=True)
     killer.start()
     done = extract_on_ray(audio, model_dir, emb, shards=6)
-    killer.join(timeout=10)
+    killer.join(PATIENCE)
     assert len(killed) == 1
     assert done.errors == {"unreadable": 1}
     assert done.files + done.already_done == CLIPS + 1

@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 from killed import kill_midway
 from numpy.typing import NDArray
+from patience import until
 
 from embedkit.audio.decode import Channel, decode
 from embedkit.audio.files import Skipped
@@ -395,18 +395,19 @@ def test_workers_end_with_a_parent_that_is_killed(
     script.write_text(code)
     places = map(str, (tmp_path / "audio", model_dir, emb))
     parent = subprocess.Popen([sys.executable, script, *places])
-    while not (emb / ".lock-00001").exists():
-        assert parent.poll() is None
-        time.sleep(0.05)
+    until(lambda: parent.poll() is not None or (emb / ".lock-00001").exists(), "it never begins")
+    assert parent.poll() is None
     parent.kill()
     parent.wait()
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:  # a worker that lived on would hold its shard
-        with suppress(EmbeddingFolderError):
+
+    def left() -> bool:
+        with suppress(EmbeddingFolderError):  # a worker that lives on holds its shard
             for shard in (0, 1):
                 EmbeddingWriter(emb, read_manifest(emb), shard).__exit__(None, None, None)
-            break
-        time.sleep(0.2)
+            return True
+        return False
+
+    until(left, "the workers live on")
     extract(tmp_path / "audio", model_dir, emb)
     rows = EmbeddingTable.open(emb).rows()
     assert [f"{clip}/{n}" for clip, n in zip(rows.clips, rows.segments, strict=True)] == sorted(

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from command import run, succeed
 from numpy.typing import NDArray
+from patience import PATIENCE
 
 from embedkit.errors import DatasetError, EmbeddingFolderError, UsageError
 from embedkit.extraction import Settings, estimate, extract
@@ -195,7 +196,7 @@ def test_shares_that_begin_at_once_move_the_folder_once(work, model_dir):
         )
         for number in (1, 2)
     ]  # fmt: skip
-    ends = [(*share.communicate(timeout=300), share.returncode) for share in shares]
+    ends = [(*share.communicate(timeout=PATIENCE), share.returncode) for share in shares]
     assert [code for _, _, code in ends] == [0, 0], ends
     told = [json.loads(out) for out, _, _ in ends]
     assert sum(one["files"] for one in told) == 1

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 from command import run, succeed
 from numpy.typing import NDArray
+from patience import PATIENCE
 
 from embedkit.errors import EmbeddingFolderError, UsageError
 from embedkit.extraction import Settings, Shard, estimate, extract
@@ -127,11 +128,11 @@ def test_a_decoder_that_hangs_or_crashes_costs_its_file(
 ) -> None:
     emb = tmp_path / "emb"
     path = script(tmp_path, BAD_DECODERS)
-    done = start(path, audio, model_dir, emb, timeout=2.0, workers=workers)
-    out, err = done.communicate(timeout=100)
+    done = start(path, audio, model_dir, emb, timeout=5.0, workers=workers)
+    out, err = done.communicate(timeout=PATIENCE)
     assert done.returncode == 0, err
     assert sorted(ast.literal_eval(out)) == [
-        ("2.wav", "timeout", "the decoder hung: nothing came of it in 2 s"),
+        ("2.wav", "timeout", "the decoder hung: nothing came of it in 5 s"),
         ("4.wav", "crashed", "the decoder crashed: signal SIGSEGV"),
     ]
     kinds = {record.clip: record.kind for record in EmbeddingTable.open(emb).journal}
@@ -146,7 +147,7 @@ def test_a_worker_that_dies_of_no_file_ends_the_run(
 ) -> None:
     path = script(tmp_path, "worker.EmbeddingWriter = lambda *_: os._exit(7)")
     done = start(path, audio, model_dir, tmp_path / "emb", workers=1)
-    _, err = done.communicate(timeout=100)
+    _, err = done.communicate(timeout=PATIENCE)
     assert done.returncode == 1
     assert "a worker process, not decoding a file, crashed: exit code 7" in err
 
@@ -187,7 +188,7 @@ def test_a_failing_network_ends_the_run_in_its_own_words_and_blames_no_file(
     path.write_text(path.read_text().split("    done = ")[0] + COMMAND)
     verbose = failure.startswith("raise Odd")
     done = start(path, audio, model_dir, emb, first=["--verbose"] * verbose)
-    _, err = done.communicate(timeout=200)
+    _, err = done.communicate(timeout=PATIENCE)
     assert done.returncode == 1, err
     assert words in err
     assert err.count("embedkit: ") == 1
@@ -222,7 +223,7 @@ def test_a_file_whose_worker_was_killed_is_tried_once_more_and_alone(
     emb = tmp_path / "emb"
     path = script(tmp_path, KILLED.format(always=always))
     done = start(path, audio, model_dir, emb, workers=2)
-    out, err = done.communicate(timeout=200)
+    out, err = done.communicate(timeout=PATIENCE)
     assert done.returncode == 0, err
     for name in "35":
         first, second = (tmp_path / name).read_text().split()
@@ -242,7 +243,7 @@ SLOW_NETWORK = """
 def embed(self, segments):
     if not slow:
         slow.append(True)
-        time.sleep(5)
+        time.sleep(6)
     return embed_segments(self, segments)
 
 slow = []
@@ -256,8 +257,8 @@ def test_a_batch_slower_than_the_timeout_is_not_the_decoders_silence(
 ) -> None:
     emb = tmp_path / "emb"
     path = script(tmp_path, SLOW_NETWORK)
-    done = start(path, audio, model_dir, emb, workers=1, batch_size=1, timeout=2.5)
-    out, err = done.communicate(timeout=200)
+    done = start(path, audio, model_dir, emb, workers=1, batch_size=1, timeout=5.0)
+    out, err = done.communicate(timeout=PATIENCE)
     assert done.returncode == 0, err
     assert ast.literal_eval(out) == []
     check_equal(emb, whole)
@@ -281,7 +282,7 @@ def test_a_run_or_a_worker_that_is_suspended_for_longer_than_the_timeout_goes_on
 ) -> None:
     emb = tmp_path / "emb"
     path = script(tmp_path, WAITING)
-    running = start(path, audio, model_dir, emb, workers=1, timeout=4.0)
+    running = start(path, audio, model_dir, emb, workers=1, timeout=5.0)
     for name, send in (("2", os.killpg), ("5", os.kill)):  # the run, as Ctrl-Z does; one worker
         begun = tmp_path / name
         while not (begun.exists() and begun.read_text().endswith(" ")):
@@ -289,11 +290,11 @@ def test_a_run_or_a_worker_that_is_suspended_for_longer_than_the_timeout_goes_on
             time.sleep(0.02)
         process = running.pid if send is os.killpg else int(begun.read_text())
         send(process, signal.SIGSTOP)
-        time.sleep(5)
+        time.sleep(6)
         send(process, signal.SIGCONT)
         time.sleep(0.5)  # the parent looks before the decoder gives a sign
         begun.with_suffix(".go").touch()
-    out, err = running.communicate(timeout=200)
+    out, err = running.communicate(timeout=PATIENCE)
     assert running.returncode == 0, err
     assert ast.literal_eval(out) == []
     check_equal(emb, whole)
@@ -319,7 +320,7 @@ def test_files_whose_worker_died_before_it_told_are_not_embedded_twice(
 ) -> None:
     emb = tmp_path / "emb"
     running = start(script(tmp_path, SILENT_CRASH), audio, model_dir, emb, workers=1, batch_size=1)
-    out, err = running.communicate(timeout=100)
+    out, err = running.communicate(timeout=PATIENCE)
     assert running.returncode == 0, err
     assert [clip for clip, *_ in ast.literal_eval(out)] == ["5.wav"]
     extract(audio, model_dir, emb, Settings(retry_errors=True))
@@ -347,7 +348,7 @@ def test_a_vector_that_is_not_finite_is_flagged_and_not_written(
     emb = tmp_path / "emb"
     path = script(tmp_path, NOT_FINITE)
     done = start(path, tmp_path / "audio", model_dir, emb, workers=1, batch_size=2)
-    out, err = done.communicate(timeout=100)
+    out, err = done.communicate(timeout=PATIENCE)
     assert done.returncode == 0, err
     assert ast.literal_eval(out) == [
         ("a.wav", "non-finite", "no finite vectors of 1 segments, the first at 1.00 s")
@@ -420,7 +421,7 @@ def test_a_run_that_is_stopped_says_so_and_can_go_on(
         time.sleep(0.05)
     time.sleep(0.5)  # the third file hangs, and two may be done
     running.send_signal(stop)
-    _, err = running.communicate(timeout=60)
+    _, err = running.communicate(timeout=PATIENCE)
     assert (running.returncode, err) == (130, "interrupted; run again to go on\n")
     extract(audio, model_dir, emb)
     check_equal(emb, whole)

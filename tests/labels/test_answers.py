@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from filelock import FileLock
+from patience import PATIENCE
 
 from embedkit.datasets.listed import read_listed
 from embedkit.errors import DatasetError
@@ -79,7 +80,7 @@ def test_programs_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
     for number in range(20):
         here.set(f"here/{number}.wav", "sea")
     for writer in writers:
-        assert writer.communicate(timeout=300)[1] == ""
+        assert writer.communicate(timeout=PATIENCE)[1] == ""
         assert writer.returncode == 0
     found = dict(here.labels)
     assert found.pop("both.wav") in {"a", "b"}

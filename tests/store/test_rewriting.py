@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
+from patience import PATIENCE
 
 from embedkit.errors import EmbeddingFolderError
 from embedkit.store import (
@@ -38,7 +39,6 @@ SPAWN = multiprocessing.get_context("spawn")
 D, ROWS = 4, 3  # rows of a clip
 SHARDS, PARTS, CLIPS = 2, 8, 6  # parts of a shard, clips of a part
 KEPT = 2  # of each three clips this one stays, and two rewriters take one each
-SHORT = 60.0  # seconds; nothing here takes so long
 
 PROVENANCE = Provenance(
     audio_root="/sound",
@@ -106,7 +106,7 @@ def check_is(folder: Path, versions: dict[str, int]) -> None:
 def rewrite_and_append(folder: Path, rewriter: int, start: Barrier) -> None:
     """What `extract --refresh` does to the store, in three steps; each a run of its own."""
     mine = of(rewriter)
-    start.wait(SHORT)
+    start.wait(PATIENCE)
     for step in range(3):
         some = mine[step::3]
         remove_leftovers(folder)
@@ -123,7 +123,7 @@ def rewrite_and_append(folder: Path, rewriter: int, start: Barrier) -> None:
 def read_on(folder: Path, start: Barrier, stop: Event, found: Any) -> None:
     """Read until told to stop; tell the first thing that is wrong, or how often it read."""
     count = 0
-    start.wait(SHORT)
+    start.wait(PATIENCE)
     while not stop.is_set() or not count:
         try:
             _look(folder)
@@ -162,7 +162,7 @@ def test_rewriters_writers_and_readers_at_once_lose_nothing_and_double_nothing(f
     for process in rewriters:
         process.join()
     stop.set()
-    seen = found.get(timeout=SHORT)
+    seen = found.get(timeout=PATIENCE)
     reader.join()
     assert [process.exitcode for process in rewriters] == [0, 0]
     assert isinstance(seen, int), seen
@@ -172,7 +172,7 @@ def test_rewriters_writers_and_readers_at_once_lose_nothing_and_double_nothing(f
 def hold(folder: Path, shard: int, held: Event, stop: Event) -> None:
     with rewriting(folder, shard):
         held.set()
-        stop.wait(SHORT)
+        stop.wait(PATIENCE)
 
 
 def test_a_rewriter_waits_for_another_one_and_says_for_whom(folder, caplog):
@@ -180,7 +180,7 @@ def test_a_rewriter_waits_for_another_one_and_says_for_whom(folder, caplog):
     held, stop = SPAWN.Event(), SPAWN.Event()
     other = SPAWN.Process(target=hold, args=(folder, 1, held, stop))
     other.start()
-    assert held.wait(SHORT)
+    assert held.wait(PATIENCE)
     gone = [clip for clip in clip_names() if clip.endswith("-0")]
     rewriter = threading.Thread(target=forget, args=(folder, gone))
     rewriter.start()

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from patience import PATIENCE
 
 from embedkit.checkpoint import ModelConfig
 from embedkit.config import Activation, FeatureSpec, Schedule, SegmentSpec, TrainSpec
@@ -52,7 +53,7 @@ def two(
         capture_output=True,
         text=True,
         check=False,
-        timeout=600,
+        timeout=PATIENCE,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr[-3000:]

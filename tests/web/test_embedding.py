@@ -14,6 +14,7 @@ import pytest
 from browser import Server, ask, cookie_of
 from command import run
 from fastapi import FastAPI
+from patience import PATIENCE
 
 from embedkit.extraction import extract
 from embedkit.store import EmbeddingTable, read_manifest
@@ -107,7 +108,7 @@ def test_ctrl_c_while_a_sound_is_embedded_says_nothing_odd(
         sent = pool.submit(send, server.address + path, (sounds / "a" / "0.wav").read_bytes())
         time.sleep(0.5)
         server.interrupt()
-        assert "stopped" in sent.result(10) or "200" in sent.result(10)
+        assert "stopped" in sent.result(PATIENCE) or "200" in sent.result(PATIENCE)
 
 
 def send(address: str, content: bytes) -> str:

@@ -19,6 +19,7 @@ import pytest
 import soundfile
 from command import run, succeed
 from pages import BYTES, COOKIE, HOST, HOSTS, MARKUP, TOKEN, brute_force, open_page, unit
+from patience import PATIENCE
 from starlette.testclient import TestClient
 
 from embedkit.audio.decode import decode
@@ -385,7 +386,7 @@ def test_a_slow_upload_ends(
                     (b"cookie", COOKIE["Cookie"].encode())],
         "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 8765),
     }  # fmt: skip
-    asyncio.run(asyncio.wait_for(made(scope, receive, send), 5))
+    asyncio.run(asyncio.wait_for(made(scope, receive, send), PATIENCE))
     assert sent[0]["status"] == 408
 
 
@@ -394,7 +395,7 @@ def test_too_many_uploads_at_once_are_refused(client: Any, monkeypatch: pytest.M
 
     def slow(self: Uploads, content: bytes) -> int:
         begun.release()
-        assert gate.wait(10)
+        assert gate.wait(PATIENCE)
         return 1
 
     monkeypatch.setattr(Uploads, "add", slow)
@@ -402,7 +403,7 @@ def test_too_many_uploads_at_once_are_refused(client: Any, monkeypatch: pytest.M
         send = partial(client.post, "/upload", content=b"x", headers=BYTES)
         waiting = [pool.submit(send) for _ in range(web_app.WAITING)]
         for _ in waiting:
-            assert begun.acquire(timeout=10)
+            assert begun.acquire(timeout=PATIENCE)
         assert send().status_code == 429
         gate.set()
         assert [done.result().status_code for done in waiting] == [200] * web_app.WAITING

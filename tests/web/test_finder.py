@@ -403,7 +403,7 @@ def test_the_address_holds_the_search(page: Any, address: tuple[str, Path]) -> N
 def test_a_dropped_file_and_the_microphone_search(page: Any, address: tuple[str, Path]) -> None:
     page.click("#tab-map")
     page.set_input_files("#search-file", address[1] / "audio" / "b" / "7.wav")
-    page.locator("#search-query .chip", has_text="like 7.wav").wait_for(timeout=60_000)
+    page.locator("#search-query .chip", has_text="like 7.wav").wait_for()
     wait_for_rows(page)
     closest = names(page)
     assert "b/7.wav" in closest[:4]
@@ -413,7 +413,7 @@ def test_a_dropped_file_and_the_microphone_search(page: Any, address: tuple[str,
     page.locator("#search-record", has_text="Stop recording").wait_for()
     page.wait_for_timeout(1200)
     page.click("#search-record")
-    page.locator("#search-query .chip", has_text="like recording").wait_for(timeout=60_000)
+    page.locator("#search-query .chip", has_text="like recording").wait_for()
     wait_for_rows(page)
     assert len(names(page)) == 30
     assert page.inner_text("#search-record") == "Record"

@@ -2,7 +2,6 @@
 
 import http.client
 import socket
-import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -10,6 +9,7 @@ from urllib.parse import quote, urlsplit
 import pytest
 from browser import Server, browse, needs_browser, serve
 from pages import COOKIE, HOST, TOKEN, open_page
+from patience import until
 
 from embedkit.errors import UsageError
 from embedkit.web.collection import Collection
@@ -147,10 +147,7 @@ def test_the_browser_is_opened_by_a_token_that_is_good_for_once(
     program.write_text(f'#!/bin/sh\nprintf %s "$1" > {told}\n')
     program.chmod(0o755)
     server = Server(folder / "emb", "--open", BROWSER=f"{program} %s")
-    for _ in range(200):
-        if told.exists() and told.read_text():
-            break
-        time.sleep(0.05)
+    until(lambda: told.exists() and told.read_text(), "no browser is opened")
     address, _, token = told.read_text().partition("?token=")
     assert address == server.address
     assert token != TOKEN

@@ -8,7 +8,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser import CHROMIUM, ask, browse, cookie_of, needs_browser, serve, wait
+from browser import (
+    CHROMIUM,
+    ask,
+    browse,
+    cookie_of,
+    needs_browser,
+    open_context,
+    serve,
+    wait,
+)
 from command import run
 
 pytestmark = needs_browser
@@ -46,7 +55,7 @@ def page(address: tuple[str, Path], browser: Any) -> Iterator[Any]:
     """A new page on a collection without labels; no error in its scripts."""
     address[1].unlink(missing_ok=True)
     wrong: list[str] = []
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    context = open_context(browser)
     context.on("weberror", lambda error: wrong.append(str(error.error)))
     yield enter(context, address[0])
     context.close()
@@ -514,7 +523,7 @@ def test_without_webgl_the_map_is_drawn_all_the_same(
     arguments = ["--no-sandbox", "--disable-3d-apis"]
     other = browser.browser_type.launch(executable_path=CHROMIUM, args=arguments)
     with closing(other):
-        page = enter(other.new_context(viewport={"width": 1280, "height": 800}), address[0])
+        page = enter(open_context(other), address[0])
         page.wait_for_selector("#map-legend li")
         box = page.locator("#map-place").bounding_box()
         points = page.evaluate("async () => Array.from((await import('./state.js')).state.points)")

@@ -1,6 +1,5 @@
 """Where the map's points are: PCA's places, those found in the meantime, and what is called so."""
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import numpy as np
 import pytest
 from fastapi import HTTPException
 from made import draw, log_odds, namer, write_table_of
+from patience import until
 from planes import fake_umap, laid_out
 
 from embedkit.errors import EmbedkitError
@@ -27,12 +27,8 @@ def table(tmp_path: Path) -> EmbeddingTable:
 
 def finished(plane: Plane) -> dict[str, Any]:
     """What it tells in the end."""
-    for _ in range(2400):
-        facts = plane.facts()
-        if not facts["under_way"]:
-            return facts
-        time.sleep(0.05)
-    pytest.fail("it does not end")
+    until(lambda: not plane.facts()["under_way"], "it does not end")
+    return plane.facts()
 
 
 def test_pca_tells_clips_apart(table: EmbeddingTable) -> None:
@@ -70,10 +66,7 @@ def test_better_places_come_in_the_meantime_and_are_kept(
     assert finished(plane) == {"shown": "umap", "under_way": None, "share": 0.5, "error": ""}
     expected = laid_out(collection.search.vectors)
     np.testing.assert_allclose(plane.points("umap"), expected, atol=1e-5)
-    for _ in range(200):
-        if plane.path.exists():
-            break
-        time.sleep(0.05)
+    until(plane.path.exists, "they are not kept")
     # Another explorer finds them; one of other vectors does not, nor one of a damaged file.
     again = Plane(collection, Projection.UMAP)
     assert (again.shown, again.facts()["under_way"]) == ("umap", None)
