@@ -12,9 +12,10 @@ demo: .venv/installed
 test: lint .venv/installed-dev
 	$(BIN)/python -m pytest -n auto
 
-# What is installed: the base without extras, and the wheel. The other tests leave these out.
+# What is installed: the base without extras, the wheel, and what Numba compiles. The other tests
+# leave these out.
 test-install: .venv/installed-dev
-	$(BIN)/python -m pytest -m install -n auto tests/install
+	$(BIN)/python -m pytest -m install -n auto tests/install tests/pages/test_map.py
 
 # The documentation site, into site/.
 docs: .venv/installed-docs

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from embedkit.checkpoint import ModelConfig
+from embedkit.checkpoint import NETWORK, ModelConfig
 from embedkit.config import Activation, FeatureSpec, SegmentSpec, TrainSpec
 from embedkit.datasets import Clip, Manifest
 from embedkit.models.table import resolve
@@ -18,6 +18,12 @@ from embedkit.models.table import resolve
 Samples = NDArray[np.float32]
 
 # Tests of what works without torch run without it too: it is imported where it is needed.
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Of processes that share the cores, each computes on one, as does what it starts."""
+    if config.getoption("numprocesses", None):
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -61,6 +67,19 @@ def narrow() -> Iterator[None]:
             (resnet, "WIDTH", 4),
         ):
             patch.setattr(module, name, units)
+        yield
+
+
+@pytest.fixture(scope="module")
+def unexported() -> Iterator[None]:
+    """Training leaves an empty file where ONNX Runtime's network belongs: to export takes seconds.
+
+    tests/models/test_every_model.py runs what training exports.
+    """
+    from embedkit.training import folder
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(folder, "write_network", lambda _, place: (place / NETWORK).touch())
         yield
 
 

@@ -32,6 +32,8 @@ from embedkit.models.table import MODELS
 from embedkit.training import Trained, train
 from embedkit.training.evaluation import evaluate
 
+pytestmark = pytest.mark.usefixtures("unexported")
+
 RATE = 16000
 BUDGET = TrainSpec(epochs=1, batch_size=8, learning_rate=1e-3, schedule=Schedule.CONSTANT)
 

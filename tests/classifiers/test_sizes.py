@@ -27,6 +27,8 @@ from embedkit.models.module import ExtractorModule
 from embedkit.store import EmbeddingWriter, FileRecord, Provenance
 from embedkit.training import trainer
 
+pytestmark = pytest.mark.usefixtures("unexported")
+
 SIZES = (4, 8)
 
 

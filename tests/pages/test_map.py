@@ -4,7 +4,7 @@ import base64
 import io
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,16 +60,39 @@ def test_pca_is_that_of_numpy() -> None:
     np.testing.assert_allclose(points * signs, expected, atol=1e-3)
 
 
+@pytest.fixture(scope="module")
+def uncompiled() -> Iterator[None]:
+    """UMAP as it is written: Numba takes half a minute to compile it."""
+    numba = pytest.importorskip("numba")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(numba.config, "DISABLE_JIT", True)
+        yield
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
 @pytest.mark.parametrize("how", list(Projection))
-def test_a_few_vectors_have_places_too(count: int, how: Projection) -> None:
-    points = project(np.random.default_rng(0).standard_normal((count, 4)).astype(np.float32), how)
+def test_a_few_vectors_have_places_too(count: int, how: Projection, uncompiled: None) -> None:
+    vectors = np.random.default_rng(0).standard_normal((count, 4)).astype(np.float32)
+    with threadpool_limits(1):
+        points = project(vectors, how)
+        np.testing.assert_array_equal(project(vectors, how), points)
     assert points.shape == (count, 2)
-    assert np.isfinite(points).all()
+    assert len(np.unique(points, axis=0)) == count
 
 
 @pytest.mark.parametrize("how", [Projection.TSNE, Projection.UMAP])
-def test_clouds_stay_apart_and_a_seed_gives_the_same_places(how: Projection) -> None:
+def test_clouds_stay_apart_and_a_seed_gives_the_same_places(
+    how: Projection, uncompiled: None
+) -> None:
+    check_clouds(how)
+
+
+@pytest.mark.install
+def test_they_do_by_umap_as_it_is_installed_too() -> None:
+    check_clouds(Projection.UMAP)
+
+
+def check_clouds(how: Projection) -> None:
     rng = np.random.default_rng(0)
     centres = 6 * rng.standard_normal((2, 8))
     vectors = (centres[np.arange(60) % 2] + rng.standard_normal((60, 8))).astype(np.float32)

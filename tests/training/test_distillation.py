@@ -36,6 +36,8 @@ from embedkit.training.evaluation import score_file
 from embedkit.training.features import Features
 from embedkit.training.objective import FAR, Distillation
 
+pytestmark = pytest.mark.usefixtures("unexported")
+
 RATE = 16000
 SEGMENT_S = 0.4
 SMALL: dict[str, Any] = {

@@ -19,6 +19,8 @@ from embedkit.training import train
 from embedkit.training.features import compute_features
 from embedkit.training.marked import MarkedClassification
 
+pytestmark = pytest.mark.usefixtures("unexported")
+
 RATE = 16000
 SECONDS = 4.0  # of a recording: low, noise, high, noise, of a second each
 SMALL: dict[str, Any] = {

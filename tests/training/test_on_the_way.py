@@ -22,6 +22,7 @@ from embedkit.checkpoint import CONFIG, fingerprint, load_calibration, load_conf
 from embedkit.checkpoint import WEIGHTS as MODEL
 from embedkit.config import DEFAULT_MODEL, FeatureSpec, SegmentSpec
 from embedkit.errors import DatasetError, EmbedkitError, ModelFolderError, UsageError
+from embedkit.export import write_network
 from embedkit.models.build import count_macs
 from embedkit.models.features import front_end
 from embedkit.models.module import ExtractorModule
@@ -35,6 +36,8 @@ from embedkit.training.fresh import FreshScenes
 from embedkit.training.lessons import Lessons
 from embedkit.training.pool import gather
 from embedkit.training.teachers import Teacher, open_teachers
+
+pytestmark = pytest.mark.usefixtures("unexported")
 
 RATE, SEGMENT_S = 16000, 0.4
 SMALL: dict[str, Any] = {
@@ -85,7 +88,9 @@ def distilled(
     tmp_path_factory: pytest.TempPathFactory, sounds: Path, teacher: Path
 ) -> tuple[Path, Trained]:
     folder = tmp_path_factory.mktemp("runs") / "model"
-    return folder, distil(sounds, teacher, folder)
+    done = distil(sounds, teacher, folder)
+    write_network(ExtractorModule.load(folder), folder)
+    return folder, done
 
 
 def lessons(sounds: Path, teacher: Path, scratch: Path, around: int = 0) -> Lessons:

@@ -36,6 +36,8 @@ from embedkit.training.loop import LEFT_OUT
 from embedkit.training.objective import validation_figures
 from embedkit.training.trainer import make_schedule
 
+pytestmark = pytest.mark.usefixtures("unexported")
+
 RATE = 16000
 PITCH = {"low": 300, "high": 2500}
 
