@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import soundfile
 from numpy.typing import NDArray
+from unexported import unexport
 
-from embedkit.checkpoint import NETWORK, ModelConfig
+from embedkit.checkpoint import ModelConfig
 from embedkit.config import Activation, FeatureSpec, SegmentSpec, TrainSpec
 from embedkit.datasets import Clip, Manifest
 from embedkit.models.table import resolve
@@ -72,14 +73,9 @@ def narrow() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def unexported() -> Iterator[None]:
-    """Training leaves an empty file where ONNX Runtime's network belongs: to export takes seconds.
-
-    tests/models/test_every_model.py runs what training exports.
-    """
-    from embedkit.training import folder
-
+    """No training of this module exports a network, which takes seconds."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(folder, "write_network", lambda _, place: (place / NETWORK).touch())
+        unexport(patch)
         yield
 
 

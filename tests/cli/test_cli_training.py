@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from command import run, succeed
 from numpy.typing import NDArray
+from unexported import unexport
 
 from embedkit.checkpoint import load_config
 from embedkit.store import EmbeddingTable
@@ -89,7 +90,9 @@ def test_a_published_data_set_trains_and_is_evaluated(
     write: Callable[[Path, list[Path]], None],
     labels: tuple[str, ...],
     options: tuple[object, ...],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    unexport(monkeypatch)
     (tmp_path / "root").mkdir()
     write(tmp_path / "root", sounds)
     where = ("--dataset", dataset, "--root", tmp_path / "root")
@@ -165,8 +168,9 @@ def test_where_ctrl_c_ends_a_training_it_says_how_it_goes_on(
 
 
 def test_the_papers_tables_come_out_of_one_command(
-    tmp_path: Path, sounds: list[Path], narrow: None
+    tmp_path: Path, sounds: list[Path], narrow: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    unexport(monkeypatch)
     lines = [
         f"{sound},{('a', 'b')[number % 2]},{number // 4}" for number, sound in enumerate(sounds)
     ]

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from command import run, succeed
 from runtimes import need
+from unexported import unexport
 
 from embedkit import Extractor
 from embedkit.audio.decode import decode
@@ -145,8 +145,9 @@ def test_a_query_finds_the_model_where_it_is_now(collection: Path, tmp_path: Pat
 
 
 def test_fine_tuning_begins_with_the_weights_and_keeps_the_statistics(
-    chirps: Manifest, tmp_path: Path, make_sound: Any
+    chirps: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    unexport(monkeypatch)
     own = ExtractorModule.load()
     train(
         chirps, tmp_path / "m", model=own.config.model, features=FeatureSpec(),
@@ -189,8 +190,9 @@ def test_init_and_options_of_the_network_exclude_each_other(
 
 
 def test_the_command_fine_tunes_and_resumes(
-    collection: Path, tmp_path: Path, make_sound: Callable[..., Any]
+    collection: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    unexport(monkeypatch)
     command = (
         *("train", collection / "audio" / "clips.csv", "--init", "default", "--epochs", 1),
         *("--out", tmp_path / "m", "--json"),

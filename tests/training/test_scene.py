@@ -12,6 +12,7 @@ from command import run, succeed
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from unexported import unexport
 
 from embedkit.audio.decode import decode
 from embedkit.classifiers.evaluate import evaluate
@@ -166,7 +167,10 @@ def test_several_labels_are_no_scene(work: Path, tmp_path: Path) -> None:
     assert "a scene needs clips with one label each" in done.stderr
 
 
-def test_a_trained_network_decides_in_the_three_ways_too(work: Path, tmp_path: Path) -> None:
+def test_a_trained_network_decides_in_the_three_ways_too(
+    work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unexport(monkeypatch)
     where = ("--dataset", "tut2016", "--root", work)
     recipe = ("--model", "gap-lite", "--epochs", "2", "--batch-size", "8", "--validation", "4")
     succeed("train", *where, "--out", tmp_path / "model", *recipe)
