@@ -35,7 +35,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from esc10 import mfcc_vectors
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -58,6 +57,7 @@ from embedkit.pages.plots import save_png
 from embedkit.runtime import Runtime, prepare
 from embedkit.runtime.foreign import open_foreign
 from embedkit.store import EmbeddingTable
+from esc10 import mfcc_vectors
 
 FOLDS = ("1", "2", "3", "4", "5")
 # The names of AudioSet that anyone would take for those of ESC-10's classes.

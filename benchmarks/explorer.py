@@ -30,6 +30,7 @@ import numpy as np
 import psutil
 import soundfile
 from playwright.sync_api import sync_playwright
+
 from search import write
 
 TIMES = 5

@@ -1,81 +1,105 @@
-"""Kill an extraction again and again, and compare what it leaves with an undisturbed one.
+"""The campaign of faults: what embedkit withstands, line by line, and what was lost.
 
-    python benchmarks/faults.py MODEL_DIR AUDIO_DIR [--kills 50]
+    python benchmarks/faults.py [--only kills,cuts] [--share 1] [--json] [--afresh] [--out FOLDER]
 
-Two workers; a part closes after every tenth of a second, so that many are there to be torn. All
-processes of a run are killed together (SIGKILL) at a random moment of the first 0.6 s of writing; a
-last run ends what is left. Then every row and every record must be there, once.
+Everything is made here: the sounds, the damage, the hostile files. A line is a process of its own;
+what came of it is kept in the folder of `--out`, so that a campaign goes on where it was stopped.
+The table goes to the standard output; the aim of its column "lost or wrong" is 0 in every row.
 """
 
 import argparse
-import os
-import random
-import signal
+import json
 import subprocess
 import sys
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+from campaign.outcome import SHOWN, Outcome
+from embedkit.atomic import atomic_write
 
-from embedkit.extraction import Settings, extract
-from embedkit.store import EmbeddingTable, writer
+# Where each line is: a function of an empty folder and of the share that is tried of all cases.
+LINES = {
+    "cuts": "decoding",
+    "flips": "decoding",
+    "lies": "decoding",
+    "mutants": "untrusted",
+    "models": "untrusted",
+    "pickles": "untrusted",
+}
 
-writer.PART_SECONDS = 0.1  # the workers import this module too
+
+def run_line(name: str, share: float, result: Path) -> None:
+    """Try one line, and keep what came of it."""
+    module = import_module(f"campaign.{LINES[name]}")
+    line: Callable[[Path, float], Outcome] = getattr(module, name)
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix=f"faults-{name}-") as folder:
+        outcome = line(Path(folder), share)
+    found = vars(outcome) | {
+        "line": name,
+        "share": share,
+        "date": time.strftime("%Y-%m-%d"),
+        "seconds": round(time.monotonic() - started),
+    }
+    with atomic_write(result) as file:
+        file.write(json.dumps(found, indent=2).encode())
 
 
-def killed_run(model: Path, audio: Path, folder: Path, seconds: float) -> bool:
-    """Start a run and kill it so many seconds after it began to write; False if it had ended."""
-    run = subprocess.Popen(
-        [sys.executable, __file__, model, audio, "--run", folder], start_new_session=True
-    )
-    lock = folder / ".lock-00000"
-    while run.poll() is None and not lock.exists():
-        time.sleep(0.01)
-    time.sleep(seconds)
-    with suppress(ProcessLookupError):
-        os.killpg(run.pid, signal.SIGKILL)
-    killed = run.wait() == -signal.SIGKILL
-    lock.unlink()
-    return killed
+def table(found: list[dict[str, Any]]) -> str:
+    """A Markdown table."""
+    lines = [
+        "| line | what was tried | times | what came of it | lost or wrong | s |",
+        "|---|---|---:|---|---:|---:|",
+    ]
+    for line in found:
+        became = sorted(line["became"].items(), key=lambda item: -item[1])
+        said = "; ".join(f"{count:,} {word}" for word, count in became)
+        share = "" if line["share"] == 1 else f" ({line['share']:.0%} of it)"
+        lines.append(
+            f"| {line['line']} | {line['tried']}{share} | {line['times']:,} | {said} |"
+            f" {len(line['wrong'])} | {line['seconds']:,} |"
+        )
+    return "\n".join(lines)
 
 
 def main() -> None:
-    """Print what became of it."""
+    """Run the lines that have no result yet, and print all that there are."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("model", type=Path)
-    parser.add_argument("audio", type=Path)
-    parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--run", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--only", default=",".join(LINES), help="names, with commas between")
+    parser.add_argument("--share", type=float, default=1.0, help="of the cases, files and minutes")
+    parser.add_argument("--json", action="store_true", help="instead of a table")
+    parser.add_argument("--afresh", action="store_true", help="try again what has a result")
+    parser.add_argument("--out", type=Path, default=Path("runs/faults"))
+    parser.add_argument("--line", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.run:
-        extract(options.audio, options.model, options.run, Settings(workers=2))
+    if options.line:
+        run_line(options.line, options.share, options.out / f"{options.line}.json")
         return
-    draw = random.Random(0)
-    with tempfile.TemporaryDirectory() as name:
-        torn, whole = Path(name) / "torn", Path(name) / "whole"
-        kills = left_behind = 0
-        while kills < options.kills:
-            if not killed_run(options.model, options.audio, torn, draw.uniform(0, 0.6)):
-                break
-            kills += 1
-            counted = {path.name for path in (torn / "files").glob("part-*")}
-            files = [path for path in torn.glob("*/*part-*") if path.name not in counted]
-            left_behind += bool(files)
-        extract(options.audio, options.model, torn, Settings(workers=2))
-        extract(options.audio, options.model, whole, Settings(workers=2))
-        found, expected = EmbeddingTable.open(torn), EmbeddingTable.open(whole)
-        assert found.journal == expected.journal
-        rows, wanted = found.rows(), expected.rows()
-        assert rows.clips.tolist() == wanted.clips.tolist()
-        np.testing.assert_array_equal(rows.segments, wanted.segments)
-        np.testing.assert_allclose(rows.embeddings, wanted.embeddings, rtol=0, atol=1e-5)
-        print(
-            f"{kills} kills, {left_behind} of them with a part half written:"
-            f" {len(rows.clips)} rows of {len(found.journal)} files, none missing, none twice"
-        )
+    found, broken = [], []
+    for name in options.only.split(","):
+        if name not in LINES:
+            parser.error(f"no line {name!r}; there are: {', '.join(LINES)}")
+        result = options.out / f"{name}.json"
+        if options.afresh:
+            result.unlink(missing_ok=True)
+        if not result.exists():
+            print(f"{name} ...", file=sys.stderr, flush=True)
+            command = [sys.executable, __file__, "--line", name, "--out", options.out]
+            done = subprocess.run([*command, "--share", str(options.share)], check=False)
+            if done.returncode or not result.exists():
+                broken.append(f"{name} (exit code {done.returncode})")
+                continue
+        found.append(json.loads(result.read_bytes()))
+        for text in found[-1]["wrong"][:SHOWN]:
+            print(f"{name}: {text}", file=sys.stderr)
+    print(json.dumps(found, indent=2) if options.json else table(found))
+    if broken:
+        sys.exit(f"these did not come to their end: {', '.join(broken)}")
+    sys.exit(any(line["wrong"] for line in found))
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ from embedkit.config import (
 )
 from embedkit.errors import EmbedkitError, ModelFolderError, UsageError
 from embedkit.recipe import DistilSpec, TeacherSpec
+from embedkit.untrusted import read_json
 
 CONFIG, WEIGHTS, CALIBRATION = "config.json", "model.safetensors", "calibration.safetensors"
 NETWORK, NETWORK_INT8 = "network.onnx", "network-int8.onnx"
@@ -159,7 +160,7 @@ def load_config(folder: Path) -> ModelConfig:
     """
     path = folder / CONFIG
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
         if values["format"] != FORMAT:
             raise ModelFolderError(
                 f"{path}: format {values['format']}, this version of embedkit reads {FORMAT}"

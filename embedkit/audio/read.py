@@ -8,7 +8,7 @@ from pathlib import Path
 
 import soundfile
 
-from embedkit.audio import ogg
+from embedkit.audio import flac, ogg
 from embedkit.audio.blocks import Block, Note, block_length, check_rate, is_short, truncated
 from embedkit.audio.formats import HEAD, headerless, is_framed
 from embedkit.audio.headers import Extent, Sound, extent, files, find_sound
@@ -143,7 +143,7 @@ def _mended(
     length, behind = found.end - sound.start, whole.size - found.end
     if length == sound.stated and behind and sound.chunks and not sound.chunks.heeded:
         return _whole(whole.part(0, found.end), note, track)
-    if length == sound.stated or found.missing or not sound.size or _is_known(sound, found):
+    if length == sound.stated or not sound.size or _is_known(sound, found):
         return _whole(file, note, track)
     field = sound.field(length)
     part = whole.part(0, found.end, at=sound.at, new=field)
@@ -207,7 +207,21 @@ def _libsndfile(
         return None
     if is_short(done / rate, sound.frames / rate):
         raise truncated(done / rate, f"the header promises {sound.frames / rate:.2f} s")
-    return file.tell()
+    end, part = file.tell(), Part.of(file)
+    if sound.format == "FLAC" and _next_flac(part, end) is None and flac.has_more(part, done):
+        yield from _unstated(file, note, track, done, rate)
+        return None
+    return end
+
+
+def _unstated(file: Source, note: Note, track: int | None, done: int, rate: int) -> Iterator[Block]:
+    """What a FLAC has behind the samples that its header states."""
+    more = 0
+    for other_rate, block in _go_on(file, note, track, done, rate, "the header states too few"):
+        more += len(block)
+        yield other_rate, block
+    if more:
+        note(f"its header states {done} samples, and there are {done + more}: all were read")
 
 
 def _go_on(

@@ -22,6 +22,7 @@ from embedkit.errors import DatasetError, EmbedkitError, UsageError, choices
 from embedkit.labels.join import Labelled
 from embedkit.progress import Track, untracked
 from embedkit.store import EmbeddingTable
+from embedkit.untrusted import read_json
 
 log = logging.getLogger(__name__)
 
@@ -174,7 +175,7 @@ class Classifier:
             EmbedkitError: not a classifier's folder, or a damaged one.
         """
         try:
-            settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+            settings = read_json(folder / SETTINGS)
             arrays = load((folder / ARRAYS).read_bytes())
             kind = MODELS.get(settings["method"])
             if kind is None:

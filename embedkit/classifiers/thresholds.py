@@ -13,6 +13,7 @@ from embedkit.datasets.columns import LABEL, require
 from embedkit.datasets.table import read_table
 from embedkit.errors import DatasetError, EmbedkitError, UsageError, choices
 from embedkit.metrics import Measured
+from embedkit.untrusted import read_json
 
 REVIEWED = "thresholds.json"  # in a classifier's folder
 
@@ -104,7 +105,7 @@ def stored(folder: Path, precision: float) -> dict[str, float]:
 def _read(folder: Path) -> dict[str, dict[str, Any]]:
     path = folder / REVIEWED
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         if content["classifier"] != digest_of(folder):
             raise EmbedkitError(
                 f"{path}: is of another fit of this classifier; review it again, or remove the file"

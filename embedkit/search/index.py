@@ -27,6 +27,7 @@ from embedkit.progress import Track
 from embedkit.scratch import scratch_folder
 from embedkit.search.rows import searched
 from embedkit.store import EmbeddingTable
+from embedkit.untrusted import read_json
 from embedkit.vectors import unit
 
 log = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ class Metric(StrEnum):
 
 
 Exact = np.memmap[Any, np.dtype[np.float32]]
+Facts = dict[str, list[int]]  # of parts: their rows, bytes and time of change
 
 
 def choose_kind(rows: int) -> IndexKind:
@@ -119,7 +121,7 @@ class _Kept:
         self, folder: Path, table: EmbeddingTable, kind: IndexKind, metric: Metric
     ) -> None:
         self.folder, self.table, self.kind, self.metric = folder, table, kind, metric
-        self.now = {part.name: [part.rows, part.size, part.mtime_ns] for part in table.parts}
+        self.now: Facts = {part.name: [part.rows, part.size, part.mtime_ns] for part in table.parts}
 
     def open(self, track: Track) -> tuple[Any, list[str], Exact | None]:
         index, parts = self._read()
@@ -137,13 +139,13 @@ class _Kept:
     def _read(self) -> tuple[Any, list[str]]:
         """The index that is there, if it can be gone on with."""
         try:
-            settings = json.loads((self.folder / "index.json").read_bytes())
+            settings = read_json(self.folder / "index.json")
             parts = settings["parts"]
             known = settings["format"] == FORMAT and settings["fingerprint"] == self._fingerprint()
             # A part that was rewritten or is gone cannot be taken out of an index.
             if not known or any(self.now.get(name) != facts for name, facts in parts.items()):
                 return None, []
-            if self._digest() != settings["sha256"]:
+            if self._digest(parts) != settings["sha256"]:
                 return None, []
             index = faiss.read_index(str(self.folder / "index.faiss"))
             if self.kind is IndexKind.IVF_PQ:
@@ -155,9 +157,12 @@ class _Kept:
             return None, []
         return index, list(parts)
 
-    def _digest(self) -> str:
+    def _digest(self, parts: Facts) -> str:
+        """Of the index and of the parts that it has: neither goes without the other."""
         with (self.folder / "index.faiss").open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            digest = hashlib.file_digest(file, "sha256")
+        digest.update(json.dumps(parts, sort_keys=True).encode())
+        return digest.hexdigest()
 
     def _fingerprint(self) -> list[Any]:
         """What an index depends on beside the rows."""
@@ -198,11 +203,12 @@ class _Kept:
         with unpublished(self.folder / "index.faiss") as temporary:
             faiss.write_index(index, str(temporary))
             publish(temporary, self.folder / "index.faiss")
+        facts = {name: self.now[name] for name in parts}
         settings = {
             "format": FORMAT,
             "fingerprint": self._fingerprint(),
-            "sha256": self._digest(),
-            "parts": {name: self.now[name] for name in parts},
+            "sha256": self._digest(facts),
+            "parts": facts,
         }
         with atomic_write(self.folder / "index.json") as file:
             file.write(json.dumps(settings).encode())

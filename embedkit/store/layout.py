@@ -14,6 +14,7 @@ import os
 import re
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from math import inf
 from pathlib import Path, PurePosixPath
 from typing import Any, get_origin, get_type_hints
 
@@ -25,6 +26,7 @@ from embedkit.atomic import atomic_write
 from embedkit.config import FORMER_MODELS
 from embedkit.errors import EmbeddingFolderError, UsageError
 from embedkit.hearing import Band, Hearing
+from embedkit.untrusted import read_json
 
 FORMAT = 1
 MANIFEST, ROWS, FILES = "manifest.json", "rows", "files"
@@ -249,7 +251,7 @@ def read_manifest(folder: Path) -> Provenance:
     """
     path = folder / MANIFEST
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         if content.pop("format") != FORMAT:
             raise EmbeddingFolderError(f"{path}: this version of embedkit reads format {FORMAT}")
         del content["embedkit_version"]
@@ -258,7 +260,7 @@ def read_manifest(folder: Path) -> Provenance:
         raise EmbeddingFolderError(
             f"{folder}: not an embedding folder: it has no {MANIFEST}; `embedkit extract` makes one"
         ) from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, ArithmeticError) as error:
         raise EmbeddingFolderError(
             f"{path}: not an embedding folder's manifest: {error}"
         ) from error
@@ -272,6 +274,9 @@ def _checked(provenance: Provenance) -> Provenance:
             raise TypeError(f"{name} is {value!r}")
     if provenance.embedding_size < 1:
         raise ValueError(f"embedding_size is {provenance.embedding_size}")
+    for name in ("segment_s", "hop_s", "sample_rate"):
+        if not 0 < getattr(provenance, name) < inf:
+            raise ValueError(f"{name} is {getattr(provenance, name)}")
     try:
         _ = provenance.hearing
     except UsageError as error:

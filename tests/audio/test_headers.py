@@ -276,3 +276,27 @@ def test_ffmpeg_reads_a_length_that_its_field_cannot_hold_to_the_end(tmp_path: P
         part = Part(file.fileno(), 0, end, at=sound.at, new=sound.field(2**32 + 5))
         found = np.concatenate([block for _, block in ffmpeg.read(part, print)])
     np.testing.assert_array_equal(found[:, 0], SAMPLES / np.float32(2**15))
+
+
+@pytest.mark.parametrize("stated", [1, 100, RATE // 2, RATE - 1, RATE, 3 * RATE])
+def test_a_flac_that_states_too_few_samples_loses_none(tmp_path: Path, stated: int):
+    """libsndfile stops where the header says; the last frame's number tells that there are more."""
+    path = tmp_path / "a.flac"
+    soundfile.write(path, np.tile(SAMPLES, 2), RATE, format="FLAC")
+    data = bytearray(path.read_bytes())
+    data[22:26] = struct.pack(">I", stated)  # the low bits of the number of samples
+    path.write_bytes(data)
+    found, kind, notes = collect(path)
+    assert (kind, len(notes)) == (Kind.TRUNCATED if stated > 2 * RATE else "", stated < 2 * RATE)
+    np.testing.assert_array_equal(found, np.tile(SAMPLES, 2) / np.float32(2**15))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_length_of_gigabytes_that_are_not_there_loses_nothing(tmp_path: Path, form: str):
+    """libsndfile takes some of these for negative, and reads nothing."""
+    path = tmp_path / "a"
+    data, sound = written(path, form)
+    restate(path, data, sound, 3 * 10**9 + sound.extra)
+    found, kind, _ = collect(path)
+    assert kind == Kind.TRUNCATED
+    np.testing.assert_array_equal(found, SAMPLES / np.float32(2**15))

@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from command import run, succeed
-from runtimes import need
 from unexported import unexport
 
 from embedkit import Extractor
@@ -27,6 +26,7 @@ from embedkit.runtime import Runtime, prepare
 from embedkit.search.query_embedder import QueryEmbedder
 from embedkit.store import EmbeddingTable
 from embedkit.training import train
+from runtimes import need
 
 SIZES = (64, 128, 256, 512, 1024)
 

@@ -15,7 +15,6 @@ import pytest
 import torch
 from command import run, succeed
 from numpy.typing import NDArray
-from runtimes import need
 
 import embedkit
 from embedkit.checkpoint import ModelConfig, save_calibration
@@ -29,6 +28,7 @@ from embedkit.models.table import resolve
 from embedkit.runtime import Runtime, prepare
 from embedkit.search.query_embedder import QueryEmbedder
 from embedkit.store import EmbeddingTable, read_manifest
+from runtimes import need
 
 Vectors = NDArray[np.float32]
 OPENVINO = [Runtime.OPENVINO, Runtime.OPENVINO_BF16, Runtime.OPENVINO_INT8]
