@@ -23,12 +23,20 @@ from embedkit.atomic import atomic_write
 
 # Where each line is: a function of an empty folder and of the share that is tried of all cases.
 LINES = {
+    "kills": "kills",
+    "torn": "kills",
+    "suspended": "kills",
+    "networks": "kills",
+    "two_runs": "kills",
+    "ray_worker": "kills",
     "cuts": "decoding",
     "flips": "decoding",
     "lies": "decoding",
     "mutants": "untrusted",
     "models": "untrusted",
     "pickles": "untrusted",
+    "writes": "writes",
+    "full_disks": "writes",
 }
 
 

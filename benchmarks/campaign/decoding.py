@@ -16,7 +16,7 @@ from embedkit.audio.headers import Sound, find_sound
 from embedkit.audio.part import Part
 from embedkit.errors import Kind
 
-ROUNDED = RATE // 4  # samples that may be missing: encoders round the lengths that they state
+ROUNDED = RATE // 4 + 1024  # samples that may be missing: lengths are rounded, and to frames
 OVERLAP = 2048  # samples at a cut that a transform codec cannot give whole
 
 
@@ -42,7 +42,7 @@ def _cut(place: Path, case: tuple[str, int]) -> Case:
         return Case("silent", f"{(len(whole) - len(found)) / RATE:.2f} s are missing and unsaid")
     if kind not in {"", Kind.TRUNCATED, Kind.UNREADABLE, Kind.EMPTY}:
         return Case(kind, f"said to be {kind}: {words}")
-    return Case(kind or "whole but for less than 0.25 s")
+    return Case(kind or "whole but for less than 0.32 s")
 
 
 def flips(place: Path, share: float) -> Outcome:

@@ -166,7 +166,7 @@ class Spreadsheet:
             rows = _rows(lines, delimiter)
             try:
                 header = next(row for row in rows if any(map(str.strip, row.cells)))
-            except csv.Error:  # it is not this delimiter
+            except (csv.Error, StopIteration):  # it is not this delimiter, or all cells are blank
                 continue
             ours = {find(meaning, header.cells, path): meaning for meaning in columns}
             if None not in ours:

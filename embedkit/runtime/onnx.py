@@ -106,7 +106,8 @@ def open_session(graph: bytes, threads: int, device: str = "cpu") -> onnxruntime
     # Weights that a graph looks for in other files would be read from the current folder.
     options.add_session_config_entry(EXTERNAL, os.devnull)
     if is_cpu(device):
-        return onnxruntime.InferenceSession(graph, options, providers=[CPU])
+        # Not tried again where it fails: it would print that it does.
+        return onnxruntime.InferenceSession(graph, options, providers=[CPU], enable_fallback=0)
     with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does not find
         onnxruntime.preload_dlls()
     card = {"device_id": device.partition(":")[2] or "0", **ON_CARD}

@@ -219,6 +219,7 @@ def test_a_clip_stands_in_it_once_unless_its_rows_say_other_things(tmp_path: Pat
         (b'path,label\n"a.wav,rain\n', "not a readable CSV"),
         (b"file,kind\na.wav,rain\n", r"has no column label \(or .*\); it has: file, kind"),
         (b'path,"label" \na.wav,rain\n', "stray quotation marks"),
+        (b",,\r\n;;", "column"),
         (b"path,labels\na.wav,rain;wind\n", "for several labels a clip"),
         (b"path,label,Labels\na.wav,,rain;wind\n", "would contradict its column 'Labels'"),
         (b"path,label,onset\na.wav,rain,1\n", "'onset' gives times within clips"),

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 import embedkit
 from embedkit.checkpoint import ModelConfig, save_calibration
-from embedkit.config import Activation, FeatureSpec, FrontEnd, SegmentSpec, TrainSpec
+from embedkit.config import DEFAULT_MODEL, Activation, FeatureSpec, FrontEnd, SegmentSpec, TrainSpec
 from embedkit.errors import EmbeddingFolderError, EmbedkitError, ModelFolderError, UsageError
 from embedkit.export import export, files, write_network
 from embedkit.extraction import Settings, extract
@@ -337,6 +337,18 @@ def test_a_graph_that_names_other_files_is_refused(model: Path, tmp_path: Path) 
     (copy / "network.onnx").write_bytes(graph.SerializeToString())
     with pytest.raises(ModelFolderError, match="not a network of embedkit's"):
         prepare(copy)
+
+
+def test_what_onnx_runtime_cannot_say_of_a_damaged_network_is_not_printed(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A name that is no text: its error is one of Python's, after which it would try again."""
+    copy = Path(shutil.copytree(DEFAULT_MODEL, tmp_path / "copy"))
+    path = copy / "network.onnx"
+    path.write_bytes(path.read_bytes().replace(b"Conv", b"\xffonv"))
+    with pytest.raises(ModelFolderError, match="not a network of embedkit's"):
+        prepare(copy)
+    assert capfd.readouterr() == ("", "")
 
 
 def check_names_no_path(file: Path, written: Path) -> None:
