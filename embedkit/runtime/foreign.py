@@ -216,22 +216,22 @@ def _onnx(description: Description, threads: int, device: str) -> Network:
         within = set(description.outputs) - set(there)
         if within and within <= set(value_names(content)):
             session = open_session(expose(content, description.outputs), threads, device)
+        inputs = {value.name: (value.type, value.shape) for value in session.get_inputs()}
+        given = {value.name: value.type for value in session.get_outputs()}
     except EmbedkitError:
         raise
     except Exception as error:  # ONNX Runtime's errors have no common class but this
         raise ModelFolderError(
             f"{description.network}: cannot be read as one ONNX file: {error}"
         ) from error
-    inputs = {value.name: value for value in session.get_inputs()}
     if list(inputs) != [description.input_name]:
         raise ModelFolderError(
             f"{description.path}: [input] name: expected the network's only input, found"
             f" {description.input_name!r}; its inputs are: {', '.join(inputs)}"
         )
-    taken = inputs[description.input_name]
-    if taken.type != FLOAT32:
-        raise ModelFolderError(f"{description.network}: takes {taken.type}, expected {FLOAT32}")
-    given = {value.name: value.type for value in session.get_outputs()}
+    kind, shape = inputs[description.input_name]
+    if kind != FLOAT32:
+        raise ModelFolderError(f"{description.network}: takes {kind}, expected {FLOAT32}")
     for name in description.outputs:
         if name not in given:
             raise ModelFolderError(
@@ -255,7 +255,7 @@ def _onnx(description: Description, threads: int, device: str) -> Network:
             ) from error
         return outputs
 
-    first = taken.shape[0] if taken.shape else None
+    first = shape[0] if shape else None
     return Network(run, first if isinstance(first, int) and first > 0 else None)
 
 

@@ -22,6 +22,16 @@ def repair(name: str) -> str:
     )
 
 
+def checked(table: pa.Table) -> pa.Table:
+    """A table as it was read. Anyone may have written it: Arrow takes any bytes for text.
+
+    Raises:
+        ArrowInvalid: some of its text is not UTF-8.
+    """
+    table.validate(full=True)
+    return table
+
+
 @contextmanager
 def reading(path: Path) -> Iterator[pq.ParquetFile]:
     """Open a part's file of rows or journal.
@@ -40,7 +50,7 @@ def reading(path: Path) -> Iterator[pq.ParquetFile]:
         ) from error
     except OSError as error:  # the disk's, not the part's
         raise EmbeddingFolderError(f"{path}: cannot be read: {error}") from error
-    except pa.ArrowException as error:
+    except (pa.ArrowException, UnicodeDecodeError) as error:
         reason = str(error).strip().rstrip(".")
         raise EmbeddingFolderError(
             f"{path}: cannot be read: {reason}; if it is damaged, {repair(path.name)}"

@@ -30,7 +30,7 @@ from embedkit.store.layout import (
     read_manifest,
     rows_schema,
 )
-from embedkit.store.reading import RewrittenError, reading, repair
+from embedkit.store.reading import RewrittenError, checked, reading, repair
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ class EmbeddingTable:
         for name in self._parts:
             with reading(self.folder / FILES / name) as part:
                 there = [name for name in schema.names if name in part.schema_arrow.names]
-                tables.append(part.read(there).replace_schema_metadata())
+                tables.append(checked(part.read(there)).replace_schema_metadata())
         return pa.concat_tables(tables, promote_options="default").combine_chunks()
 
     @property
@@ -179,7 +179,7 @@ class EmbeddingTable:
         tables = []
         for name in parts:
             with reading(self.folder / ROWS / name) as part:
-                tables.append(part.read(names).replace_schema_metadata())
+                tables.append(checked(part.read(names)).replace_schema_metadata())
         table = pa.concat_tables(tables).combine_chunks()
         clips, segments, start_s, end_s = (table[name].to_numpy() for name in names)
         return Rows(clips, segments, start_s, end_s, np.zeros((len(table), 0), np.float32))
@@ -193,8 +193,9 @@ class EmbeddingTable:
             with reading(self.folder / ROWS / name) as part:
                 for group in range(part.num_row_groups):
                     about = part.metadata.row_group(group).column(0).statistics
-                    if about is None or about.min <= clip <= about.max:
-                        table = part.read_row_group(group)
+                    unknown = about is None or not about.has_min_max
+                    if unknown or about.min <= clip <= about.max:
+                        table = checked(part.read_row_group(group))
                         found.append(table.filter(pc.equal(table["clip"], clip)))
         if not found:
             found = [rows_schema(self.embedding_size).empty_table()]
@@ -255,7 +256,7 @@ class EmbeddingTable:
         for name in self._parts if parts is None else parts:
             with reading(self.folder / ROWS / name) as part:
                 for group in range(part.num_row_groups):
-                    yield self._rows(part.read_row_group(group).combine_chunks())
+                    yield self._rows(checked(part.read_row_group(group)).combine_chunks())
 
     def rows(self) -> Rows:
         """All rows, sorted by clip and segment: the same however they were written."""

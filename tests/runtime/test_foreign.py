@@ -82,6 +82,12 @@ def test_hears_as_described(
         assert embedding.dtype == logits.dtype == np.float32
 
 
+def test_an_axis_whose_name_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = write_extractor(tmp_path, toy_network().replace(b"batch", b"\xe2atch"))
+    with pytest.raises(ModelFolderError, match="cannot be read as one ONNX file"):
+        open_foreign(path)
+
+
 @pytest.mark.parametrize("how", ["peak", "rms"])
 def test_silence_stays_silence(runtime: Callable[[Path], Hear], tmp_path: Path, how: str) -> None:
     path = write_extractor(tmp_path, input={"normalise": how})

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from made import draw, write_table_of
 from numpy.typing import NDArray
 
 from embedkit.errors import EmbeddingFolderError
@@ -466,3 +467,26 @@ def test_a_journal_without_its_rows_is_refused_by_the_name_of_the_rows(filled):
     (folder / "rows/part-00000-00000.parquet").unlink()
     with pytest.raises(EmbeddingFolderError, match=r"rows/part-00000-00000\.parquet"):
         EmbeddingTable.open(folder)
+
+
+@pytest.mark.parametrize("kind", ["rows", "files"])
+def test_names_that_are_no_text_and_parts_without_statistics_are_refused_or_read(
+    tmp_path: Path, kind: str
+) -> None:
+    """Arrow takes any bytes for text, and a writer need not say what its row groups hold."""
+    table = write_table_of(tmp_path, {"a.wav": draw(3), "b.wav": draw(2)})
+    [path] = (tmp_path / kind).iterdir()
+    content = pq.read_table(path)
+    pq.write_table(content, path, write_statistics=False)
+    assert len(EmbeddingTable.open(tmp_path).clip_rows("a.wav").clips) == 3
+    names = pa.array([b"\xffa.wav"] * len(content), pa.binary()).view(pa.string())
+    pq.write_table(content.set_column(0, content.schema.field(0), names), path)
+    table = EmbeddingTable.open(tmp_path)
+    part = [part.name for part in table.parts]
+    reads = {
+        "rows": (table.rows, lambda: table.clip_rows("a.wav"), lambda: table.spans(part)),
+        "files": (table.journal_table, table.clip_names, lambda: table.notes, table.clip_vectors),
+    }
+    for read in reads[kind]:
+        with pytest.raises(EmbeddingFolderError, match=f"{path.name}: cannot be read"):
+            read()
