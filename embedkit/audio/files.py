@@ -1,6 +1,7 @@
 """Which files of a folder are audio: by name or by content, never trapped by links or pipes."""
 
 import os
+import re
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -24,6 +25,9 @@ LEFT_ALONE = frozenset(
 )
 
 APPLE_DOUBLE = b"\x00\x05\x16\x07"  # RFC 1740: what a file's name has before it as `._`
+
+# A backslash before what makes an escape of it, as `store.clip_path` reads them.
+LIKE_ESCAPE = re.compile(rb"\\(?=x(?:[89a-f][0-9a-f]|5c))")
 
 MOST = 100  # suffixes that are counted apart
 NAMED = 8  # suffixes that a message names
@@ -154,7 +158,8 @@ def count_text(counts: Counter[str]) -> str:
 def clip_name(path: Path, root: Path) -> str:
     """The name of a file in the embedding folder: its path below the root.
 
-    It has POSIX separators and its suffix; bytes that are not UTF-8 are backslash-escaped.
+    It has POSIX separators and its suffix. Bytes that are not UTF-8 are backslash-escaped, and so
+    is a backslash that would look like the beginning of such an escape.
 
     Args:
         path: the file.
@@ -164,7 +169,8 @@ def clip_name(path: Path, root: Path) -> str:
         the name.
     """
     relative = path.relative_to(root) if path != root else Path(path.name)
-    return os.fsencode(relative.as_posix()).decode("utf-8", "backslashreplace")
+    name = LIKE_ESCAPE.sub(rb"\\x5c", os.fsencode(relative.as_posix()))
+    return name.decode("utf-8", "backslashreplace")
 
 
 def _files(folder: Path, real_root: Path, seen: set[Path]) -> Iterator[Path]:

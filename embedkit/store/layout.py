@@ -31,7 +31,7 @@ from embedkit.untrusted import read_json
 FORMAT = 1
 MANIFEST, ROWS, FILES = "manifest.json", "rows", "files"
 METADATA = b"embedkit"
-ESCAPE = re.compile(rb"\\x([89a-f][0-9a-f])")
+ESCAPE = re.compile(rb"\\x([89a-f][0-9a-f]|5c)")
 
 FILES_SCHEMA = pa.schema(
     [
@@ -195,7 +195,7 @@ class FieldNote:
 def clip_path(folder: Path, clip: str) -> Path:
     r"""The file of a clip in a folder. The clip's name comes from Parquet, which is not trusted.
 
-    An escape in it, `\xe9`, is a byte of a file's name that is not UTF-8.
+    An escape in it, `\xe9`, is the byte of a file's name that is not UTF-8; `\x5c` is a backslash.
 
     Args:
         folder: the root of the collection.

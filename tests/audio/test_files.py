@@ -227,6 +227,9 @@ def test_a_suffix_of_audio_alone_is_believed_without_opening_the_file(tmp_path, 
         (b"new\nline.wav", "new\nline.wav"),
         ("🎵 größer.wav".encode(), "🎵 größer.wav"),
         (b"-rf.wav", "-rf.wav"),
+        (rb"\xe9.wav", r"\x5cxe9.wav"),  # of which a name in Latin-1 would be another file
+        (rb"\x5cxe9.wav", r"\x5cx5cxe9.wav"),
+        (rb"a\b\x41.wav", r"a\b\x41.wav"),
         (b"..wav/a.wav", "..wav/a.wav"),
     ],
 )
