@@ -1,1 +1,1 @@
-"""What learns labels from vectors: methods, how they are evaluated, and tracks of what they say."""
+"""Methods that learn labels from vectors, their evaluation, and tracks of what they predict."""

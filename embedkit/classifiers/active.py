@@ -1,4 +1,4 @@
-"""Which clips to label next, as a classifier learns from the labels there are."""
+"""Chooses which clips to label next, as a classifier learns from the labels so far."""
 
 import logging
 import warnings
@@ -36,16 +36,16 @@ FOLDS = 5
 
 @dataclass(frozen=True)
 class Proposal:
-    """What the labels there are have led to.
+    """What the labels so far have led to.
 
     Attributes:
-        labelled: clips with a label.
-        labels: how many clips each has.
-        accuracy: of clips held out by turns in up to five folds; None while a label has less than
-            two.
-        accuracy_interval: 95 % interval of it, low and high; None as it is.
-        proposed: clips to label next, with the label they are thought to have and by how much its
-            score is above the second one's; before there are two labels without these.
+        labelled: number of clips with a label.
+        labels: number of clips of each label.
+        accuracy: accuracy on clips held out in turn in up to five folds; None while a label has
+            fewer than two clips.
+        accuracy_interval: its 95 % interval, low and high; None where it is.
+        proposed: clips to label next, with their likely label and the lead of its score over the
+            second label's; before there are two labels, clips alone.
     """
 
     labelled: int
@@ -56,21 +56,25 @@ class Proposal:
 
 
 def sheet(answers: Path) -> Path:
-    """The file that is filled in: beside the answers, `labels-next.csv` of `labels.csv`."""
+    """The file that a person fills in: `labels-next.csv`, beside the answers `labels.csv`."""
     return answers.with_name(f"{answers.stem}-next.csv")
 
 
 def propose(table: EmbeddingTable, answers: Path, count: int) -> Proposal:
-    """Move what was filled in to the answers, refit, and write a new sheet of clips to label.
+    """Move what was filled in to the answers, fit again, and write a new sheet of clips to label.
 
     The first clips are spread over the collection (k-means++); then come those whose two best
     labels are closest (margin sampling: Scheffer et al., 2001).
 
     Args:
         table: the collection.
-        answers: a CSV with the columns path and label, a manifest like any other; it may have
-            other columns, which are kept. Made with the first answers.
-        count: how many to propose. On the sheet, `skip` for a label leaves a clip out for good.
+        answers: a CSV file with the columns path and label, a manifest like any other; it may have
+            other columns, which are kept. It is made with the first answers.
+        count: number of clips to propose. On the sheet, the label `skip` leaves a clip out for
+            good.
+
+    Returns:
+        the proposal.
 
     Raises:
         DatasetError: a CSV cannot be read, the sheet names clips that are not there, or it was
@@ -114,17 +118,17 @@ def suggest(
     skipped: Collection[str],
     count: int,
 ) -> tuple[Proposal, Classifier | None]:
-    """Fit on the labels there are, and name the clips to label next; see `propose`.
+    """Fit on the labels so far, and choose the clips to label next; see `propose`.
 
     Args:
-        clips: names [n].
-        vectors: of the clips [n, D].
-        known: label by clip.
+        clips: names of the clips [n].
+        vectors: their vectors [n, D].
+        known: labels by clip.
         skipped: clips to leave out.
-        count: how many to propose.
+        count: number of clips to propose.
 
     Returns:
-        the proposal, and the classifier, if there are two labels.
+        the proposal, and the classifier if there are two labels.
     """
     number = {clip: index for index, clip in enumerate(clips)}
     rest = np.ones(len(clips), bool)
@@ -154,7 +158,16 @@ def suggest(
 def learn(
     clips: Sequence[str], vectors: NDArray[np.float32], known: Mapping[str, str]
 ) -> Classifier | None:
-    """The classifier of `suggest` alone; None while there are less than two labels."""
+    """Fit the classifier of `suggest`.
+
+    Args:
+        clips: names of the clips [n].
+        vectors: their vectors [n, D].
+        known: labels by clip.
+
+    Returns:
+        the classifier; None while there are fewer than two labels.
+    """
     number = {clip: index for index, clip in enumerate(clips)}
     if len(set(known.values())) < 2:
         return None
@@ -166,7 +179,7 @@ def _fit(data: Labelled) -> Classifier:
 
 
 def _folds(data: Labelled, k: int) -> list[tuple[Indices, Indices]]:
-    """Folds over which each label is spread: a rare one is never held out whole."""
+    """Folds over which each label is spread, so that a rare label is never held out as a whole."""
     splitter = StratifiedKFold(k, shuffle=True, random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a label with fewer clips than there are folds
@@ -194,7 +207,7 @@ def _labelled(vectors: NDArray[np.float32], known: Mapping[str, str]) -> Labelle
 
 
 def _filled(path: Path, filled: Spreadsheet, there: Collection[str]) -> list[dict[str, str]]:
-    """The rows of the sheet, but for its notes."""
+    """The rows of the sheet without its notes."""
     rows = []
     values = list(map(filled.values, filled.rows))
     meant = match((row["path"] for row in values), there)

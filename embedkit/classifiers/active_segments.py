@@ -1,4 +1,4 @@
-"""Which segments of recordings to label next."""
+"""Chooses which segments of recordings to label next."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -39,9 +39,9 @@ class Candidate:
     """A segment that may be proposed.
 
     Attributes:
-        clip, start_s, end_s: where it is.
+        clip, start_s, end_s: its place.
         vector: float32 [D].
-        rank: how little it is wanted.
+        rank: the lower it is, the sooner the segment is proposed.
     """
 
     clip: str
@@ -52,7 +52,7 @@ class Candidate:
 
     @property
     def cells(self) -> dict[str, str]:
-        """As the sheet has it."""
+        """Its cells in the sheet."""
         return {PATH: self.clip, START: f"{self.start_s:.10g}", END: f"{self.end_s:.10g}"}
 
     def is_beside(self, other: "Candidate") -> bool:
@@ -67,17 +67,21 @@ class Candidate:
 def propose_segments(
     table: EmbeddingTable, answers: Path, count: int, rule: Rule | None = None
 ) -> Proposal:
-    """Move what was filled in to the answers, refit, and write a new sheet of segments to label.
+    """Move what was filled in to the answers, fit again, and propose segments to label.
 
-    As `active.propose`, for labels with times. One label is enough for a classifier, which then
-    learns from unmarked sound too; it is not evaluated.
+    It is `active.propose` for labels with times. One label is enough for a classifier, which then
+    also learns from unmarked sound; it is not evaluated.
 
     Args:
         table: the collection.
-        answers: a CSV with the columns path, start_s, end_s and label; made with the first answers.
-        count: how many to propose, no two of which touch. On the sheet, `skip` for a label leaves a
-            segment out for good, and `-` for a sign says that the label is not there.
+        answers: a CSV file with the columns path, start_s, end_s and label; it is made with the
+            first answers.
+        count: number of segments to propose, no two of which touch. On the sheet, the label `skip`
+            leaves a segment out for good, and the sign `-` says that the label is not there.
         rule: which segment has which label.
+
+    Returns:
+        the proposal.
 
     Raises:
         DatasetError: a CSV cannot be read, the sheet names what is not there, or it was changed
@@ -119,7 +123,7 @@ def propose_segments(
 
 
 def _filled(path: Path, filled: Spreadsheet, there: Sequence[str]) -> list[dict[str, str]]:
-    """The rows of the sheet, but for its notes."""
+    """The rows of the sheet without its notes."""
     rows = []
     values = list(map(filled.values, filled.rows))
     meant = match((row[PATH] for row in values), there)
@@ -142,7 +146,7 @@ def _choose(
     left_out: set[tuple[str, str, str]],
     count: int,
 ) -> list[tuple[Candidate, str, float | None]]:
-    """Segments to label, each with the label that is asked for and how sure that is."""
+    """Segments to label, each with the label in question and how sure the classifier is of it."""
     if classifier is None:
         rng = np.random.default_rng(0)
         some = _best(table, lambda vectors: rng.random(len(vectors)), known, left_out, SPREAD)
@@ -173,8 +177,8 @@ def _choose(
 def _sureness(scores: Floats, several_labels: bool) -> tuple[Floats, NDArray[np.int64]]:
     """How sure a classifier is of segments [n], and the number of the label in question [n].
 
-    Of several labels it is as sure as of the most doubtful, twice its score's distance from a half;
-    of one, as far as the best score is above the next.
+    With several labels it is as sure as of the most doubtful one: twice the distance of that score
+    from a half. With one label for each segment it is the lead of the best score over the next.
     """
     if several_labels:
         distance = 2 * np.abs(scores - 0.5)
@@ -190,7 +194,7 @@ def _best(
     left_out: set[tuple[str, str, str]],
     most: int,
 ) -> list[Candidate]:
-    """The segments of the lowest rank of which nothing is said, so many at most; lowest first."""
+    """The segments with the lowest ranks about which nothing is said; lowest first."""
     found: list[Candidate] = []
     for batch in table.batches():
         free = _free(batch, known)
@@ -208,7 +212,7 @@ def _best(
 
 
 def _free(batch: Rows, known: Mapping[str, Clip]) -> NDArray[np.int64]:
-    """The rows of which nothing is said."""
+    """The rows about which nothing is said."""
     free = np.ones(len(batch.clips), bool)
     for clip in set(batch.clips).intersection(known):
         rows = np.flatnonzero(batch.clips == clip)

@@ -1,4 +1,4 @@
-"""What a score is worth: how likely it is right, and how much of a sound there is."""
+"""How likely a score is right, and how much of a sound a collection has."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -22,12 +22,12 @@ Floats = NDArray[np.float64]
 class Bins:
     """Halves of a collection by score: the lower half, the lower half of the rest, and so on.
 
-    So that the few high scores, in which detections are, have as many bins as all others (Navine et
+    The few high scores, among which detections are, so get as many bins as all others (Navine et
     al., 2024, arXiv 2402.15360).
 
     Attributes:
-        edges: scores [bins - 1], rising; a score that is as high as an edge is above it.
-        counts: how many scores of the collection are in each, int64 [bins].
+        edges: scores [bins - 1], rising; a score that equals an edge is above it.
+        counts: number of scores of the collection in each bin, int64 [bins].
     """
 
     edges: Floats
@@ -35,7 +35,15 @@ class Bins:
 
     @classmethod
     def of(cls, scores: Floats, per_bin: int) -> Self:
-        """Bins of scores [n], the last of which has at least `per_bin` if all are different."""
+        """Make the bins of scores.
+
+        Args:
+            scores: all scores of the collection [n].
+            per_bin: the fewest scores of the last bin, if all scores differ.
+
+        Returns:
+            the bins.
+        """
         most = int(np.log2(max(1, len(scores) / per_bin))) + 1
         shares = 1 - 0.5 ** np.arange(1, min(most, MOST_BINS))
         edges = np.quantile(scores, shares, method="higher")
@@ -55,19 +63,19 @@ def _place(scores: Floats, edges: Floats) -> NDArray[np.int64]:
 def density(bins: Bins, scores: Floats, right: NDArray[np.bool_]) -> Measured:
     """The share of a collection's segments that have a sound, whatever their scores.
 
-    The share that is right of each bin, weighted by the bin's size: without bias, however bad the
-    scores are, where what was reviewed is drawn at random within the bins. The interval is made of
-    the bins' Wilson intervals (Zou & Donner, 2008: the variances recovered from them add up). Its
-    upper end believes that a higher score is right no less often: else ten segments of the lower
-    half of a collection, without the sound, could not say that it is rare there.
+    It is the share that is right in each bin, weighted by the bin's size. However bad the scores
+    are, it has no bias if what was reviewed was drawn at random within the bins. The interval is
+    made of the bins' Wilson intervals (Zou & Donner, 2008: the variances recovered from them add
+    up). Its upper end assumes that a higher score is right no less often: otherwise ten segments
+    without the sound, from the lower half of a collection, could not show that it is rare there.
 
     Args:
-        bins: of the collection.
-        scores: of what was reviewed [n].
-        right: whether it has the sound [n].
+        bins: bins of the collection.
+        scores: scores of the reviewed segments [n].
+        right: whether each has the sound [n].
 
     Returns:
-        NaN where a bin was not reviewed.
+        the share; NaN where a bin was not reviewed.
     """
     place = bins.place(scores)
     done = np.bincount(place, minlength=len(bins.counts))
@@ -92,19 +100,19 @@ def thresholds(
 ) -> dict[float, Measured]:
     """Scores from which on a detection is right with a probability of 90, 95 and 99 %.
 
-    A logistic curve of right over the score's logit (Wood & Kahl, 2024), by Firth's penalised
-    likelihood (1993), which is finite where a score parts right from wrong. One of exactly that
-    score is right with that probability, all from there on together more often. The interval is of
-    a bootstrap within the bins.
+    They come from a logistic curve of right over the score's logit (Wood & Kahl, 2024), by Firth's
+    penalised likelihood (1993), which is finite where a score separates right from wrong. A
+    detection with exactly that score is right with that probability, and all detections above it
+    together are right more often. The interval is of a bootstrap within the bins.
 
     Args:
-        bins: in which what was reviewed was drawn.
-        scores: of it [n].
-        right: whether it is right [n].
-        seed: of the bootstrap.
+        bins: bins in which the reviewed segments were drawn.
+        scores: scores of the reviewed segments [n].
+        right: whether each is right [n].
+        seed: seed of the bootstrap.
 
     Returns:
-        by probability; infinite where no score is enough.
+        scores by probability; infinite where no score is enough.
     """
     rng = np.random.default_rng(seed)
     place = bins.place(scores)
@@ -139,7 +147,7 @@ def fit_curves(values: Floats, right: NDArray[np.bool_], weights: Floats) -> tup
 
     Args:
         values: the number [n].
-        right: what is to be likely [n].
+        right: whether it was right [n].
         weights: how often each counts, in each of the curves [curves, n].
 
     Returns:

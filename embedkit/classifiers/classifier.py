@@ -1,4 +1,4 @@
-"""A classifier: a fitted model with its labels, kept as arrays and JSON."""
+"""A classifier: a fitted model with its labels, stored as arrays and JSON."""
 
 import json
 import logging
@@ -44,10 +44,10 @@ MODELS: dict[str, type[Any]] = {
 
 
 def find_method(name: str, **settings: Any) -> Method:
-    """A method by its name.
+    """A method by its name, with settings.
 
     Raises:
-        UsageError: there is none, or it has no such setting.
+        UsageError: there is no such method, or it has no such setting.
     """
     if name not in METHODS:
         raise UsageError(f"no method {name!r}{choices(name, METHODS)}")
@@ -63,10 +63,10 @@ class Classifier:
 
     Attributes:
         labels: the classes.
-        several_labels: whether a vector may have more than one.
-        fingerprint: of the extractor whose vectors it was fitted on.
+        several_labels: whether a vector may have more than one label.
+        fingerprint: that of the extractor whose vectors it was fitted on.
         size: D.
-        model: what computes the scores.
+        model: computes the scores.
     """
 
     labels: tuple[str, ...]
@@ -85,12 +85,22 @@ class Classifier:
         fingerprint: str,
         track: Track = untracked,
     ) -> Self:
-        """Fit on some of the labelled vectors; of more than 100,000, on so many drawn at random.
+        """Fit on some labelled vectors; of more than 100,000, on 100,000 drawn at random.
 
-        What has no label at all goes first.
+        If some must go, vectors without any label go first.
+
+        Args:
+            data: the labelled vectors.
+            rows: numbers of those to fit on.
+            method: how to fit.
+            fingerprint: that of the extractor that made the vectors.
+            track: shows the progress.
+
+        Returns:
+            the classifier.
 
         Raises:
-            DatasetError: one label alone, or the method cannot be fitted on these.
+            DatasetError: there is only one label, or the method cannot be fitted on these vectors.
         """
         if not data.several_labels and len(set(data.classes[rows])) < 2:
             raise DatasetError(
@@ -131,7 +141,7 @@ class Classifier:
         """Refuse a folder of other vectors.
 
         Raises:
-            EmbedkitError: they are of another extractor, or size.
+            EmbedkitError: they are of another extractor, or of another size.
         """
         if self.fingerprint != table.provenance.fingerprint:
             raise EmbedkitError(
@@ -172,7 +182,7 @@ class Classifier:
         """Read what `save` wrote.
 
         Raises:
-            EmbedkitError: not a classifier's folder, or a damaged one.
+            EmbedkitError: it is no classifier's folder, or a damaged one.
         """
         try:
             settings = read_json(folder / SETTINGS)

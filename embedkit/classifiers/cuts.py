@@ -1,4 +1,4 @@
-"""The sounds of detections, cut out of their files."""
+"""Cuts the sounds of detections out of their files."""
 
 import io
 import re
@@ -32,14 +32,17 @@ def cut_out(
     """Write each span's sound to `<label>/<clip>_<start>-<end>.flac`, and pass the spans on.
 
     The sounds keep their rate and channels; what a FLAC cannot hold becomes a WAV. The names have
-    the span's times, without the padding.
+    the span's times without the padding.
 
     Args:
-        spans: those of a clip follow one another.
-        table: the collection that they are of.
-        folder: to write to.
-        padding_s: so much more on both sides, as far as the file goes.
-        failures: gets what cannot be read.
+        spans: the spans; those of a clip follow one another.
+        table: the collection of the clips.
+        folder: the folder to write to.
+        padding_s: seconds to add on both sides, as far as the file goes.
+        failures: gets an entry for each file that cannot be read.
+
+    Yields:
+        the same spans.
 
     Raises:
         EmbeddingFolderError: the name of a clip leads out of the folder.
@@ -60,10 +63,17 @@ def cut_out(
 
 
 def sound_path(table: EmbeddingTable, clip: str) -> Path:
-    """The file of a clip, below the collection's audio root, which may be the one file itself.
+    """The file of a clip, below the collection's audio root, which may itself be the one file.
+
+    Args:
+        table: the collection.
+        clip: name of the clip.
+
+    Returns:
+        its path.
 
     Raises:
-        EmbeddingFolderError: its name leads elsewhere.
+        EmbeddingFolderError: the name leads out of the folder.
     """
     root = Path(table.provenance.audio_root)
     path = clip_path(root, clip)
@@ -83,7 +93,7 @@ def _write(folder: Path, span: Span, excerpt: Excerpt) -> None:
 
 
 def safe_name(text: str) -> str:
-    """A name of one folder, a different one for each text: what a name cannot have becomes %XX."""
+    """The name of a folder for a text, different for each text: forbidden characters become %XX."""
 
     def escaped(found: re.Match[str]) -> str:
         return "".join(f"%{byte:02X}" for byte in found[0].encode("utf-8", "surrogatepass"))

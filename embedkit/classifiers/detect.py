@@ -1,4 +1,4 @@
-"""The stretches of a collection in which a classifier hears its labels."""
+"""Finds the stretches of a collection in which a classifier hears its labels."""
 
 import heapq
 from collections import defaultdict
@@ -18,11 +18,11 @@ class Criteria:
     """What becomes a detection.
 
     Attributes:
-        thresholds: by label the score that is enough; a label that is not there is not looked for.
-        gap_s: detections of one label that are no further apart become one.
-        least_s: shorter ones are left out.
-        top_per_file: of each label in each file so many at most, those of the highest scores.
-        best_only: a segment is of the label with its highest score alone.
+        thresholds: the score that is enough, by label; other labels are not looked for.
+        gap_s: detections of one label that are at most this many seconds apart are joined.
+        least_s: detections that are shorter than this are left out.
+        top_per_file: the most detections of each label in each file; those of the highest scores.
+        best_only: a segment only has the label of its highest score.
     """
 
     thresholds: Mapping[str, float]
@@ -35,20 +35,20 @@ class Criteria:
 def detect(
     batches: Iterable[Predictions], labels: tuple[str, ...], criteria: Criteria
 ) -> Iterator[Span]:
-    """Stretches over a threshold: neighbouring segments of one label as one, with the best score.
+    """Stretches over a threshold: neighbouring segments of one label are one, with the best score.
 
-    Where segments overlap, each speaks for its own part of the clip (see `own_parts`), so that a
+    Where segments overlap, each stands for its own part of the clip (see `own_parts`), so that a
     smaller hop gives finer places. A detection goes from the beginning of the first part to the end
     of the last.
 
     Args:
-        batches: scores of segments, those of a clip one after the other by their start.
-        labels: of the scores.
+        batches: scores of segments; those of a clip follow one another by their start.
+        labels: labels of the scores.
         criteria: what becomes a detection.
 
     Yields:
-        clip by clip in the order of the batches, and in a clip by time. Held in memory are a batch
-        and one clip's detections.
+        detections, clip by clip in the order of the batches, and by time within a clip. Memory
+            holds a batch and one clip's detections.
     """
     for _, mine in groupby(_over(own_parts(batches), labels, criteria), key=lambda span: span.clip):
         found: Iterable[Span] = (
@@ -65,11 +65,15 @@ def silence(
     batches: Iterable[Predictions],
     heard: Callable[[Sequence[str], NDArray[np.float64]], NDArray[np.bool_]],
 ) -> Iterator[Predictions]:
-    """The same segments, of which some reach no threshold, so that nothing is detected in them.
+    """The same segments, with scores that reach no threshold where nothing is to be detected.
 
     Args:
         batches: scores of segments.
-        heard: which segments of some clips' names and starts [n] stay as they are, bool [n].
+        heard: is given names of clips and starts of segments [n], and says which segments stay as
+            they are, bool [n].
+
+    Yields:
+        the batches.
     """
     for batch in batches:
         fits = heard(batch.clips, _given(batch.start_s))
@@ -77,7 +81,15 @@ def silence(
 
 
 def strongest(spans: Iterable[Span], count: int) -> list[Span]:
-    """Of each label those of the highest scores, sorted by clip and time; no more are held."""
+    """The detections of each label with the highest scores; no more are held in memory.
+
+    Args:
+        spans: detections.
+        count: the most of each label.
+
+    Returns:
+        the detections by clip and time.
+    """
     kept: dict[str, list[Span]] = defaultdict(list)
     for span in spans:
         mine = kept[span.label]
@@ -94,10 +106,10 @@ def _rank(span: Span) -> tuple[float, Span]:
 
 
 def own_parts(batches: Iterable[Predictions]) -> Iterator[Predictions]:
-    """The same scores, each segment cut to the part of the clip that is its own.
+    """The same scores, with each segment cut to its own part of the clip.
 
-    Two segments that overlap share what they have in common: each has the half on its side. The
-    parts of a clip follow one another without a gap; segments that do not overlap stay as they are.
+    The common part of two segments that overlap is halved between them. The parts of a clip follow
+    one another without a gap; segments that do not overlap stay as they are.
     """
     clips: list[str] = []
     start_s = end_s = np.zeros(0)
@@ -129,7 +141,7 @@ def _given(times: NDArray[np.float64] | None) -> NDArray[np.float64]:
 def _over(
     batches: Iterable[Predictions], labels: tuple[str, ...], criteria: Criteria
 ) -> Iterator[Span]:
-    """Of each row the labels that reach their thresholds."""
+    """For each row the labels that reach their thresholds."""
     least = np.array([criteria.thresholds.get(label, np.inf) for label in labels])
     for batch in batches:
         over = batch.scores >= least

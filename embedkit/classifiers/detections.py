@@ -1,4 +1,4 @@
-"""Detections as files: a table, or in the formats of Raven, Audacity and BirdNET."""
+"""Writes detections as tables, or in the formats of Raven, Audacity and BirdNET."""
 
 import csv
 import io
@@ -45,10 +45,10 @@ class DetectionFormat(StrEnum):
 
     @classmethod
     def of(cls, path: Path) -> "DetectionFormat":
-        """The format that a file's name states.
+        """The format of a file's suffix.
 
         Raises:
-            UsageError: it states none.
+            UsageError: the suffix is that of no format.
         """
         for suffix, form in SUFFIXES.items():
             if path.name.lower().endswith(suffix):
@@ -69,18 +69,22 @@ SUFFIXES = {
 def write_detections(
     path: Path, form: DetectionFormat, spans: Iterable[Span], table: EmbeddingTable
 ) -> int:
-    """Write detections as they come; how many they are.
+    """Write detections as they come.
 
-    Raven's is one selection table over all files of the folder, sorted by name, as Raven opens them
-    one behind the other; Begin Path and File Offset place each in its own. Where it is known when
-    and where the files were recorded, tables and Raven's have it. Audacity's is a folder
-    of one label track a file. BirdNET's columns of names both hold the label.
+    Raven's format is one selection table over all files of the folder, sorted by name, as Raven
+    opens them one behind the other; Begin Path and File Offset place each detection in its own
+    file. Where it is known when and where the files were recorded, tables and Raven's table say so.
+    Audacity's format is a folder with a label track for each file. Both of BirdNET's columns of
+    names hold the label.
 
     Args:
-        path: a file; of Audacity a folder.
-        form: which.
-        spans: those of a clip follow one another.
-        table: the collection that they are of.
+        path: a file; for Audacity a folder.
+        form: the format.
+        spans: detections; those of a clip follow one another.
+        table: the collection of the clips.
+
+    Returns:
+        the number of detections.
 
     Raises:
         EmbeddingFolderError: the name of a clip leads out of the folder.
@@ -98,7 +102,15 @@ def write_detections(
 
 
 def as_records(spans: Iterable[Span], recordings: Recordings) -> Iterator[dict[str, Any]]:
-    """Detections by column; where a time or a site of the collection is known, with its own."""
+    """Detections by column; with time and site, where any of the collection is known.
+
+    Args:
+        spans: detections.
+        recordings: the clocks of the collection.
+
+    Yields:
+        a dictionary for each.
+    """
     known = recordings.are_known
     for span in spans:
         record = dict(zip(SCHEMA.names, span, strict=True))

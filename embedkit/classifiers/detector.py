@@ -1,8 +1,8 @@
-"""A classifier that is fitted on marks and kept in a folder: how its labels are reviewed and found.
+"""A classifier that is fitted on marks and kept in a folder, with its review and its detections.
 
-What `classify fit --segments`, `review` and `detect` do one after another, for a person who marks,
-fits, listens and detects in turn; the folder is that of `classify fit`, and the sheets are those of
-`review`, so that any of it goes on from the command line.
+It does what `classify fit --segments`, `review` and `detect` do one after another, for a person who
+marks, fits, listens and detects in turn. The folder is that of `classify fit`, and the sheets are
+those of `review`, so that the command line can go on at any point.
 """
 
 import threading
@@ -34,12 +34,12 @@ BINS = 50  # of a histogram
 
 @dataclass(frozen=True, kw_only=True)
 class KnownLabel:
-    """What is known of a label.
+    """What is known about a label.
 
     Attributes:
-        marked: stretches by sign.
-        histogram: how many segments have a score in each fiftieth from 0 to 1 [50]; None where the
-            label is not among those that were fitted.
+        marked: number of stretches by sign.
+        histogram: number of segments with a score in each fiftieth from 0 to 1 [50]; None where the
+            label was not fitted.
     """
 
     marked: dict[Sign, int]
@@ -47,16 +47,22 @@ class KnownLabel:
 
 
 class Detector:
-    """A collection's classifier of marks.
+    """The classifier of a collection's marks.
 
     Attributes:
         table: the collection.
         marks: the table of labels with times that it is fitted on.
-        folder: of the classifier, which is there once it has been fitted.
+        folder: the classifier's folder, which is there once it has been fitted.
     """
 
     def __init__(self, table: EmbeddingTable, marks: Path, folder: Path) -> None:
-        """Of a collection; what was fitted before is gone on with."""
+        """Open the detector of a collection; an earlier fit is used.
+
+        Args:
+            table: the collection.
+            marks: the table of labels with times that it is fitted on.
+            folder: the classifier's folder.
+        """
         self.table, self.marks, self.folder = table, marks, folder
         self._lock = threading.Lock()
         self._loaded: tuple[str, Classifier] | None = None
@@ -73,7 +79,7 @@ class Detector:
 
         Raises:
             UsageError: it has not been fitted.
-            EmbedkitError: it is damaged, or of other vectors.
+            EmbedkitError: it is damaged, or was fitted on other vectors.
         """
         if not self.is_fitted:
             raise UsageError("nothing is fitted yet: mark some stretches, and fit")
@@ -89,7 +95,7 @@ class Detector:
         """Fit on the marks as they are.
 
         Raises:
-            DatasetError: there are none, or nothing can be learned from them.
+            DatasetError: there are no marks, or nothing can be learned from them.
         """
         data = join_labels(self.table, str(self.marks), Unit.SEGMENT)
         every = np.arange(len(data.clips))
@@ -101,10 +107,10 @@ class Detector:
         return fitted
 
     def heard(self, stretches: Iterable[Stretch]) -> dict[str, KnownLabel]:
-        """What is known of each label that is marked or fitted, sorted.
+        """What is known about each label that is marked or fitted, sorted.
 
         Args:
-            stretches: what is marked.
+            stretches: the marks.
         """
         counts = Counter((stretch.label, stretch.sign) for stretch in stretches)
         fitted = self.classifier.labels if self.is_fitted else ()
@@ -119,7 +125,7 @@ class Detector:
         return found
 
     def scores(self, label: str) -> NDArray[np.float64]:
-        """Of all segments [n], in the order of the collection's batches.
+        """The scores of all segments [n], in the order of the collection's batches.
 
         Raises:
             UsageError: there is no such label.
@@ -133,11 +139,14 @@ class Detector:
     def detect(
         self, thresholds: Mapping[str, float], recorded: FieldFilter | None = None
     ) -> Iterable[Span]:
-        """Detections, as `detect` gives them.
+        """Detections, as the function `detect` gives them.
 
         Args:
-            thresholds: by label.
-            recorded: what is looked at.
+            thresholds: the score that is enough, by label.
+            recorded: what is looked at; None: everything.
+
+        Returns:
+            the detections.
 
         Raises:
             UsageError: there is no such label.
@@ -150,12 +159,16 @@ class Detector:
         return detect(batches, self.classifier.labels, Criteria(thresholds=thresholds))
 
     def sheet(self, label: str) -> Path:
-        """Where a label's review is: each fit has its own."""
+        """The file of a label's review; each fit has its own."""
         self._with(label)
         return self.folder / f"review-{safe_name(label)}-{digest_of(self.folder)[:8]}.csv"
 
     def draw(self, label: str, count: int) -> None:
         """Draw segments to listen to into the label's sheet, if it is not there.
+
+        Args:
+            label: the label.
+            count: number of segments.
 
         Raises:
             UsageError: there is no such label.
@@ -166,12 +179,20 @@ class Detector:
             reviewing.write_sheet(sheet, drawn)
 
     def drawn(self, label: str) -> tuple[list[Span], list[Sign]]:
-        """The segments of a label's sheet, and what was answered; none before it is drawn."""
+        """The segments of a label's sheet, and their answers; none before it is drawn."""
         sheet = self.sheet(label)
         return reviewing.read_sheet(sheet, label) if sheet.exists() else ([], [])
 
     def answer(self, label: str, number: int, sign: Sign) -> Span:
-        """Answer a segment of a label's sheet, by its number there; which one it is.
+        """Answer a segment of a label's sheet.
+
+        Args:
+            label: the label.
+            number: number of the segment in the sheet.
+            sign: the answer.
+
+        Returns:
+            the segment.
 
         Raises:
             DatasetError: there is no such segment, or the sheet cannot be written.
@@ -183,7 +204,7 @@ class Detector:
         return spans[number]
 
     def review(self, label: str) -> Review | None:
-        """What the answers say, kept for `detect --precision`; None while there is none.
+        """What the answers say, kept for `detect --precision`; None while there are none.
 
         Raises:
             DatasetError: the sheet cannot be read.

@@ -1,4 +1,4 @@
-"""Evaluate and apply a classifier to the clips, or the segments, of an embedding folder."""
+"""Evaluates and applies a classifier on the clips, or the segments, of an embedding folder."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ from embedkit.store import EmbeddingTable
 
 @dataclass(frozen=True, kw_only=True)
 class Curves:
-    """What is right of what a threshold lets through, all float64 [n]; NaN where it lets nothing.
+    """Figures of what thresholds let through, all float64 [n]; NaN where one lets nothing through.
 
     Attributes:
         thresholds: a score that is as high is let through.
-        precision: share that is right of what is let through.
-        recall: share that is let through of what is there.
+        precision: share of what is let through that is right.
+        recall: share of what is there that is let through.
         f1: their harmonic mean.
     """
 
@@ -38,9 +38,9 @@ class Evaluation:
     """Scores of held-out vectors, each by a classifier that was fitted without it.
 
     Attributes:
-        clips: the held-out clips [n]; of segments, those that they are of.
+        clips: names of the held-out clips [n]; for segments, the names of their clips.
         labels: the classes.
-        several_labels: whether a clip may have more than one.
+        several_labels: whether a clip may have more than one label.
         targets: float32 [n, classes]; NaN where a vector is left out for a label.
         scores: float64 [n, classes].
     """
@@ -58,7 +58,7 @@ class Evaluation:
         return right.astype(np.float64)
 
     def figures(self) -> dict[str, float | int | tuple[float, float]]:
-        """AUCs, mAP, and where clips have one label accuracy with its 95 % interval."""
+        """AUCs, mAP and, where clips have one label, accuracy with its 95 % interval."""
         clips = len(set(self.clips))
         figures: dict[str, float | int | tuple[float, float]] = {"clips": clips}
         if clips < len(self.clips):
@@ -73,7 +73,7 @@ class Evaluation:
         return figures
 
     def per_class(self) -> dict[str, dict[str, float | int]]:
-        """For each label its vectors, AUC, average precision and, with one label each, recall."""
+        """Number of vectors, AUC and average precision of each label; also recall, with one label each."""
         counted = "segments" if len(set(self.clips)) < len(self.clips) else "clips"
         rows: dict[str, dict[str, float | int]] = {}
         for index, label in enumerate(self.labels):
@@ -123,14 +123,17 @@ def evaluate(
     track: Track = untracked,
     show: Callable[[Classifier, Indices], object] = lambda classifier, held: None,
 ) -> Evaluation:
-    """Fit on one side of each split and score the other; what all splits hold out together.
+    """Fit on one side of each split and score the other.
 
     Args:
         data: the labelled vectors.
-        splits: of each what is fitted on, and what is held out.
-        method: that is fitted.
+        splits: for each split the rows to fit on, and those that are held out.
+        method: the method to fit.
         track: shows the progress.
-        show: is shown each classifier with what was held out.
+        show: is given each classifier with the rows that were held out.
+
+    Returns:
+        the scores of what all splits together hold out.
     """
     held, scores = [], []
     for rows, others in splits:
@@ -153,8 +156,8 @@ class Predictions:
     """Scores of some clips, or segments, all of one length n.
 
     Attributes:
-        clips: their names.
-        start_s, end_s: of segments, float64 [n]; None for whole clips.
+        clips: names of their clips.
+        start_s, end_s: for segments, seconds within the clip, float64 [n]; None for whole clips.
         scores: float64 [n, classes].
     """
 
@@ -169,8 +172,17 @@ def predict(
 ) -> Iterator[Predictions]:
     """Scores of all clips or segments of an embedding folder, some thousand at a time.
 
+    Args:
+        table: the embedding folder.
+        classifier: gives the scores.
+        unit: clips or segments.
+
+    Yields:
+        the scores.
+
     Raises:
-        EmbedkitError: the classifier was fitted on vectors of another extractor, or size.
+        EmbedkitError: the classifier was fitted on vectors of another extractor, or of another
+            size.
     """
     classifier.check(table)
     if unit is Unit.CLIP:

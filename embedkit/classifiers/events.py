@@ -1,4 +1,4 @@
-"""How many marked events a classifier's detections find, and how many of them are false."""
+"""How many marked events a classifier's detections find, and how many detections are false."""
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -29,11 +29,11 @@ class Outcome:
     Attributes:
         clip: the recording.
         label: the label.
-        seconds: how long the recording is.
-        events: marked; those that touch each other are one.
-        found: events that a detection overlaps.
-        detections: but for those that overlap nothing but what is marked as uncertain.
-        false: detections that overlap no event.
+        seconds: length of the recording.
+        events: number of marked events; events that touch each other are one.
+        found: number of events that a detection overlaps.
+        detections: number of detections, without those that only overlap uncertain marks.
+        false: number of detections that overlap no event.
     """
 
     clip: str
@@ -54,13 +54,13 @@ def outcomes(
     """Compare detections with what is marked, by recording and label.
 
     Args:
-        stretches: what is marked; clips as in `seconds`.
-        detections: at one threshold.
-        seconds: of each recording that is looked at, how long it is; others do not count.
-        labels: those that are looked at.
+        stretches: the marks; their clips are named as in `seconds`.
+        detections: detections at one threshold.
+        seconds: the length of each recording that is looked at; others do not count.
+        labels: the labels that are looked at.
 
     Returns:
-        one of each recording and label, sorted by both.
+        one outcome for each recording and label, sorted by both.
     """
     marked: dict[tuple[str, str, Sign], list[Stretch]] = defaultdict(list)
     for stretch in stretches:
@@ -102,15 +102,15 @@ def _overlap(some: Seconds, others: Seconds) -> NDArray[np.bool_]:
 
 @dataclass(frozen=True, kw_only=True)
 class EventFigures:
-    """What some outcomes come to; the intervals are of a bootstrap over recordings.
+    """Sums of some outcomes; the intervals are of a bootstrap over recordings.
 
     Attributes:
-        recordings: how many; of one alone there is no interval.
-        hours: of their sound.
-        events: marked.
-        found: of them.
+        recordings: number of recordings; one alone has no interval.
+        hours: hours of their sound.
+        events: number of marked events.
+        found: number of events that were found.
         detections: as in Outcome.
-        false: of them.
+        false: number of detections that are false.
         recall: share of the events that are found.
         precision: share of the detections that are right.
         false_an_hour: false detections for an hour of sound.
@@ -128,11 +128,14 @@ class EventFigures:
 
 
 def summarise(some: Sequence[Outcome], seed: int = 0) -> EventFigures:
-    """Add outcomes up, of one label or of several.
+    """Add up outcomes of one label or of several.
 
     Args:
         some: the outcomes.
-        seed: of the recordings that are drawn.
+        seed: seed of the bootstrap.
+
+    Returns:
+        the sums with their intervals.
     """
     clips = sorted({outcome.clip for outcome in some})
     number = {clip: index for index, clip in enumerate(clips)}
@@ -167,13 +170,13 @@ def summarise(some: Sequence[Outcome], seed: int = 0) -> EventFigures:
 
 @dataclass(frozen=True, kw_only=True)
 class Listener:
-    """Hears the whole recordings that a classifier was fitted without (`evaluate`, `show`).
+    """Runs over the whole recordings that a classifier was fitted without (`show` of `evaluate`).
 
     Attributes:
         table: the collection.
-        clips: of each labelled vector, its recording.
-        stretches: what is marked.
-        criteria: what is detected.
+        clips: the recording of each labelled vector.
+        stretches: the marks.
+        criteria: what becomes a detection.
         outcomes: what was found so far.
     """
 
@@ -184,7 +187,12 @@ class Listener:
     outcomes: list[Outcome] = field(default_factory=list)
 
     def __call__(self, classifier: Classifier, held: Indices) -> None:
-        """Hear the recordings of the vectors that are held out."""
+        """Detect in the recordings of the vectors that are held out.
+
+        Args:
+            classifier: was fitted without them.
+            held: numbers of the held-out vectors.
+        """
         clips = {self.clips[row] for row in held}
         journal = self.table.journal_table()
         lengths = zip(journal["clip"].to_pylist(), journal["duration_s"].to_pylist(), strict=True)
@@ -196,7 +204,17 @@ class Listener:
 def detect_in(
     table: EmbeddingTable, classifier: Classifier, clips: Collection[str], criteria: Criteria
 ) -> Iterator[Span]:
-    """Detections in some recordings, by a classifier that was fitted on others."""
+    """Detections in some recordings, by a classifier that was fitted on others.
+
+    Args:
+        table: the collection.
+        classifier: gives the scores.
+        clips: names of the recordings.
+        criteria: what becomes a detection.
+
+    Returns:
+        the detections.
+    """
 
     def batches() -> Iterator[Predictions]:
         for rows in table.batches():

@@ -1,4 +1,4 @@
-"""Few examples of each label: how well the nearest mean of them names all else."""
+"""How well the nearest mean of a few examples of each label names all other clips."""
 
 from collections.abc import Sequence
 
@@ -17,18 +17,18 @@ def few_shot(
 ) -> NDArray[np.float64] | None:
     """How often each held-out clip is named right by the nearest class mean, by cosine.
 
-    The means are of so many clips of each label, drawn at random among those to fit on, after the
-    mean of all of these is taken away, which needs no label (prototypes, Snell et al. 2017).
+    The means are of some clips of each label, drawn at random among those to fit on. The mean of
+    all of these is subtracted first, which needs no label (prototypes, Snell et al. 2017).
 
     Args:
         data: clips with one label each.
-        splits: of each what is fitted on, and what is held out.
-        examples: of each label.
-        seed: of what is drawn.
+        splits: for each split the rows to fit on, and those that are held out.
+        examples: number of examples of each label.
+        seed: seed of the draws.
 
     Returns:
-        a share of the draws for each clip, in the order in which the splits hold them out,
-        float64 [n]; None where some label has too few clips.
+        a share of the draws for each clip, in the order in which the splits hold them out, float64
+            [n]; None where some label has too few clips.
     """
     rng = np.random.default_rng(seed)
     right = []

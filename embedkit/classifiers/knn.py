@@ -17,17 +17,17 @@ YES, UNKNOWN = 1, 2
 
 @dataclass(frozen=True, kw_only=True)
 class NeighboursModel:
-    """A vote of the nearest training vectors by cosine of what is standardised.
+    """A vote of the nearest training vectors, by the cosine of standardised vectors.
 
     Each has weight exp(cosine / 0.07), as in Wu et al., Unsupervised feature learning via
     non-parametric instance discrimination, 2018.
 
     Attributes:
-        mean, scale: of the training vectors [D].
-        known: these, standardised, of length 1 [n, D].
-        targets: 1 where one has the label, 2 where that is not known, uint8 [n, classes]; what is
-            not known has no vote.
-        neighbours: how many vote.
+        mean, scale: mean and deviation of the training vectors [D].
+        known: these vectors, standardised, of length 1 [n, D].
+        targets: 1 where a vector has the label, 2 where that is not known, uint8 [n, classes]; what
+            is not known has no vote.
+        neighbours: number of vectors that vote.
     """
 
     mean: Floats
@@ -61,16 +61,24 @@ class NeighboursModel:
 
 @dataclass(frozen=True, kw_only=True)
 class Neighbours:
-    """How to fit it.
+    """The settings of the method.
 
     Attributes:
-        neighbours: how many vote.
+        neighbours: number of vectors that vote.
     """
 
     neighbours: int = 20
 
     def fit(self, training: Training, track: Track = untracked) -> NeighboursModel:
-        """Remember the training vectors."""
+        """Remember the training vectors.
+
+        Args:
+            training: labelled vectors.
+            track: is not used.
+
+        Returns:
+            the model.
+        """
         scale = Scale.of(training.vectors)
         return NeighboursModel(
             mean=scale.mean,

@@ -31,11 +31,11 @@ class LogisticModel:
     """Linear scores of standardised vectors, by softmax or, for several labels, by sigmoid.
 
     Attributes:
-        mean, scale: of the training vectors [D].
+        mean, scale: mean and deviation of the training vectors [D].
         weights: [classes, D].
         bias: [classes].
-        several_labels: one yes or no a class, instead of one class a vector.
-        c: inverse strength of the L2 penalty it was fitted with.
+        several_labels: whether each class is decided by itself, instead of one class for a vector.
+        c: inverse strength of the L2 penalty that it was fitted with.
     """
 
     mean: Floats
@@ -54,25 +54,41 @@ class LogisticModel:
 
 @dataclass(frozen=True, kw_only=True)
 class Logistic:
-    """How to fit it.
+    """The settings of the method.
 
     Attributes:
-        c: inverse strength of the L2 penalty; None: chosen by cross-validation, by whole groups, of
-            the vectors it is fitted on, for the least log loss. The work is bounded: 20 fits, on
-            no more than 10,000 vectors (fewer of more than 200 labels); where a vector may have
-            several labels, of 20 labels drawn at random.
+        c: inverse strength of the L2 penalty. None: cross-validation of the vectors it is fitted
+            on, by whole groups, chooses the one with the least log loss. The work is bounded: 20
+            fits, on no more than 10,000 vectors (fewer if there are more than 200 labels); where a
+            vector may have several labels, on 20 labels drawn at random.
     """
 
     c: float | None = None
 
     def fit(self, training: Training, track: Track = untracked) -> LogisticModel:
-        """Fit."""
+        """Fit.
+
+        Args:
+            training: labelled vectors.
+            track: shows the progress.
+
+        Returns:
+            the model.
+        """
         c = choose_c(training, track) if self.c is None else self.c
         return _fit(training, c, track)
 
 
 def choose_c(training: Training, track: Track = untracked) -> float:
-    """The strength under which vectors of groups that were not fitted on are likeliest."""
+    """The strength under which vectors of held-out groups are likeliest.
+
+    Args:
+        training: labelled vectors.
+        track: shows the progress.
+
+    Returns:
+        the inverse strength C.
+    """
     training = _sample(training)
     folds = min(FOLDS, len(set(training.groups)))
     if folds < 2:
@@ -93,7 +109,7 @@ def choose_c(training: Training, track: Track = untracked) -> float:
 
 
 def _sample(training: Training) -> Training:
-    """What the strength is chosen on, so that it takes no longer however much there is."""
+    """The vectors that the strength is chosen on; their number is bounded, and so is the time."""
     rng = np.random.default_rng(0)
     labels = training.targets.shape[1]
     if training.several_labels and labels > LABELS:
@@ -145,7 +161,7 @@ def _fit(training: Training, c: float, track: Track = untracked) -> LogisticMode
 
 
 def _solve(vectors: Floats, classes: Any, c: float) -> Any:
-    """Scikit-learn's regression, which says in our words if it ended too early."""
+    """Scikit-learn's regression; if it ends too early, a warning says so in our words."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         model = LogisticRegression(C=c, max_iter=STEPS).fit(vectors, classes)

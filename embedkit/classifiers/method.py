@@ -1,4 +1,4 @@
-"""What every classifier is underneath: labelled vectors in, a model out that scores vectors."""
+"""The protocols of every classifier: a method takes labelled vectors and gives a model."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -19,11 +19,12 @@ class Training:
 
     Attributes:
         vectors: float32 [n, D].
-        targets: float32 [n, classes], 1 where a vector has the label; where it may have several,
-            NaN where that is not known.
-        several_labels: whether a vector may have none, or more than one.
-        groups: of each vector [n]; those of one group are alike for a reason that is none, such as
-            one recording, and are not to stand on both sides of a split.
+        targets: float32 [n, classes], 1 where a vector has the label; where it may have several
+            labels, NaN where that is not known.
+        several_labels: whether a vector may have no label, or more than one.
+        groups: group of each vector [n]. Vectors of one group are alike for other reasons than
+            their label, such as being of one recording, and must not stand on both sides of a
+            split.
     """
 
     vectors: Vectors
@@ -35,7 +36,7 @@ class Training:
         return len(self.vectors)
 
     def part(self, rows: NDArray[np.int64]) -> "Training":
-        """Some of it."""
+        """Some of the vectors."""
         return Training(
             vectors=self.vectors[rows],
             targets=self.targets[rows],
@@ -45,17 +46,24 @@ class Training:
 
 
 class Model(Protocol):
-    """A fitted method: a dataclass of arrays and plain values, so that it is kept as such."""
+    """A fitted method: a dataclass of arrays and plain values, so that it can be stored as such."""
 
     def scores(self, vectors: Vectors) -> Floats:
         """Scores in [0, 1], [n, classes], of vectors [n, D]."""
 
 
 class Method(Protocol):
-    """How to fit a model: a dataclass of settings."""
+    """The settings of a method, a dataclass."""
 
     def fit(self, training: Training, track: Track = untracked) -> Model:
         """Fit, and show the progress where it takes long.
+
+        Args:
+            training: labelled vectors.
+            track: shows the progress.
+
+        Returns:
+            the model.
 
         Raises:
             DatasetError: the method cannot be fitted on this.

@@ -22,12 +22,12 @@ class PerceptronModel:
     """One hidden layer of rectified units, then softmax or, for several labels, sigmoid.
 
     Attributes:
-        mean, scale: of the training vectors [D].
+        mean, scale: mean and deviation of the training vectors [D].
         hidden: [D, units].
         hidden_bias: [units].
         weights: [units, classes].
         bias: [classes].
-        several_labels: one yes or no a class, instead of one class a vector.
+        several_labels: whether each class is decided by itself, instead of one class for a vector.
     """
 
     mean: Floats
@@ -48,13 +48,20 @@ class PerceptronModel:
 
 @dataclass(frozen=True, kw_only=True)
 class Perceptron:
-    """How to fit it: scikit-learn's, by Adam, for at most 200 epochs."""
+    """The method; it is scikit-learn's, by Adam, for at most 200 epochs."""
 
     def fit(self, training: Training, track: Track = untracked) -> PerceptronModel:
-        """Fit on the vectors of which every label is known.
+        """Fit on the vectors all of whose labels are known.
+
+        Args:
+            training: labelled vectors.
+            track: is not used.
+
+        Returns:
+            the model.
 
         Raises:
-            DatasetError: there are none.
+            DatasetError: there are no such vectors.
         """
         known = ~np.isnan(training.targets).any(axis=1)
         if not known.any():
@@ -92,7 +99,7 @@ class Perceptron:
 def _by_class(
     weights: Floats, bias: Floats, present: np.ndarray, count: int
 ) -> tuple[Floats, Floats]:
-    """Output weights of all classes; one without training vectors stays out of reach."""
+    """Output weights of all classes; a class without training vectors stays out of reach."""
     if len(present) == 2:  # scikit-learn then keeps the odds of the second alone
         weights = np.concatenate([np.zeros_like(weights), weights], axis=1)
         bias = np.concatenate([np.zeros_like(bias), bias])

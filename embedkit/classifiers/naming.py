@@ -8,7 +8,7 @@ from embedkit.store import EmbeddingTable
 
 
 class NamingClassifier(Classifier):
-    """What `embedkit.classify` gives; it is fitted, saved and loaded as every classifier."""
+    """The classifier that `embedkit.classify` gives; it is saved and loaded like any other."""
 
     def predict(self, table: EmbeddingTable, *, segments: bool = False) -> list[Span]:
         """The best label of each clip, or segment, of an embedding folder.
@@ -18,10 +18,10 @@ class NamingClassifier(Classifier):
             segments: name every segment, not each clip as a whole.
 
         Returns:
-            by clip and time; of whole clips the times are 0.
+            one span for each, by clip and time; for whole clips the times are 0.
 
         Raises:
-            EmbedkitError: its vectors are of another extractor, or size.
+            EmbedkitError: its vectors are of another extractor, or of another size.
         """
         batches = predict(table, self, Unit.SEGMENT if segments else Unit.CLIP)
         return sorted(span for batch in batches for span in best(batch, self.labels))

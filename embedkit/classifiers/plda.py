@@ -40,10 +40,17 @@ class PLDA:
 
     @classmethod
     def fit(cls, vectors: Floats, classes: NDArray[np.int64]) -> "PLDA":
-        """Fit by moments, which is unbiased: vectors [n, D] of classes [n].
+        """Fit by moments, which is unbiased.
+
+        Args:
+            vectors: [n, D].
+            classes: number of each one's class [n].
+
+        Returns:
+            the distribution.
 
         Raises:
-            DatasetError: fewer than two classes, or none of two vectors.
+            DatasetError: there are fewer than two classes, or none has two vectors.
         """
         numbers, owner, counts = np.unique(classes, return_inverse=True, return_counts=True)
         _require_classes(len(vectors), len(numbers))
@@ -66,7 +73,7 @@ class PLDA:
         Args:
             vectors: [n, D].
             enrolled: mean of the known vectors [D].
-            count: how many they are.
+            count: number of the known vectors.
 
         Returns:
             [n].
@@ -80,7 +87,14 @@ class PLDA:
     def log_likelihood_ratio(self, first: Floats, second: Floats) -> Floats:
         """Ln of how much likelier each pair is to be of one class than of two.
 
-        ln p(x, y | one class) - ln p(x) - ln p(y) of the rows x, y of two arrays [n, D]: [n].
+        It is ln p(x, y | one class) - ln p(x) - ln p(y) of the rows x and y.
+
+        Args:
+            first: x [n, D].
+            second: y [n, D].
+
+        Returns:
+            [n].
         """
         total = self.between + self.within
         gain = np.linalg.solve(total, self.between).T
@@ -94,16 +108,16 @@ class PLDA:
 
 @dataclass(frozen=True, kw_only=True)
 class PldaModel:
-    """PLDA of vectors that are centred, brought to length 1, and projected.
+    """PLDA of vectors that are centred, scaled to length 1, and projected.
 
     Attributes:
-        centre: of the training vectors [D].
+        centre: mean of the training vectors [D].
         projection: [D, d].
         offset: [d].
-        mean: of the projected vectors' classes [d].
+        mean: mean of the projected vectors' classes [d].
         between, within: covariances [d, d].
         centres: mean of each class's projected training vectors [classes, d].
-        counts: how many these are, int64 [classes].
+        counts: number of each class's training vectors, int64 [classes].
     """
 
     centre: Floats
@@ -118,7 +132,7 @@ class PldaModel:
     def scores(self, vectors: Vectors) -> Floats:
         """Probabilities of the classes, all equally likely beforehand, [n, classes].
 
-        0 for a class without training vectors.
+        A class without training vectors has 0.
         """
         projected = self._project(vectors)
         scores = np.full((len(vectors), len(self.counts)), -np.inf)
@@ -131,7 +145,15 @@ class PldaModel:
         return probabilities
 
     def log_likelihood_ratio(self, first: Vectors, second: Vectors) -> Floats:
-        """Of pairs of vectors [n, D]: above 0 speaks for one class, [n]."""
+        """Ln of how much likelier each pair is to be of one class; above 0 speaks for one class.
+
+        Args:
+            first: vectors [n, D].
+            second: vectors [n, D].
+
+        Returns:
+            [n].
+        """
         return self._plda.log_likelihood_ratio(self._project(first), self._project(second))
 
     @property
@@ -144,7 +166,7 @@ class PldaModel:
 
 @dataclass(frozen=True, kw_only=True)
 class Plda:
-    """How to fit it.
+    """The settings of the method.
 
     Attributes:
         lda: project by linear discriminant analysis, to one dimension less than there are classes;
@@ -156,9 +178,16 @@ class Plda:
     def fit(self, training: Training, track: Track = untracked) -> PldaModel:
         """Fit by moments.
 
+        Args:
+            training: labelled vectors.
+            track: is not used.
+
+        Returns:
+            the model.
+
         Raises:
-            DatasetError: vectors with several labels, fewer than two classes, none of two vectors,
-                or all vectors equal but for rounding.
+            DatasetError: vectors have several labels, there are fewer than two classes, no class
+                has two vectors, or all vectors are equal but for rounding.
         """
         if training.several_labels:
             raise DatasetError("PLDA tells apart classes: it needs one label a clip")
@@ -192,8 +221,8 @@ class Plda:
     def _projection(self, units: Floats, classes: NDArray[np.int64]) -> tuple[Floats, Floats]:
         """Principal components, and linear discriminant analysis with a shrunk covariance on them.
 
-        As many are kept as leave the covariance within classes of full rank (Belhumeur et al.,
-        1997).
+        As many components are kept as leave the covariance within classes of full rank (Belhumeur
+        et al., 1997).
         """
         pca = PCA().fit(units)
         varying = pca.explained_variance_ > 1e-9 * pca.explained_variance_[0]
@@ -212,7 +241,7 @@ class Plda:
 
 
 class _ShrunkCovariance(BaseEstimator):  # type: ignore[misc]
-    """What shrinkage="auto" of LinearDiscriminantAnalysis is, and at least a little everywhere."""
+    """The shrinkage "auto" of LinearDiscriminantAnalysis, with a small lower bound everywhere."""
 
     def __init__(self, floor: float) -> None:
         self.floor = floor
@@ -227,7 +256,7 @@ class _ShrunkCovariance(BaseEstimator):  # type: ignore[misc]
 
 
 def _at_least(covariance: Floats, least: float) -> Floats:
-    """With eigenvalues that are no smaller than this."""
+    """The covariance with eigenvalues that are no smaller than `least`."""
     values, axes = np.linalg.eigh(covariance)
     raised: Floats = (axes * np.maximum(values, least)) @ axes.T
     return raised

@@ -1,4 +1,4 @@
-"""A sample of a classifier's segments to listen to, and what its answers say of the scores."""
+"""Draws a sample of a classifier's segments to listen to, and learns from the answers."""
 
 import csv
 import io
@@ -37,8 +37,8 @@ class Review:
     """What some answers say.
 
     Attributes:
-        right, wrong, unsure: how many answers; what is not answered is unsure.
-        thresholds: by precision; see `calibration`.
+        right, wrong, unsure: number of answers; what is not answered is unsure.
+        thresholds: scores by precision; see `calibration`.
         density: the share of segments that have the sound.
     """
 
@@ -52,14 +52,17 @@ class Review:
 def draw(
     table: EmbeddingTable, classifier: Classifier, label: str, count: int, seed: int = 0
 ) -> list[Span]:
-    """Segments to listen to: at random, equally many of each bin of scores; by clip and time.
+    """Draw segments to listen to, equally many of each bin of scores.
 
     Args:
         table: the collection.
         classifier: gives the scores.
         label: one of its labels.
-        count: how many, or all there are.
-        seed: of the draw.
+        count: number of segments; if there are fewer, all are drawn.
+        seed: seed of the draw.
+
+    Returns:
+        the segments by clip and time.
 
     Raises:
         DatasetError: the collection has no segments.
@@ -91,7 +94,15 @@ def draw(
 
 
 def label_scores(table: EmbeddingTable, classifier: Classifier, label: str) -> Floats:
-    """The scores [segments] of one label, in the order of the collection's batches.
+    """The scores of one label, in the order of the collection's batches.
+
+    Args:
+        table: the collection.
+        classifier: gives the scores.
+        label: one of its labels.
+
+    Returns:
+        float64 [segments].
 
     Raises:
         DatasetError: there are no segments.
@@ -106,9 +117,13 @@ def label_scores(table: EmbeddingTable, classifier: Classifier, label: str) -> F
 
 
 def write_sheet(path: Path, spans: list[Span]) -> None:
-    """Write a sheet to fill in: its column sign has `?` for all.
+    """Write a sheet to fill in; its column sign has `?` everywhere.
 
-    It is a manifest of stretches: what is answered with + and - can be learned from.
+    It is a manifest of stretches: a classifier can learn from the answers + and -.
+
+    Args:
+        path: the CSV file.
+        spans: the segments.
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
@@ -124,14 +139,17 @@ def write_sheet(path: Path, spans: list[Span]) -> None:
 def review(
     table: EmbeddingTable, classifier: Classifier, label: str, sheet: Path, seed: int = 0
 ) -> Review:
-    """What the answers in a sheet say of a label's scores.
+    """What the answers in a sheet say about a label's scores.
 
     Args:
         table: the collection that the sheet was drawn from; it may have grown since.
-        classifier: that it was drawn by.
-        label: that it is of.
+        classifier: the classifier that it was drawn by.
+        label: its label.
         sheet: with + (or right), - (wrong) or ? (unsure) in the column sign.
-        seed: of what is drawn to find the intervals.
+        seed: seed of the bootstrap.
+
+    Returns:
+        the figures.
 
     Raises:
         DatasetError: the sheet cannot be read, is of another label, collection or fit, or has no
@@ -161,8 +179,8 @@ def answer(sheet: Path, number: int, sign: Sign) -> None:
     """Write an answer into a sheet.
 
     Args:
-        sheet: the file.
-        number: of the row, from 0 on.
+        sheet: the CSV file.
+        number: number of the row, from 0 on.
         sign: right, wrong or unsure.
 
     Raises:
@@ -178,7 +196,14 @@ def answer(sheet: Path, number: int, sign: Sign) -> None:
 
 
 def read_sheet(sheet: Path, label: str) -> tuple[list[Span], list[Sign]]:
-    """The segments of a sheet, and what was answered.
+    """The segments of a sheet, and their answers.
+
+    Args:
+        sheet: the CSV file.
+        label: the label that it is of.
+
+    Returns:
+        segments and answers, in the order of the sheet.
 
     Raises:
         DatasetError: it cannot be read, or is of another label.

@@ -1,4 +1,4 @@
-"""A long clip decided from its segments: three ways, compared."""
+"""Decides a long clip from its segments in three ways, and compares them."""
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -32,15 +32,15 @@ def decide(
     """Scores of clips from those of their segments.
 
     Args:
-        scores: of segments [n, classes].
+        scores: scores of the segments [n, classes].
         seconds: real duration of each [n].
-        owners: of each the number of its clip [n].
+        owners: number of each one's clip [n].
         decision: mean of scores, or majority.
-        count: of clips.
+        count: number of clips.
 
     Returns:
-        [count, classes]; of a majority, the shares of the seconds that each label has, and where
-        they are equal a little more for the higher mean score.
+        [count, classes]; for a majority, the share of the seconds of each label, and where two
+            shares are equal a little more for the label with the higher mean score.
     """
     mean = scoring.clip_means(scores, seconds, owners, count)
     if decision is Decision.MEAN_SCORE:
@@ -61,10 +61,14 @@ def compare_decisions(
 
     Args:
         clips: vectors of clips.
-        segments: of the same clips' segments.
-        splits: of the clips.
-        method: of classification; fitted on segments for the first two ways, on clips for the last.
+        segments: vectors of the same clips' segments.
+        splits: for each split the clips to fit on, and those that are held out.
+        method: the method, which is fitted on segments for the first two ways, and on clips for the
+            last.
         track: shows the progress of each fit.
+
+    Returns:
+        the scores by decision.
     """
     number = {clip: index for index, clip in enumerate(clips.clips)}
     owner = np.array([number[clip] for clip in segments.clips])
@@ -92,9 +96,9 @@ def compare_decisions(
 
 
 def against_best(found: Mapping[Decision, Evaluation]) -> dict[Decision, float]:
-    """How likely ways that are equally good differ as much as each does from the best of these.
+    """How likely two equally good ways differ as much as each way does from the best of these.
 
-    By McNemar's exact test on the clips; 1 for the best itself.
+    It is the p of McNemar's exact test on the clips, and 1 for the best itself.
     """
     best = max(found.values(), key=lambda done: done.correct.mean()).correct
     return {way: metrics.mcnemar(best, done.correct) for way, done in found.items()}

@@ -1,4 +1,4 @@
-"""Which size of vector to choose: what each costs and what it keeps, by the user's own labels."""
+"""Compares sizes of vectors by the user's own labels: what each costs and what it keeps."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -45,16 +45,17 @@ class SizeRow:
     """What vectors of one size are worth.
 
     Attributes:
-        how: they are made.
+        how: how they are made.
         size: numbers of a vector.
-        bytes_an_hour: of audio, at one vector a second.
+        bytes_an_hour: bytes for an hour of audio, at one vector a second.
         correct: by method, 1 for each held-out clip that is named right [clips]; empty where a clip
             may have several labels.
         figures: accuracy, or mAP where a clip may have several labels, by method; and the mAP of
             the held-out clips' retrieval among themselves.
-        search_ms: of one query among 100,000 segments, exact.
-        network: that makes the vectors, where it was trained for the comparison.
-        parameters, macs: of that network, and of a segment through it.
+        search_ms: milliseconds of one exact query among 100,000 segments.
+        network: the network that makes the vectors, where it was trained for the comparison.
+        parameters, macs: number of that network's parameters, and of its multiply-accumulates for a
+            segment.
     """
 
     how: How
@@ -69,7 +70,7 @@ class SizeRow:
 
     @property
     def name(self) -> str:
-        """What the vectors are, in words."""
+        """The vectors in words."""
         kind = "" if self.how in (How.WHOLE, How.PREFIX) else f" ({self.how})"
         return f"{self.network} {self.size} numbers{kind}".lstrip()
 
@@ -83,15 +84,20 @@ def compare_sizes(
     seed: int = 0,
     track: Track = untracked,
 ) -> Iterator[SizeRow]:
-    """Score vectors of every size, made of those there are.
+    """Score vectors of every size, made of those in the collection.
 
     Args:
         data: labelled clips.
-        splits: on what is fitted, and what is held out.
-        methods: of classification; PLDA is left out where clips have several labels.
-        sizes: those below the vectors' own are made, by PCA those below the number of clips.
-        seed: of the random projection.
+        splits: for each split the rows to fit on, and those that are held out.
+        methods: names of methods of classification; PLDA is left out where clips have several
+            labels.
+        sizes: sizes that are made if they are below the vectors' own; PCA also needs them to be
+            below the number of clips.
+        seed: seed of the random projection.
         track: shows the progress.
+
+    Yields:
+        a row for each way and size.
 
     Raises:
         DatasetError: the vectors are smaller than the smallest size.
@@ -116,7 +122,19 @@ def score_size(
     size: int,
     seed: int = 0,
 ) -> SizeRow:
-    """Score vectors made in one way, of one size; the arguments are those of compare_sizes."""
+    """Score vectors made in one way, of one size.
+
+    Args:
+        data: as for `compare_sizes`.
+        splits: as for `compare_sizes`.
+        methods: as for `compare_sizes`.
+        how: how the vectors are made.
+        size: numbers of a vector.
+        seed: seed of the random projection.
+
+    Returns:
+        the row.
+    """
     if data.several_labels:
         methods = [name for name in methods if name != "plda"]
     chosen = {
@@ -158,7 +176,7 @@ def _with(data: Labelled, vectors: NDArray[np.float32]) -> Labelled:
 def _make(
     vectors: NDArray[np.float32], fitted: Indices, how: How, size: int, seed: int
 ) -> NDArray[np.float32]:
-    """All vectors at a size; what is to be learned for it is learned from the training clips."""
+    """All vectors at a size; what has to be learned for it is learned from the training clips."""
     if how is How.PCA:
         pca = PCA(size, random_state=seed).fit(vectors[fitted])
         return np.asarray(pca.transform(vectors), np.float32)
@@ -197,8 +215,16 @@ def _search_ms(vectors: NDArray[np.float32], how: How) -> float:
 def advise(rows: Sequence[SizeRow], method: str) -> str:
     """The smallest vectors that are not clearly worse than the best, with the evidence.
 
-    Only what a network gives by itself is advised: whole vectors and their first numbers. Clearly
-    worse is what McNemar's exact test on the held-out clips tells from the best at a level of 5 %.
+    Only what a network gives by itself is advised: whole vectors and their first numbers. Vectors
+    are clearly worse if McNemar's exact test on the held-out clips tells them from the best at a
+    level of 5 %.
+
+    Args:
+        rows: the rows of all sizes.
+        method: the method whose figures count.
+
+    Returns:
+        the advice in words.
     """
     offered = [row for row in rows if row.how in (How.WHOLE, How.TRAINED, How.PREFIX)]
     best = max(offered, key=lambda row: (row.figures[method], row.how is How.WHOLE, -row.size))

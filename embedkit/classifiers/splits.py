@@ -1,4 +1,4 @@
-"""Which clips to fit on and which to score: never one group on both sides."""
+"""Chooses which clips to fit on and which to score; no group stands on both sides."""
 
 from collections.abc import Iterator
 
@@ -21,24 +21,24 @@ def choose(
     share: float | None = None,
     seed: int = 0,
 ) -> tuple[str, list[tuple[Indices, Indices]]]:
-    """What is fitted on and what is scored, as asked for or as the labels have it.
+    """Choose what is fitted on and what is scored, as asked for or as the labels have it.
 
-    Without a wish: where there is a split column, as training_split; else each fold of a fold
+    If nothing is asked for: with a split column, as `training_split`; else each fold of a fold
     column in turn; else a quarter of the groups is held out.
 
     Args:
         data: the labelled clips.
-        fold: hold out this one.
-        folds: draw so many, and hold out each in turn.
-        share: hold out so much, drawn at random.
-        seed: of what is drawn.
+        fold: hold out this fold.
+        folds: draw this many folds, and hold out each in turn.
+        share: hold out this share, drawn at random.
+        seed: seed of the draws.
 
     Returns:
         the way in words, and the splits.
 
     Raises:
-        UsageError: more than one wish.
-        DatasetError: as the functions below.
+        UsageError: more than one of them is asked for.
+        DatasetError: as for the functions below.
     """
     if sum(wish is not None for wish in (fold, folds, share)) > 1:
         raise UsageError("choose one of --hold-out-fold, --k-folds and --test-share")
@@ -58,20 +58,20 @@ def choose(
 
 
 def in_turn(data: Labelled) -> tuple[str, list[tuple[Indices, Indices]]]:
-    """The way in words, and the published folds.
+    """The published folds, after the way in words.
 
     Raises:
-        DatasetError: as published_folds.
+        DatasetError: as for `published_folds`.
     """
     held = published_folds(data)
     return f"each of {len(held)} folds held out in turn", held
 
 
 def published_folds(data: Labelled) -> list[tuple[Indices, Indices]]:
-    """Each fold of the fold column held out in turn.
+    """Splits that hold out each fold of the fold column in turn.
 
     Raises:
-        DatasetError: there are no folds, or as hold_out_fold.
+        DatasetError: there are no folds, or as for `hold_out_fold`.
     """
     held = [hold_out_fold(data, fold) for fold in sorted(set(data.folds or ()) - {""})]
     if not held:
@@ -80,7 +80,14 @@ def published_folds(data: Labelled) -> list[tuple[Indices, Indices]]:
 
 
 def hold_out_fold(data: Labelled, fold: str) -> tuple[Indices, Indices]:
-    """Fit on all other folds, score this one; where there are splits, fit on train alone.
+    """Fit on all other folds and score this one; where there are splits, fit only on train.
+
+    Args:
+        data: the labelled clips.
+        fold: the fold to score.
+
+    Returns:
+        the rows to fit on, and the rows to score.
 
     Raises:
         DatasetError: there is no such fold, nothing beside it, or a group on both sides.
@@ -103,7 +110,7 @@ def hold_out_fold(data: Labelled, fold: str) -> tuple[Indices, Indices]:
 
 
 def training_split(data: Labelled) -> tuple[Indices, Indices]:
-    """Fit on the clips whose split is train; score all others but those for validation.
+    """Fit on the clips whose split is train; score all others except those for validation.
 
     Raises:
         DatasetError: there is no split column, no clip with the split train, or a group on both
@@ -130,10 +137,18 @@ def _refuse_shared(
 
 
 def random_folds(data: Labelled, k: int, seed: int) -> Iterator[tuple[Indices, Indices]]:
-    """K folds drawn at random by whole groups, each held out in turn.
+    """Folds drawn at random by whole groups, each held out in turn.
+
+    Args:
+        data: the labelled clips.
+        k: number of folds.
+        seed: seed of the draw.
+
+    Yields:
+        for each fold the rows to fit on, and the rows to score.
 
     Raises:
-        DatasetError: fewer groups than folds.
+        DatasetError: there are fewer groups than folds.
     """
     groups = len(set(data.groups))
     if not 2 <= k <= groups:
@@ -145,8 +160,16 @@ def random_folds(data: Labelled, k: int, seed: int) -> Iterator[tuple[Indices, I
 def random_split(data: Labelled, share: float, seed: int) -> tuple[Indices, Indices]:
     """Hold out a share of the groups, drawn at random.
 
+    Args:
+        data: the labelled clips.
+        share: the share to hold out.
+        seed: seed of the draw.
+
+    Returns:
+        the rows to fit on, and the rows to score.
+
     Raises:
-        DatasetError: fewer than two groups, or a share that leaves one side empty.
+        DatasetError: there are fewer than two groups, or the share leaves one side empty.
     """
     groups = len(set(data.groups))
     held = round(share * groups)

@@ -1,4 +1,4 @@
-"""The score that is enough, label by label: asked for, from a file, or found by a review."""
+"""The score that is enough for each label: asked for, from a file, or found by a review."""
 
 import hashlib
 import json
@@ -19,10 +19,17 @@ REVIEWED = "thresholds.json"  # in a classifier's folder
 
 
 def chosen(labels: Collection[str], asked: Collection[str] | None) -> list[str]:
-    """The labels that are asked for, one by one or several separated by commas, or all.
+    """The labels that are asked for.
+
+    Args:
+        labels: all labels.
+        asked: labels, one by one or several with commas between them; None: all.
+
+    Returns:
+        the labels.
 
     Raises:
-        UsageError: one is none of the labels.
+        UsageError: a name is none of the labels.
     """
     found = []
     for text in asked or labels:
@@ -38,11 +45,14 @@ def read_thresholds(path: Path, labels: Collection[str]) -> dict[str, float]:
     """Read a CSV or Parquet file with the columns label and threshold.
 
     Args:
-        path: of the file.
-        labels: those that it may name; it need not name all.
+        path: the file.
+        labels: labels that it may name; it need not name all.
+
+    Returns:
+        thresholds by label.
 
     Raises:
-        DatasetError: it is no such table, names another label, or one twice.
+        DatasetError: it is no such table, names another label, or one label twice.
     """
     table = read_table(path)
     names = table.texts(require(LABEL, table.headings, path))
@@ -59,12 +69,12 @@ def read_thresholds(path: Path, labels: Collection[str]) -> dict[str, float]:
 
 
 def store(folder: Path, label: str, thresholds: Mapping[float, Measured]) -> None:
-    """Keep a label's thresholds by precision beside the classifier that they are of.
+    """Keep a label's thresholds by precision beside their classifier.
 
     Args:
-        folder: the classifier's; what is kept of its other labels stays.
+        folder: the classifier's folder; thresholds of its other labels stay.
         label: one of its labels.
-        thresholds: by precision.
+        thresholds: scores by precision.
     """
     try:
         labels = _read(folder)
@@ -80,11 +90,18 @@ def store(folder: Path, label: str, thresholds: Mapping[float, Measured]) -> Non
 
 
 def stored(folder: Path, precision: float) -> dict[str, float]:
-    """The thresholds of the labels that were reviewed; infinite where no score is enough.
+    """The thresholds of the labels that were reviewed.
+
+    Args:
+        folder: the classifier's folder.
+        precision: the precision that they are for, such as 0.9.
+
+    Returns:
+        thresholds by label; infinite where no score is enough.
 
     Raises:
-        UsageError: it has none, or none of that precision.
-        EmbedkitError: it is not readable, or of another fit of the classifier.
+        UsageError: there are none, or none of that precision.
+        EmbedkitError: they cannot be read, or are of another fit of the classifier.
     """
     labels = _read(folder)
     if not labels:
@@ -121,6 +138,6 @@ def _read(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def digest_of(folder: Path) -> str:
-    """By which a classifier's fit is known: 64 hexadecimal digits."""
+    """The digest that identifies a classifier's fit: 64 hexadecimal digits."""
     content = b"".join((folder / name).read_bytes() for name in (SETTINGS, ARRAYS))
     return hashlib.sha256(content).hexdigest()

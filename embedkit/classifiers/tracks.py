@@ -1,4 +1,4 @@
-"""Predictions as tables and label tracks that other tools open."""
+"""Writes predictions as tables and label tracks that other tools open."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -43,19 +43,46 @@ class Span(NamedTuple):
 
 
 def best(predictions: Predictions, labels: tuple[str, ...]) -> Iterator[Span]:
-    """The label of the highest score of each row; whole clips go from 0 s to 0 s."""
+    """The label with the highest score of each row.
+
+    Args:
+        predictions: the scores.
+        labels: the classes.
+
+    Yields:
+        a span for each row; whole clips go from 0 s to 0 s.
+    """
     for row, index in enumerate(predictions.scores.argmax(axis=1)):
         yield span_of(predictions, row, int(index), labels)
 
 
 def above(predictions: Predictions, labels: tuple[str, ...], least: float) -> Iterator[Span]:
-    """Of each row every label whose score is at least so high: where it may have several."""
+    """Every label of each row whose score is high enough, where a row may have several.
+
+    Args:
+        predictions: the scores.
+        labels: the classes.
+        least: the lowest score.
+
+    Yields:
+        the spans.
+    """
     for row, index in np.argwhere(predictions.scores >= least):
         yield span_of(predictions, int(row), int(index), labels)
 
 
 def span_of(predictions: Predictions, row: int, index: int, labels: tuple[str, ...]) -> Span:
-    """A label of a row; a whole clip goes from 0 s to 0 s."""
+    """A label of a row.
+
+    Args:
+        predictions: the scores.
+        row: number of the row.
+        index: number of the label.
+        labels: the classes.
+
+    Returns:
+        the span; a whole clip goes from 0 s to 0 s.
+    """
     start_s, end_s = predictions.start_s, predictions.end_s
     return Span(
         clip=predictions.clips[row],
@@ -67,7 +94,7 @@ def span_of(predictions: Predictions, row: int, index: int, labels: tuple[str, .
 
 
 def check_table(path: Path) -> None:
-    """Refuse a file of another kind than those that tables are written to.
+    """Refuse a file whose suffix is not that of a table.
 
     Raises:
         UsageError: it ends neither in .csv nor in .parquet.
@@ -86,11 +113,14 @@ def write_table(
     Args:
         path: a .csv or .parquet file.
         labels: the classes.
-        batches: in their order; of none the file has its columns alone.
-        unit: what they are of.
+        batches: the scores; without any the file only has its columns.
+        unit: whether they are of clips or segments.
+
+    Yields:
+        the same batches.
 
     Raises:
-        UsageError: another suffix.
+        UsageError: the file has another suffix.
     """
     check_table(path)
     text, number = pa.string(), pa.float64()
@@ -110,21 +140,21 @@ def _columns(batch: Predictions, labels: tuple[str, ...]) -> list[Any]:
 
 
 def merge(spans: Iterable[Span]) -> list[Span]:
-    """Neighbouring spans of one label, in any order, as one (see `join`); by clip and time."""
+    """Neighbouring spans of one label, in any order, joined (see `join`); by clip and time."""
     return sorted(join(sorted(spans, key=lambda span: (span.clip, span.start_s))))
 
 
 def join(spans: Iterable[Span], gap_s: float = 0.0) -> Iterator[Span]:
-    """Neighbouring spans of one label as one, from the first one's start to the last one's end.
+    """Join neighbouring spans of one label, from the first one's start to the last one's end.
 
-    Its score is the highest of theirs: it is over a threshold if one of them is.
+    The score is the highest of theirs: it is over a threshold if one of them is.
 
     Args:
-        spans: those of a clip follow one another by their start.
-        gap_s: spans that are so far apart are neighbours still.
+        spans: spans; those of a clip follow one another by their start.
+        gap_s: spans that are at most this many seconds apart are neighbours.
 
     Yields:
-        of a clip in no order; held in memory is one of each label.
+        the spans of a clip in any order; memory holds one of each label.
     """
     last: dict[str, Span] = {}
     clip = None
@@ -146,13 +176,16 @@ def join(spans: Iterable[Span], gap_s: float = 0.0) -> Iterator[Span]:
 
 
 def write_tracks(folder: Path, form: TrackFormat, spans: Iterable[Span], sample_rate: int) -> int:
-    """Write a label track for each clip, `<clip>.txt` in the folder; how many they are.
+    """Write a label track for each clip, `<clip>.txt` in the folder.
 
     Args:
-        folder: to write to.
+        folder: the folder to write to.
         form: Audacity's label track, or Raven's selection table.
-        spans: of segments.
-        sample_rate: of the extractor, in Hz: Raven's boxes reach up to half of it.
+        spans: spans of segments.
+        sample_rate: sample rate of the extractor in Hz: Raven's boxes reach up to half of it.
+
+    Returns:
+        the number of tracks.
 
     Raises:
         EmbeddingFolderError: the name of a clip leads out of the folder.
@@ -167,7 +200,16 @@ def write_tracks(folder: Path, form: TrackFormat, spans: Iterable[Span], sample_
 
 
 def track_text(spans: list[Span], form: TrackFormat, sample_rate: int) -> str:
-    """A label track of one clip's spans, as `write_tracks` writes it."""
+    """A label track of one clip's spans, as `write_tracks` writes it.
+
+    Args:
+        spans: spans of the clip.
+        form: Audacity's label track, or Raven's selection table.
+        sample_rate: sample rate of the extractor in Hz.
+
+    Returns:
+        the text of the file.
+    """
     return _FORMS[form](spans, sample_rate)
 
 
@@ -184,7 +226,16 @@ def _raven(spans: list[Span], sample_rate: int) -> str:
 
 
 def raven_row(number: int, span: Span, sample_rate: int) -> str:
-    """A row under the columns of RAVEN, without the line's end."""
+    """A row under the columns of RAVEN, without a line end.
+
+    Args:
+        number: number of the selection.
+        span: the span.
+        sample_rate: sample rate of the extractor in Hz.
+
+    Returns:
+        the row.
+    """
     return (
         f"{number}\tSpectrogram 1\t1\t{span.start_s:.6f}\t{span.end_s:.6f}\t0.0"
         f"\t{sample_rate / 2:.1f}\t{one_line(span.label)}\t{span.score:.4f}"
@@ -192,7 +243,7 @@ def raven_row(number: int, span: Span, sample_rate: int) -> str:
 
 
 def one_line(text: str) -> str:
-    """A text as one field of one line."""
+    """A text that fits into one field of one line."""
     return " ".join(text.split())
 
 

@@ -1,4 +1,4 @@
-"""Are two sounds of one class, one animal, one machine? Pairs scored by PLDA."""
+"""Decides by PLDA whether two sounds are of one class, such as one animal or one machine."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ class Trials:
     """Pairs of clips, all of one length n.
 
     Attributes:
-        first, second: clips of a collection.
+        first, second: names of clips of a collection.
         same: whether they are of one class, bool [n].
     """
 
@@ -37,7 +37,7 @@ def read_trials(path: Path) -> Trials:
     """Read a CSV or Parquet file with the columns first, second and same (1 or 0).
 
     Raises:
-        DatasetError: it is none, or has no trial of the one or the other kind.
+        DatasetError: it is no such table, or lacks trials of one kind.
     """
     table = read_table(path)
     refuse_times(table, ", and pairs are of whole clips; take the column out")
@@ -59,7 +59,7 @@ def plda_of(classifier: Classifier) -> PldaModel:
     """The PLDA in a classifier.
 
     Raises:
-        UsageError: it is of another method.
+        UsageError: the classifier is of another method.
     """
     if not isinstance(classifier.model, PldaModel):
         raise UsageError("pairs are scored by PLDA: fit one with `classify fit --method plda`")
@@ -67,7 +67,15 @@ def plda_of(classifier: Classifier) -> PldaModel:
 
 
 def score_trials(table: EmbeddingTable, model: PldaModel, trials: Trials) -> NDArray[np.float64]:
-    """Log likelihood ratio of each pair [n], of the clips' vectors.
+    """Log likelihood ratio of each pair, by the clips' vectors.
+
+    Args:
+        table: the collection.
+        model: the PLDA.
+        trials: the pairs.
+
+    Returns:
+        float64 [n].
 
     Raises:
         DatasetError: the collection lacks a clip.
