@@ -73,7 +73,7 @@ class Evaluation:
         return figures
 
     def per_class(self) -> dict[str, dict[str, float | int]]:
-        """Number of vectors, AUC and average precision of each label; also recall, with one label each."""
+        """Vectors, AUC, average precision and, where clips have one label, recall of each label."""
         counted = "segments" if len(set(self.clips)) < len(self.clips) else "clips"
         rows: dict[str, dict[str, float | int]] = {}
         for index, label in enumerate(self.labels):

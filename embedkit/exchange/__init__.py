@@ -1,4 +1,4 @@
-"""Vectors that travel: from an embedding folder to other formats, from other tools into one."""
+"""Exchanges vectors with other tools: exports an embedding folder, imports others' vectors."""
 
 from embedkit.exchange.exports import EXPORTS, export
 from embedkit.exchange.imports import FOREIGN, Foreign, import_vectors

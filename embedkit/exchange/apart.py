@@ -1,4 +1,4 @@
-"""A folder of another format is there whole, or not at all."""
+"""Writes a folder of another format completely or not at all."""
 
 import shutil
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from embedkit.errors import UsageError
 def written_apart(out: Path) -> Iterator[Path]:
     """A hidden place beside `out` for a folder, which becomes `out` if all goes well.
 
-    One program at a time; what a killed one left there goes.
+    Only one program at a time may write; what a killed program left there is removed.
 
     Raises:
         UsageError: another program is writing to `out`.

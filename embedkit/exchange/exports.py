@@ -1,4 +1,4 @@
-"""An embedding folder in the formats of other tools, a row group at a time."""
+"""Writes an embedding folder in the formats of other tools, one row group at a time."""
 
 import csv
 import io
@@ -32,7 +32,8 @@ def export(table: EmbeddingTable, form: str, out: Path) -> None:
         out: a file, or a folder for the formats of several files.
 
     Raises:
-        UsageError: no such format, its library is not installed, or `out` is there already.
+        UsageError: there is no such format, its library is not installed, or `out` is there
+            already.
     """
     if form not in EXPORTS:
         raise UsageError(f"no format {form!r}{choices(form, EXPORTS)}")
@@ -141,7 +142,7 @@ EXPORTS: dict[str, Callable[[EmbeddingTable, Path], None]] = {
 
 
 def _write_vectors(table: EmbeddingTable, path: Path) -> NDArray[np.float32]:
-    """All vectors as one .npy file, which is returned mapped into memory."""
+    """Write all vectors as one .npy file; gives it mapped into memory."""
     shape = (len(table), table.embedding_size)
     if not shape[0]:
         np.save(path, np.zeros(shape, np.float32))

@@ -3,7 +3,8 @@
     hoplite.sqlite   tables deployments, recordings, windows, annotations, hoplite_metadata
     usearch.index    the vector of each window, by its number, in 16 bits
 
-BirdNET-Analyzer and OpenSoundscape read it. As of perch-hoplite 1.0, which is not needed for it.
+BirdNET-Analyzer and OpenSoundscape read it. The format is that of perch-hoplite 1.0, which is not
+needed.
 """
 
 import csv
@@ -62,7 +63,11 @@ Windows = tuple[str, NDArray[np.float64], NDArray[np.float64], NDArray[np.float3
 
 
 def read_windows(source: Path) -> Iterator[Windows]:
-    """Each recording's name, where its windows begin and end [n], and their vectors [n, D].
+    """The windows of each recording.
+
+    Yields:
+        name of the recording, beginnings and ends of its windows in seconds [n], and vectors [n,
+            D].
 
     Raises:
         DatasetError: the folder cannot be read, or a window has no vector.
@@ -92,7 +97,7 @@ def read_windows(source: Path) -> Iterator[Windows]:
 
 
 def read_annotations(source: Path) -> list[Stretch]:
-    """What is marked in the recordings.
+    """The marks in the recordings.
 
     Raises:
         DatasetError: the folder cannot be read.
@@ -117,7 +122,12 @@ def read_annotations(source: Path) -> list[Stretch]:
 
 
 def write_annotations(stretches: list[Stretch], path: Path) -> None:
-    """Write a manifest of them, which every command with labels reads."""
+    """Write marks as a manifest, which every command with labels reads.
+
+    Args:
+        stretches: the marks.
+        path: the CSV file.
+    """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["path", "start_s", "end_s", "label", "sign"])
@@ -128,15 +138,15 @@ def write_annotations(stretches: list[Stretch], path: Path) -> None:
 
 
 def write_hoplite(table: EmbeddingTable, out: Path, labels: str = "") -> tuple[int, int]:
-    """Write a folder of hoplite's.
+    """Write a folder of hoplite's format.
 
     Args:
         table: the embedding folder.
-        out: the folder; its vectors have 16 bits a number, as hoplite's do.
+        out: the folder; its vectors have 16 bits a number, as hoplite's have.
         labels: what `find_labels` reads; labels without times are of whole recordings.
 
     Returns:
-        windows and annotations.
+        the number of windows, and of annotations.
 
     Raises:
         UsageError: the folder is there, or USearch is not installed.
@@ -176,7 +186,7 @@ def _write_database(
     index: Any,
     settings: str,
 ) -> tuple[int, int]:
-    """The tables, and into the index the vectors; how many windows and annotations."""
+    """Write the tables, and put the vectors into the index; counts windows and annotations."""
     windows = annotations = 0
     with closing(sqlite3.connect(folder / DATABASE)) as database, database:
         database.executescript(TABLES)

@@ -1,4 +1,4 @@
-"""Vectors of any other extractor into an embedding folder, so that every back-end serves them."""
+"""Imports vectors of any other extractor into an embedding folder."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -27,13 +27,13 @@ BATCH = 8192  # rows read at once
 
 @dataclass(frozen=True, kw_only=True)
 class Foreign:
-    """What is known of vectors that another extractor made.
+    """What is known about vectors that another extractor made.
 
     Attributes:
-        name: of the extractor: OpenL3, BirdNET.
-        window_s: length of a segment, where the vectors do not say where theirs ends.
-        hop_s: between two segments, where they do not say where theirs begin.
-        rows: for a single .npy file: a CSV or Parquet with a row for each vector.
+        name: name of the extractor: OpenL3, BirdNET.
+        window_s: length of a segment in seconds, where the vectors do not say where theirs ends.
+        hop_s: seconds from one segment to the next, where they do not say where theirs begin.
+        rows: for a single .npy file: a CSV or Parquet file with a row for each vector.
         audio: the folder that the clips' names are relative to.
     """
 
@@ -58,23 +58,23 @@ def import_vectors(source: Path, form: str, foreign: Foreign, out: Path) -> tupl
     """Write an embedding folder of another extractor's vectors.
 
     Args:
-        source: for `hoplite` perch-hoplite's folder;
-            for `parquet` a file or a folder of them, with the columns clip (or path), start_s,
-            end_s and embedding (or vector); for `npy` one file [rows, D] with `foreign.rows`, a
-            folder as `convert --to npy` writes it, or one with a .npy or .npz file for each clip,
-            [segments, D], of which .npz may hold `embedding` and `timestamps` as OpenL3 writes.
+        source: for `hoplite`, perch-hoplite's folder. For `parquet`, a file or a folder of files
+            with the columns clip (or path), start_s, end_s and embedding (or vector). For `npy`,
+            one file [rows, D] with `foreign.rows`; or a folder as `convert --to npy` writes it; or
+            a folder with a .npy or .npz file [segments, D] for each clip, where .npz may hold
+            `embedding` and `timestamps` as OpenL3 writes them.
         form: one of FOREIGN.
-        foreign: what is known of them.
+        foreign: what is known about them.
         out: a new folder.
 
     Returns:
-        clips and rows.
+        the number of clips, and of rows.
 
     Raises:
-        DatasetError: the source cannot be read, its vectors are not of one size or not finite, or
+        DatasetError: the source cannot be read, its vectors are not of one size or not finite,
             their places are not known, or a clip is there twice.
         EmbeddingFolderError: the name of a clip leads out of its folder.
-        UsageError: no such format, or the folder is there already.
+        UsageError: there is no such format, or the folder is there already.
     """
     if form not in FOREIGN:
         raise UsageError(f"no format {form!r}{choices(form, FOREIGN)}")
@@ -247,7 +247,7 @@ def _load(path: Path) -> NDArray[np.float32]:
 
 
 def _timestamps(path: Path, count: int, hop_s: float | None) -> NDArray[np.float64]:
-    """Where the segments of a clip's file begin: as it says, else every hop."""
+    """The beginnings of the segments of a clip's file: as it says, else every hop."""
     if path.suffix == ".npz":
         with np.load(path, allow_pickle=False) as found:
             if "timestamps" in found:
@@ -258,7 +258,7 @@ def _timestamps(path: Path, count: int, hop_s: float | None) -> NDArray[np.float
 
 
 def _columns(headings: Sequence[str], foreign: Foreign, path: Path) -> dict[str, str]:
-    """What the columns of clip, start and end are called; end only if the window is not known."""
+    """The headings of clip, start and end; of end only if the window is not known."""
     columns = {meaning: require(meaning, headings, path) for meaning in (PATH, START)}
     if foreign.window_s is None or find(END, headings, path) is not None:
         columns[END] = require(END, headings, path, "; --window gives the length of all")
@@ -266,7 +266,7 @@ def _columns(headings: Sequence[str], foreign: Foreign, path: Path) -> dict[str,
 
 
 def _places(columns: Mapping[str, pa.ChunkedArray], foreign: Foreign) -> pa.Table:
-    """Clip, start and end of each row; the end by the window where there is none."""
+    """Clip, start and end of each row; the window gives the end where there is none."""
     start = columns[START].cast(pa.float64())
     end = columns[END].cast(pa.float64()) if END in columns else pc.add(start, foreign.window_s)
     table = pa.table({"clip": columns[PATH].cast(pa.string()), "start_s": start, "end_s": end})

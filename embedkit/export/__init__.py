@@ -1,4 +1,4 @@
-"""From a torch module to what ONNX Runtime runs; needs torch and onnx."""
+"""Turns a torch module into files for ONNX Runtime; needs torch and onnx."""
 
 from embedkit.export.files import Exported, export, write_network
 

@@ -1,4 +1,4 @@
-"""What exports write: the network of a model folder, and one file from waveform to embeddings."""
+"""Writes the network of a model folder, or one file from waveform to embeddings."""
 
 import random
 from contextlib import suppress
@@ -38,12 +38,12 @@ LEAST_COSINE = 0.98  # of an int8 graph: with less, something is wrong with it
 
 @dataclass(frozen=True, kw_only=True)
 class Exported:
-    """What an export gave.
+    """The result of an export.
 
     Attributes:
-        path: of the ONNX file.
-        difference: of an embedding's number from torch's, at most, relative to the largest number.
-        cosine: of the embeddings to torch's, on average: of an int8 network on the half of the
+        path: the ONNX file.
+        difference: the largest difference of a number from torch's, relative to the largest number.
+        cosine: mean cosine of the embeddings to torch's; for an int8 network, on the half of the
             calibration segments that it was not calibrated on.
     """
 
@@ -56,8 +56,11 @@ def write_network(module: ExtractorModule, folder: Path) -> Exported:
     """Write the float32 network of a model folder, which ONNX Runtime runs, and check it.
 
     Args:
-        module: with the weights that the folder holds.
+        module: has the weights that the folder holds.
         folder: the model folder.
+
+    Returns:
+        the file, and how well it agrees.
 
     Raises:
         EmbedkitError: it would not give torch's embeddings; it is not written.
@@ -79,17 +82,20 @@ def export(
 ) -> Exported:
     """Write what ONNX Runtime runs of a model folder, and check that it gives torch's embeddings.
 
-    Without a path it is the network of the model folder, features -> embeddings, which `extract`
-    runs. Otherwise it is one file that does what `Extractor.embed` does: its input is `waveform`,
-    float32 [samples], its output `embeddings`, float32 [segments, D]. The metadata say at which
-    rate the waveform is, how it is cut, and which weights it was made from.
+    Without a path it writes the network of the model folder, from features to embeddings, which
+    `extract` runs. Otherwise it writes one file that does what `Extractor.embed` does: its input is
+    `waveform`, float32 [samples], and its output `embeddings`, float32 [segments, D]. The metadata
+    give the sample rate of the waveform, how it is cut, and which weights the file was made from.
 
     Args:
         model: the model folder.
-        path: of a file from waveform to embeddings.
+        path: the file from waveform to embeddings; None: the network of the folder.
         int8: quantise the network to 8 bits.
         calibration: a folder of audio to quantise for; by default the sample of its training
             segments that the model folder holds.
+
+    Returns:
+        the file, and how well it agrees.
 
     Raises:
         ModelFolderError: `model` is not a model folder, or it holds no sample to quantise for.
@@ -124,7 +130,7 @@ def _write(
     precision: str,
     found: tuple[float, float],
 ) -> Exported:
-    """Write a graph whose difference from torch's embeddings, and cosine to them, will do."""
+    """Write a graph if its difference from torch's embeddings, and its cosine to them, will do."""
     difference, cosine = found
     if cosine < LEAST_COSINE if precision == "int8" else not difference <= TOLERANCE:
         raise EmbedkitError(
@@ -150,7 +156,7 @@ def _compare(
 
 
 def _compare_sounds(module: ExtractorModule, joined: onnx.ModelProto) -> tuple[float, float]:
-    """The same for a graph from waveform to embeddings, on sounds of other lengths than it saw."""
+    """The same for a graph from waveform to embeddings, on sounds of other lengths."""
     session = open_session(joined.SerializeToString(), threads=0)
     sounds = _sounds(module.sample_rate)
     found = [session.run([EMBEDDINGS], {WAVEFORM: sound})[0] for sound in sounds]

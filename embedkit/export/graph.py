@@ -1,4 +1,4 @@
-"""An module as ONNX graphs: waveform -> features, and features -> embeddings."""
+"""A module as ONNX graphs: from waveform to features, and from features to embeddings."""
 
 import copy
 import logging
@@ -39,7 +39,15 @@ def features_graph(module: ExtractorModule) -> onnx.ModelProto:
 
 
 def join(features: onnx.ModelProto, network: onnx.ModelProto) -> onnx.ModelProto:
-    """One graph of the two: a waveform -> embeddings."""
+    """One graph from waveform to embeddings.
+
+    Args:
+        features: the graph from waveform to features.
+        network: the graph from features to embeddings.
+
+    Returns:
+        the graph.
+    """
     parts = [
         onnx.compose.add_prefix(part, prefix, rename_inputs=False, rename_outputs=False)
         for prefix, part in (("features/", features), ("network/", network))
@@ -52,7 +60,10 @@ def halve(graph: onnx.ModelProto, *, exactly: bool = False) -> onnx.ModelProto:
 
     Args:
         graph: is changed.
-        exactly: only those that lose nothing by it, as where the weights are stored in half.
+        exactly: only store those that lose nothing by it, as weights that are stored in half.
+
+    Returns:
+        the same graph.
     """
     for array in list(graph.graph.initializer):
         values = onnx.numpy_helper.to_array(array)
@@ -73,8 +84,8 @@ def describe(graph: onnx.ModelProto, module: ExtractorModule, weights: str, kind
 
     Args:
         graph: is changed.
-        module: that it was made from.
-        weights: their fingerprint.
+        module: the module that it was made from.
+        weights: fingerprint of the weights.
         kind: `float32` or `int8`.
     """
     config = module.config
@@ -175,7 +186,7 @@ def _export(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter warns of torch's own ways, and logs that torchvision is not installed."""
+    """Silence the exporter, which warns of torch's own ways, and that torchvision is missing."""
     log = logging.getLogger("torch.onnx")
     level = log.level
     log.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""Quantisation to int8: once, on segments of the training set, never on a user's input."""
+"""Quantises to int8: once, on segments of the training set, never on a user's input."""
 
 import io
 import logging
@@ -29,15 +29,18 @@ PERCENTILE = 99.99
 def quantise(network: onnx.ModelProto, features: NDArray[np.float32]) -> onnx.ModelProto:
     """Quantise a network to 8 bits: weights by channel, activations by their range.
 
-    Static quantisation with QDQ nodes (Jacob et al., 2018). Weights take 7 of the 8 bits: where a
-    processor has no VNNI, the sums of pairs of full-range products would saturate. Ranges leave out
-    the rarest ten-thousandth of the activations. Two parts stay in float32, little work and most of
-    the error: the first convolutions, of one map each, and what comes after averages over time, its
-    weights in 16 bits.
+    It is static quantisation with QDQ nodes (Jacob et al., 2018). Weights take 7 of the 8 bits:
+    where a processor has no VNNI, the sums of pairs of full-range products would saturate. Ranges
+    leave out the rarest ten-thousandth of the activations. Two parts stay in float32, since they
+    are little work and most of the error: the first convolutions, of one map each, and what follows
+    averages over time, with its weights in 16 bits.
 
     Args:
-        network: of `network_graph`.
-        features: [n, 1, frames, bands], of sounds like those it will hear.
+        network: what `network_graph` made.
+        features: [n, 1, frames, bands], of sounds like those that it will hear.
+
+    Returns:
+        the quantised network.
     """
     log = logging.getLogger()
     level = log.level
@@ -68,7 +71,7 @@ def quantise(network: onnx.ModelProto, features: NDArray[np.float32]) -> onnx.Mo
 
 
 def _first(network: onnx.ModelProto) -> list[str]:
-    """Names of the convolutions before the first that mixes maps."""
+    """Names of the convolutions before the first one that mixes maps."""
     inputs = {array.name: array.dims[1] for array in network.graph.initializer if array.dims[1:]}
     convolutions = (node for node in network.graph.node if node.op_type == "Conv")
     return [node.name for node in takewhile(lambda node: inputs[node.input[1]] == 1, convolutions)]

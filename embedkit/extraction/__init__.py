@@ -1,4 +1,4 @@
-"""From a folder of sound to an embedding folder: one worker, and engines that schedule it."""
+"""From a folder of sound to an embedding folder: a worker, and engines that schedule workers."""
 
 from embedkit.extraction.collection import Shard
 from embedkit.extraction.estimate import Estimate, estimate

@@ -1,4 +1,4 @@
-"""What embeds for all workers, which decode and write: a card's process, or this one."""
+"""A GPU's process, or a thread of this process, embeds for workers that decode and write."""
 
 import math
 import signal
@@ -23,14 +23,14 @@ LOOK_S = 0.2  # between two looks at whether the run has ended
 
 @dataclass(frozen=True)
 class Line:
-    """One worker's end of what it shares with a card's process, or that process's end.
+    """One end of what a worker and a GPU's process share.
 
     Attributes:
-        connection: carries (ticket, rows) to the card, and (ticket, error or None) back.
-        given: memory of what the card is to embed, `shape`.
-        vectors: memory of what it gives for it, `vectors_shape`.
-        shape: rows, and what one of them is.
-        vectors_shape: rows, and the size of the embedding.
+        connection: carries (ticket, rows) to the GPU's process, and (ticket, error or None) back.
+        given: memory for what is to be embedded, `shape`.
+        vectors: memory for the vectors, `vectors_shape`.
+        shape: number of rows, and the shape of one.
+        vectors_shape: number of rows, and the size of the embedding.
     """
 
     connection: Connection
@@ -48,12 +48,15 @@ class Line:
 
 
 def open_line(context: Any, shape: tuple[int, ...], size: int) -> tuple[Line, Line]:
-    """The worker's end and the card's.
+    """Make both ends of a line.
 
     Args:
-        context: of multiprocessing.
-        shape: of the largest batch.
-        size: of an embedding.
+        context: a context of multiprocessing.
+        shape: shape of the largest batch.
+        size: size of an embedding.
+
+    Returns:
+        the worker's end, and the GPU's end.
     """
     mine, theirs = context.Pipe()
     vectors_shape = shape[0], size
@@ -63,10 +66,15 @@ def open_line(context: Any, shape: tuple[int, ...], size: int) -> tuple[Line, Li
 
 
 class AtCard:
-    """An embedder in a worker: a card's process computes for it."""
+    """An embedder in a worker; a GPU's process computes for it."""
 
     def __init__(self, program: Program, line: Line) -> None:
-        """Take up a line, of a worker that has died too."""
+        """Use a line, even of a worker that has died.
+
+        Args:
+            program: the extractor.
+            line: the worker's end.
+        """
         self._front_end = program.front_end()
         self._connection = line.connection
         self._given, self._vectors = line.arrays()
@@ -78,7 +86,7 @@ class AtCard:
         """Embeddings float32 [B, D] of segments float32 [B, samples].
 
         Raises:
-            EmbedkitError: the card's process failed, or is no more.
+            EmbedkitError: the GPU's process failed, or has ended.
         """
         self._ticket += 1
         self._given[: len(segments)] = self._front_end(segments)
@@ -96,12 +104,12 @@ class AtCard:
 
 
 def serve(program: Program, threads: int, lines: Sequence[Line]) -> None:
-    """What the process of a card does: embed what comes, batch by batch, until it is killed.
+    """Run the process of a GPU: embed batch by batch, until it is killed.
 
     Args:
-        program: the extractor, on the device of this process alone.
-        threads: that the network may use on the CPU.
-        lines: its ends of those to the workers.
+        program: the extractor, with the device of this process.
+        threads: threads that the network may use on the CPU.
+        lines: its ends of the lines to the workers.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends us
     end_with_parent()
@@ -109,7 +117,13 @@ def serve(program: Program, threads: int, lines: Sequence[Line]) -> None:
 
 
 def serve_here(program: Program, lines: Sequence[Line], ended: Event) -> None:
-    """What a thread of the caller's process does: the same, until the run has ended."""
+    """Run the same in a thread of the caller's process, until the run has ended.
+
+    Args:
+        program: the extractor.
+        lines: its ends of the lines to the workers.
+        ended: is set at the end of the run.
+    """
     try:
         _serve(program, 0, lines, ended)
     except OSError:  # the lines were closed while it embedded

@@ -1,4 +1,4 @@
-"""What computes for all workers: the processes of cards, or a thread of this process."""
+"""The processes of GPUs, or a thread of this process, which compute for all workers."""
 
 from collections.abc import Sequence
 from threading import Event, Thread
@@ -13,10 +13,10 @@ from embedkit.processes import no_main
 
 
 class Cards:
-    """One process for each card, and a line to one of them for each worker.
+    """One process for each GPU, and for each worker a line to one of them.
 
-    On a CPU there are none: every worker has a network of its own, unless this process alone can
-    compute it; then a thread does for all.
+    On a CPU there are none: every worker has its own network. If only this process can compute the
+    network, a thread of it does so for all.
     """
 
     def __init__(self, job: Job, shards: Sequence[int], threads: int) -> None:
@@ -24,8 +24,8 @@ class Cards:
 
         Args:
             job: what the workers do.
-            shards: of the workers; they go to the cards by turns.
-            threads: that each process may use.
+            shards: shards of the workers, which are dealt to the GPUs in turn.
+            threads: threads that each process may use.
         """
         stays = job.program.stays
         programs = [job.program] if stays else job.program.by_card()[: len(shards)]
@@ -57,7 +57,7 @@ class Cards:
             self._processes.append(process)
 
     def line(self, shard: int) -> Line | None:
-        """That of a shard's worker, if it has one."""
+        """The line of a shard's worker, if it has one."""
         return self._lines.get(shard)
 
     def __enter__(self) -> "Cards":

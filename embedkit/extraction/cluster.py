@@ -1,4 +1,4 @@
-"""The same runs on a Ray cluster: shards of the collection are its units of work."""
+"""The same runs on a Ray cluster, whose units of work are shards of the collection."""
 
 import importlib
 import time
@@ -20,31 +20,38 @@ SHARDS_PER_PROCESSOR = 4  # so that processors that are done early take another
 
 
 class Errors:
-    """An actor that counts the errors of all shards: `max_errors` is of the whole run."""
+    """An actor that counts the errors of all shards, for the run's limit `max_errors`."""
 
     def __init__(self) -> None:
         self._count = 0
 
     def add(self, more: int) -> int:
-        """Count more errors; how many there are."""
+        """Count more errors; gives the sum."""
         self._count += more
         return self._count
 
 
 class ShardRun:
-    """What an actor of Ray Data does: a run for each shard that it is given."""
+    """An actor of Ray Data, which makes a run for each shard that it is given."""
 
     def __init__(
         self, places: tuple[Path, Path, Path], count: int, settings: Settings, errors: Any
     ) -> None:
-        """Shards of `count`; `errors` is the handle of the actor."""
+        """Prepare runs.
+
+        Args:
+            places: the folder of audio, the model and the embedding folder.
+            count: number of shards.
+            settings: as for `extract`.
+            errors: handle of the actor that counts errors.
+        """
         self._places = places
         self._count = count
         self._settings = settings
         self._errors = errors
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
-        """Embed the files of a shard; its rows go to the disk from here, counts to the driver."""
+        """Embed the files of a shard; rows go to the disk from here, and counts to the driver."""
         [number] = batch["id"].tolist()
         settings = replace(self._settings, shard=Shard(number + 1, self._count))
         told, asked = 0, time.monotonic()
@@ -68,7 +75,7 @@ class ShardRun:
         return {"result": [result]}
 
     def _too_many(self, more: int) -> bool:
-        """Whether the shards have too many errors, with some more of this one."""
+        """Whether the shards have too many errors, together with some more of this one."""
         most = self._settings.max_errors
         if most is None:
             return False
@@ -88,22 +95,26 @@ def extract_on_ray(
 ) -> Extraction:
     """Embed a collection on all machines of a Ray cluster.
 
-    The three folders have the same paths on all of them, on storage that they share. Each shard is
-    a run of `extract` with one worker, so a cluster that went down goes on where it was.
+    The three folders have the same paths on all machines, on storage that these share. Each shard
+    is a run of `extract` with one worker, so that after a failure of the cluster the run goes on.
 
     Args:
         root: folder of audio.
         model: the model folder.
         folder: the embedding folder.
-        settings: as for `extract`; `shard` and `workers` are given by Ray's part, and `max_errors`
-            counts those of all shards.
-        report: called whenever a shard is done.
-        address: of the cluster; by default that of this environment, or a new one on this machine.
-        shards: how many to cut the collection into; by default four for each processor.
+        settings: as for `extract`; `shard` and `workers` are set for each shard, and `max_errors`
+            counts the errors of all shards.
+        report: is called whenever a shard is done.
+        address: address of the cluster; by default that of this environment, or a new cluster on
+            this machine.
+        shards: number of shards; by default four for each processor.
+
+    Returns:
+        what all shards did together.
 
     Raises:
-        UsageError: Ray is not installed, or fewer than one shard.
-        EmbedkitError: as `extract`.
+        UsageError: Ray is not installed, or there is less than one shard.
+        EmbedkitError: as for `extract`.
     """
     require("ray", "ray")
     ray = importlib.import_module("ray")

@@ -1,4 +1,4 @@
-"""What a run has to do: the collection on the disk beside the journal of the embedding folder."""
+"""The work of a run: the collection on the disk compared with the folder's journal."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ from embedkit.scratch import into_scratch
 
 @dataclass(frozen=True)
 class Shard:
-    """One share of a collection, cut by a hash of the clips' names: the `number`th of `count`."""
+    """One share of a collection, by a hash of the clips' names: the `number`th of `count`."""
 
     number: int = 1
     count: int = 1
@@ -49,7 +49,7 @@ WHOLE = Shard()
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A file to embed, and what it was when it was found; zeros if it could not be looked at."""
+    """A file to embed, with its size and time; both are zero if it could not be looked at."""
 
     path: Path
     clip: str
@@ -59,17 +59,18 @@ class Task:
 
 @dataclass(kw_only=True)
 class Survey:
-    """What a collection holds, compared with the journal.
+    """A collection compared with the journal.
 
     Attributes:
-        listing: the file that holds what may be embedded: all but what the journal has as good.
-        new: files that are not in the journal.
-        new_bytes: of them.
-        known: files that are.
+        listing: the file that lists what may be embedded: all files but those that are good in the
+            journal.
+        new: number of files that are not in the journal.
+        new_bytes: their bytes.
+        known: number of files that are in the journal.
         skipped: what is not audio.
         failed: sizes of known files whose record has a kind, by clip.
-        changed: sizes of known files that are not what they were when they were embedded, by clip.
-        vanished: clips whose file is not there any more.
+        changed: sizes of known files that have changed since they were embedded, by clip.
+        vanished: clips whose file is gone.
     """
 
     listing: Path
@@ -82,7 +83,7 @@ class Survey:
     vanished: list[str] = field(default_factory=list)
 
     def tasks(self, again: Collection[str]) -> Iterator[Task]:
-        """The new files, and of the failed or changed ones those with these clips."""
+        """The new files, and of the failed or changed ones those of these clips."""
         with self.listing.open(encoding="ascii") as file:
             for line in file:
                 path, *facts, new = json.loads(line)
@@ -95,7 +96,12 @@ class AudioCollection:
     """The audio below a folder, or the one file that it is; one share of it."""
 
     def __init__(self, root: Path, shard: Shard, base: Path | None = None) -> None:
-        """Of what is below `root`; clips are named relative to `base`, a folder above it.
+        """Take the audio below a folder.
+
+        Args:
+            root: the folder, or a file.
+            shard: the share to take.
+            base: the folder above it that clips are named relative to; by default `root`.
 
         Raises:
             UsageError: `root` is not in `base`.
@@ -105,9 +111,16 @@ class AudioCollection:
         self.shard = shard
 
     def survey(self, journal: pa.Table, scratch: Path) -> Survey:
-        """List it, and compare it with a journal (columns clip, size, mtime_ns, kind).
+        """List it, and compare it with a journal.
 
-        A list of a million files takes much memory: it is kept as a file in the folder `scratch`.
+        A list of a million files takes much memory, so that it is kept as a file.
+
+        Args:
+            journal: columns clip, size, mtime_ns, kind.
+            scratch: folder for the file.
+
+        Returns:
+            what there is to do.
 
         Raises:
             UsageError: there is no such folder or file.

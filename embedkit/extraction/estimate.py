@@ -1,4 +1,4 @@
-"""What a run would do, and how long it would take: tried out on a few of its files."""
+"""What a run would do, and how long it would take, by trying a few of its files."""
 
 import random
 import time
@@ -37,15 +37,15 @@ class Estimate:
     """What a run would do.
 
     Attributes:
-        files: that it would embed.
-        bytes: of them.
-        already_done: files that the folder has.
+        files: number of files that it would embed.
+        bytes: their bytes.
+        already_done: number of files that the folder has.
         changed, vanished, skipped: as in `Extraction`.
-        sampled: how many files were tried to know the following.
+        sampled: number of files that were tried for the following.
         audio_s: seconds of audio in all files.
-        rows: vectors.
+        rows: number of vectors.
         speed: seconds of audio that it would embed in a second.
-        seconds: that it would take.
+        seconds: seconds that it would take.
     """
 
     files: int
@@ -62,7 +62,7 @@ class Estimate:
 
 
 class _EnoughError(Exception):
-    """The sample has told what it can."""
+    """The sample is large enough."""
 
 
 def estimate(
@@ -70,11 +70,22 @@ def estimate(
 ) -> Estimate:
     """Tell what `extract` would do with the same settings, and do nothing.
 
-    Files drawn at random are embedded into a folder that goes again; audio and time of the others
-    follow from their bytes.
+    Files drawn at random are embedded into a folder that is then removed; audio and time of the
+    others follow from their bytes.
+
+    Args:
+        root: as for `extract`.
+        model: as for `extract`.
+        folder: as for `extract`.
+        settings: as for `extract`.
+
+    Returns:
+        what it would do.
 
     Raises:
-        UsageError, ModelFolderError, EmbeddingFolderError: as `extract`.
+        UsageError: as for `extract`.
+        ModelFolderError: as for `extract`.
+        EmbeddingFolderError: as for `extract`.
     """
     require_audio(root)
     collection = AudioCollection(root, settings.shard, settings.audio_root)
@@ -132,7 +143,7 @@ def estimate(
 
 
 def _draw(tasks: Iterator[Task]) -> list[Task]:
-    """Some of the files, each as likely as any other (reservoir sampling, Vitter 1985)."""
+    """Some of the files, each equally likely (reservoir sampling, Vitter 1985)."""
     sample = list(islice(tasks, SAMPLE))
     draw = random.Random(0)
     for number, task in enumerate(tasks, start=SAMPLE + 1):

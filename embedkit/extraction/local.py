@@ -28,18 +28,18 @@ def run_local(
     settings: Settings,
     report: Callable[[], None],
 ) -> None:
-    """Embed files in worker processes, each with a shard of the embedding folder for itself.
+    """Embed files in worker processes, each of which writes a shard of the folder.
 
     A file at which a worker died is tried once more: alone, since memory may have been short, and
     without decoding ahead, to know whether it was the decoder.
 
     Args:
         job: what all workers do.
-        tasks: the files; taken as the workers need them.
-        progress: is kept up to date; its `total_files` is how many tasks there are. It may be set
-            to `stopped` from elsewhere.
-        settings: how many workers, and when to give up one of them, or all.
-        report: called whenever there is something new, and ten times a second.
+        tasks: the files; they are taken as the workers need them.
+        progress: is kept up to date; its `total_files` is the number of tasks. It may be set to
+            `stopped` from elsewhere.
+        settings: the number of workers, and when to give up one of them, or all.
+        report: is called whenever there is something new, and ten times a second.
 
     Raises:
         EmbeddingFolderError: another process writes one of the shards.
@@ -57,7 +57,7 @@ def run_local(
 
 
 class _Crew:
-    """Workers side by side, or one that is alone."""
+    """Workers side by side, or one alone."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class _Crew:
         """Embed files with a worker for each of these shards.
 
         Returns:
-            those at which one died: if there are none, all is done.
+            the files at which one died; if there are none, all is done.
         """
         self._suspects = []
         workers = [self._start(shard, threads) for shard in shards]
@@ -148,7 +148,7 @@ class _Crew:
         self._settle(task, Kind.TIMEOUT, text, undone)
 
     def _take_back(self, worker: WorkerProcess) -> None:
-        """Take what a worker that has died leaves."""
+        """Take back what a dead worker leaves."""
         worker.connection.close()
         cause, killed = worker.cause_of_death(), worker.was_killed()
         undone, task = worker.leave(self._progress)

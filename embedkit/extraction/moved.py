@@ -15,16 +15,20 @@ COARSE = 2 * 10**9  # ns; the step of times on FAT, and more than that of any ot
 
 
 def compare_files(journal: pa.Table, root: Path) -> dict[str, int]:
-    """Compare the files below a folder with those that a journal has, by size and time.
+    """Compare the files below a folder with those of a journal, by size and time.
 
     It is the same collection if at least half of the files are there, nine in ten of those have
-    their size, and most of them have their time too. Where copying has set all times anew, at least
+    their size, and most of them have their time too. If copying has set all times anew, at least
     half of the sizes must differ from each other instead: recordings of one length have one size,
     so that those of another year would pass.
 
+    Args:
+        journal: the journal.
+        root: the folder.
+
     Returns:
-        mtime_ns by clip of the files that have been given other times, where that is no change:
-        all of the same size if times are lost, else those that a coarser clock has rounded.
+        mtime_ns by clip of the files that have other times though they have not changed: all of the
+        same size if times are lost, else those that a coarser clock has rounded.
 
     Raises:
         UsageError: it is another collection; says what agrees.

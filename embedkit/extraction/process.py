@@ -1,4 +1,4 @@
-"""A worker process as its parent sees it: what it was handed, what it has done, how it ended."""
+"""A worker process as its parent sees it: what it was given, what it has done, how it ended."""
 
 import signal
 from collections import deque
@@ -30,7 +30,15 @@ class WorkerProcess:
     def __init__(
         self, job: Job, shard: int, threads: int, line: Line | None, *, ahead: bool
     ) -> None:
-        """Start it; see `run_worker`."""
+        """Start it; see `run_worker`.
+
+        Args:
+            job: what all workers do.
+            shard: shard of the embedding folder.
+            threads: threads that the network may use.
+            line: its line to a GPU's process, if it has one.
+            ahead: whether it decodes while the network works.
+        """
         self.shard = shard
         self._folder = job.folder
         self.decoding = Decoding(CONTEXT)
@@ -58,7 +66,12 @@ class WorkerProcess:
         self._silence = 0.0  # seconds since then
 
     def feed(self, take: Callable[[], Item | None], ahead: int) -> None:
-        """Hand over what it needs next, or tell it that there is no more."""
+        """Give it what it needs next, or tell it that there is no more.
+
+        Args:
+            take: gives the next item, or None.
+            ahead: number of items to hand over before it begins with them.
+        """
         while self._begun < self.decoding.begun:
             self._ahead.popleft()
             self._begun += 1
@@ -83,7 +96,12 @@ class WorkerProcess:
         return message
 
     def note(self, advance: Advance, progress: Progress) -> None:
-        """Take up what it tells."""
+        """Take in a message.
+
+        Args:
+            advance: how far the worker has come.
+            progress: is kept up to date.
+        """
         self._records.extend(advance.records)
         progress.count(advance.records, advance.seconds)
         self._seconds = 0.0 if advance.stored else self._seconds + advance.seconds
@@ -94,7 +112,7 @@ class WorkerProcess:
         progress.peak_bytes = max(progress.peak_bytes, advance.peak_bytes)
 
     def finished(self) -> bool:
-        """Whether a process that has ended had done all that it was handed."""
+        """Whether a process that has ended had done all that it was given."""
         done = self.decoding.stopped or (self._ended and not self._taken)
         return done and self._process.exitcode == 0
 
@@ -104,11 +122,19 @@ class WorkerProcess:
         return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
     def was_killed(self) -> bool:
-        """Whether somebody else ended it: the kernel does where memory is short."""
+        """Whether somebody else ended it, as the kernel does where memory is short."""
         return self._process.exitcode == -getattr(signal, "SIGKILL", 9)  # Windows has none
 
     def is_hung(self, seconds: float, timeout: float) -> bool:
-        """Whether its decoder has given no sign for the timeout; asked again after `seconds`."""
+        """Whether its decoder has given no sign for too long.
+
+        Args:
+            seconds: seconds since this was last asked.
+            timeout: seconds that are too long.
+
+        Returns:
+            whether it hangs.
+        """
         signs = self.decoding.signs
         if signs != self._signs or not self.decoding.at_work:
             self._signs, self._silence = signs, 0.0
@@ -129,7 +155,7 @@ class WorkerProcess:
         self._process.join()
 
     def leave(self, progress: Progress) -> tuple[list[Item], Task | None]:
-        """What a process that has ended leaves undone, and which of it was at hand, if any was."""
+        """What an ended process leaves undone, and which file it was decoding, if any."""
         progress.count(self._records, self._seconds, sign=-1)
         begun = list(self._taken)[: self.decoding.begun - self._stored]
         # It may have died after it brought files to the disk and before it told.
@@ -142,7 +168,7 @@ class WorkerProcess:
         return undone, at_hand[-1] if at_hand else None
 
     def _on_disk(self) -> dict[str, FileRecord]:
-        """The records of what it was handed and of which it told nothing."""
+        """The records of files that it was given and had told nothing about."""
         import pyarrow.compute as pc
 
         journal = read_journal(self._folder)

@@ -1,4 +1,4 @@
-"""What a run counts while it goes on."""
+"""Counts of a run while it goes on."""
 
 from collections import Counter
 from collections.abc import Collection
@@ -14,17 +14,17 @@ class Progress:
     """What a run has done so far.
 
     Attributes:
-        total_files: what it has to do.
-        total_bytes: of them.
-        files: that are finished, good or not.
-        bytes: of them.
+        total_files: number of files to do.
+        total_bytes: their bytes.
+        files: number of files that are finished, good or not.
+        bytes: their bytes.
         audio_s: seconds of audio that are embedded.
-        errors: finished files that have a kind, by kind.
-        remarks: finished files without a kind about which the journal says something.
-        rows: vectors that are on the disk.
-        failures: the records of the first thousand files that have a kind.
+        errors: number of finished files with a kind, by kind.
+        remarks: number of finished files without a kind about which the journal says something.
+        rows: number of vectors that are on the disk.
+        failures: records of the first thousand files with a kind.
         peak_bytes: the most memory that a worker held.
-        stopped: whether it ended early, because of too many errors.
+        stopped: whether it ended early because of too many errors.
     """
 
     total_files: int = 0
@@ -40,7 +40,13 @@ class Progress:
     stopped: bool = False
 
     def count(self, records: Collection[FileRecord], seconds: float, sign: int = 1) -> None:
-        """Add finished files, or take back those of a worker that died before they were stored."""
+        """Add finished files, or subtract those of a worker that died before they were stored.
+
+        Args:
+            records: records of the files.
+            seconds: seconds of their audio.
+            sign: 1 to add, -1 to subtract.
+        """
         self.audio_s += sign * seconds
         self.files += sign * len(records)
         for record in records:

@@ -1,4 +1,4 @@
-"""A run: an embedding folder brought up to date with a folder of sound."""
+"""A run, which brings an embedding folder up to date with a folder of sound."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -35,10 +35,11 @@ class Extraction(Progress):
     """What a run did, or has done so far.
 
     Attributes:
-        already_done: files that the folder had from earlier runs and that were left alone.
+        already_done: number of files that the folder had from earlier runs and that were left
+            alone.
         failed_before: how many of them have a kind.
-        changed: files that are not what they were when they were embedded; their rows are old.
-        vanished: clips of the folder whose file is not there any more; their rows are still there.
+        changed: number of files that have changed since they were embedded; their rows are old.
+        vanished: number of clips of the folder whose file is gone; their rows are still there.
         skipped: what is not audio, and what systems leave beside files.
     """
 
@@ -58,22 +59,23 @@ def extract(
 ) -> Extraction:
     """Embed every audio file below a folder that the embedding folder does not have yet.
 
-    The work is done by processes of its own; a script that calls it needs no
-    `if __name__ == "__main__":`.
+    It works in processes of its own; a script that calls it needs no `if __name__ == "__main__":`.
 
     Args:
         root: folder of audio, or one file.
-        model: the model folder, the `extractor.toml` of an extractor of others, or one that is
-            ready.
-        folder: the embedding folder; made, or gone on with.
-        settings: how.
-        report: called with the state of the run at least twice a second.
+        model: the model folder, the `extractor.toml` of somebody else's extractor, or a ready one.
+        folder: the embedding folder; it is made, or gone on with.
+        settings: how the collection is embedded.
+        report: is called with the state of the run at least twice a second.
+
+    Returns:
+        what the run did.
 
     Raises:
-        UsageError: `root` does not exist or has no audio below it, or a setting does not fit the
+        UsageError: `root` does not exist or has no audio below it, a setting does not fit the
             model, or the collection below `settings.audio_root` is another one.
         ModelFolderError: `model` is not a model folder, or has no quantised network.
-        EmbeddingFolderError: other settings made `folder`, or another run writes to it.
+        EmbeddingFolderError: `folder` was made with other settings, or another run writes to it.
     """
     require_audio(root)  # most likely the wrong folder, to which the new one would be bound
     collection = AudioCollection(root, settings.shard, settings.audio_root)
@@ -118,7 +120,15 @@ def _require_some(base: Path, clips: list[str], folder: Path) -> None:
 
 
 def known_again(survey: Survey, settings: Settings) -> dict[str, int]:
-    """Sizes of the files that the folder has and that are embedded all the same, by clip."""
+    """The known files that are to be embedded again.
+
+    Args:
+        survey: the collection compared with the journal.
+        settings: say whether changed and failed files are embedded again.
+
+    Returns:
+        their sizes by clip.
+    """
     again = dict(survey.changed) if settings.refresh else {}
     return again | survey.failed if settings.retry_errors else again
 
@@ -126,7 +136,17 @@ def known_again(survey: Survey, settings: Settings) -> dict[str, int]:
 def make_job(
     collection: AudioCollection, model: Path | Program, folder: Path, settings: Settings
 ) -> Job:
-    """What every worker of a run does; see `extract`."""
+    """What every worker of a run does.
+
+    Args:
+        collection: the files.
+        model: as for `extract`.
+        folder: as for `extract`.
+        settings: as for `extract`.
+
+    Returns:
+        the job.
+    """
     program = _program(model, folder, settings)
     hearing = _hearing(folder, settings)
     hop = {} if settings.hop_s is None else {"hop_s": settings.hop_s / hearing.speed}
@@ -159,7 +179,7 @@ def make_job(
 
 
 def _program(model: Path | Program, folder: Path, settings: Settings) -> Program:
-    """What embeds: by default on the runtime that the folder was begun with."""
+    """The extractor; by default on the runtime that the folder was begun with."""
     runtime, device, dim = settings.runtime, settings.device, settings.dim
     if isinstance(model, Program):
         if (runtime, device, dim) != (None, DEFAULTS.device, None):
@@ -171,7 +191,7 @@ def _program(model: Path | Program, folder: Path, settings: Settings) -> Program
 
 
 def _hearing(folder: Path, settings: Settings) -> Hearing:
-    """How a run hears: as is asked for, else as the folder was made."""
+    """How a run hears: as asked for, else as the folder was made."""
     known = AS_RECORDED
     if (folder / MANIFEST).exists():
         known = read_manifest(folder).hearing

@@ -1,4 +1,4 @@
-"""What a user decides about a run."""
+"""Settings of a run that a user decides."""
 
 import os
 from dataclasses import dataclass
@@ -18,32 +18,32 @@ class Settings:
     """How a collection is embedded.
 
     Attributes:
-        runtime: what executes the network; by default what made the folder, in a new one ONNX
-            Runtime on a CPU and torch on any other device.
+        runtime: what computes the network; by default what made the folder, and for a new folder
+            ONNX Runtime on a CPU and torch on any other device.
         dim: size of the embedding, where the model was trained for several.
-        hop_s: between two segments, in seconds of the recording; by default the model's own, which
-            are seconds as they are heard.
-        batch_size: segments that the network takes at a time; by default 8 on a CPU, 256 on any
-            other device. Where memory is too short for them, fewer.
-        workers: processes that decode, embed and write; by default one for each processor. On
-            another device than the CPU one process more for each card embeds for them. The vectors
-            do not depend on it.
-        channel: of the files.
-        track: which of several sound tracks, from 1 on; by default the first, and the journal says
-            of which files there are more.
-        speed: how often as fast as it was recorded a file is heard; all times stay those of the
-            recording. By default as the folder was made, a new one as it was recorded.
-        band: which frequencies of the recordings are heard; by default as the folder was made, in a
-            new one all.
-        device: where the network is computed; `cuda` is all cards of this machine.
-        shard: the share of the collection that the run embeds; others may run beside it.
-        refresh: embed files anew that have changed, and take out those that have vanished.
-        retry_errors: try the files again that have failed.
-        timeout: seconds that a decoder may take over nothing, after which it is given up.
-            Neither the network's time counts nor that of a process that is suspended.
-        audio_root: folder that clips are named relative to, where it is not the one that is
-            embedded but one above it; or where a collection is that has moved.
-        max_errors: how many files may fail before the run stops.
+        hop_s: seconds of the recording from one segment to the next; by default the model's own,
+            which are seconds as they are heard.
+        batch_size: number of segments that the network takes at a time; by default 8 on a CPU, 256
+            on any other device; fewer where memory is short.
+        workers: number of processes that decode, embed and write; by default one for each
+            processor. With another device than the CPU one process more for each GPU embeds for
+            them. The vectors do not depend on it.
+        channel: the channel to hear.
+        track: which of several sound tracks, from 1 on; by default the first, and the journal notes
+            the files that have more.
+        speed: how many times as fast as recorded a file is heard; all times stay those of the
+            recording. By default as the folder was made, for a new folder as recorded.
+        band: the frequencies of the recordings that are heard; by default as the folder was made,
+            for a new folder all.
+        device: where the network is computed; `cuda` is all GPUs of this machine.
+        shard: the share of the collection that the run embeds; other runs may embed the others.
+        refresh: embed changed files again, and take out those that have vanished.
+        retry_errors: try the files that have failed again.
+        timeout: seconds without a sign after which a decoder is killed. Neither the network's time
+            counts nor that of a process that is suspended.
+        audio_root: folder above the embedded one that clips are named relative to; or the place of
+            a collection that has moved.
+        max_errors: number of files that may fail before the run stops.
 
     Raises:
         UsageError: one of them is out of range.
@@ -75,7 +75,7 @@ class Settings:
             raise UsageError(f"timeout {self.timeout:g}: above 0")
 
     def share_processors(self, files: int) -> tuple[int, int]:
-        """How many workers so many files are worth, and how many threads each may use."""
+        """The number of workers that so many files are worth, and of threads that each may use."""
         processors = count_processors()
         workers = min(self.workers or processors, files)
         return workers, max(1, processors // max(1, workers))
@@ -89,7 +89,7 @@ DEFAULTS = Settings()
 
 
 def count_processors() -> int:
-    """Processors that this process may use."""
+    """The number of processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""One process: files go in, rows and journal go to the disk, with batches filled across clips."""
+"""A worker process: files go in, rows and journal go to the disk; batches go across clips."""
 
 import queue
 import sys
@@ -40,12 +40,13 @@ class Job:
     Attributes:
         program: the extractor.
         segments: how clips are cut, in seconds as they are heard.
-        channel: of the files.
-        track: which of several sound tracks; None: the first, and the journal says of the others.
-        hearing: of the files.
-        batch_size: segments that the network takes at a time.
+        channel: the channel to hear.
+        track: which of several sound tracks; None: the first, and the journal notes that there are
+            others.
+        hearing: the speed and the band that are heard.
+        batch_size: number of segments that the network takes at a time.
         folder: the embedding folder.
-        provenance: of its vectors.
+        provenance: settings that the vectors depend on.
     """
 
     program: Program
@@ -63,8 +64,8 @@ class Advance:
     """How far a worker has come since it last told its parent.
 
     Attributes:
-        seconds: of audio that it embedded.
-        records: of the files that it finished, in the order in which they were handed over.
+        seconds: seconds of audio that it embedded.
+        records: records of the files that it finished, in the order in which they were handed over.
         stored: how many more of the finished files are safe on the disk, the oldest first.
         peak_bytes: the most memory that the process ever held.
     """
@@ -84,7 +85,7 @@ Item = tuple[str, Segment] | FileRecord
 
 
 class Decoding:
-    """Where a worker's decoding is, in memory that it shares with its parent.
+    """The state of a worker's decoding, in memory that it shares with its parent.
 
     The parent sees it even if the worker dies or hangs.
     """
@@ -94,7 +95,7 @@ class Decoding:
 
     @property
     def begun(self) -> int:
-        """How many files it has begun with."""
+        """The number of files that it has begun with."""
         return int(self._numbers[0])
 
     def begin(self) -> None:
@@ -117,11 +118,11 @@ class Decoding:
 
     @property
     def signs(self) -> int:
-        """How many times it went to work; as long as it is there, a sign of life."""
+        """The number of times that it went to work, which is a sign of life."""
         return int(self._numbers[3])
 
     def watch(self, segments: Iterator[Segment]) -> Iterator[Segment]:
-        """What a decoder gives, with the decoder at work while it makes the next."""
+        """Pass on what a decoder gives, and note that the decoder works while it makes the next."""
         while True:
             self._numbers[3] += 1
             self._numbers[2] = 1
@@ -149,14 +150,14 @@ def run_worker(
 
     Args:
         job: what all workers do.
-        shard: of the embedding folder.
-        threads: that the network may use.
+        shard: number of the shard.
+        threads: threads that the network may use.
         tasks: the files, or the records of files that ended elsewhere; None at the end.
         decoding: is kept up to date.
-        parent: is told how far it has come, or as an exception what went wrong.
+        parent: is told how far the worker has come, or as an exception what went wrong.
         line: to the process that embeds for it; None: it embeds by itself.
-        ahead: decode while the network works; else one after the other, so that whoever is at work
-            when the process dies has killed it.
+        ahead: decode while the network works; else one after the other, so that whichever is at
+            work when the process dies has killed it.
     """
     try:
         threadpool_limits(threads)  # of numpy: the others' cores are theirs
@@ -271,7 +272,7 @@ def _clip(item: Item) -> str | None:
 
 
 class _Sink:
-    """Embeds the segments of batches, and writes them and the records between them.
+    """Embeds the segments of batches, and writes them with the records between them.
 
     Attributes:
         advance: what it has done since `take_advance`.
@@ -308,7 +309,7 @@ class _Sink:
         return bool(self.advance.stored) or any(record.kind for record in self.advance.records)
 
     def close(self) -> None:
-        """Bring what is left to the disk."""
+        """Bring the rest to the disk."""
         self.advance.stored += len(self._writer.close_part())
 
     def take_advance(self) -> Advance:
@@ -330,7 +331,7 @@ class _Sink:
         )
 
     def _flagged(self, record: FileRecord) -> FileRecord:
-        """The record of the clip at hand, with what the network made of it."""
+        """The record of the current clip, with what the network made of it."""
         starts, self._not_finite = self._not_finite, []
         if not starts:
             return record

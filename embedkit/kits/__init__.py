@@ -1,1 +1,1 @@
-"""embedkit as evaluation kits and scikit-learn take it."""
+"""Adapters of embedkit for evaluation kits and scikit-learn."""

@@ -19,11 +19,11 @@ RATES = (16000, 22050, 32000, 44100, 48000)  # at which it has audio
 
 
 class HearModel(nn.Module):
-    """An extractor with what HEAR asks of it.
+    """An extractor with the attributes that HEAR asks for.
 
     Attributes:
-        sample_rate: of the audio, Hz.
-        scene_embedding_size, timestamp_embedding_size: numbers of a vector.
+        sample_rate: sample rate of the audio in Hz.
+        scene_embedding_size, timestamp_embedding_size: length of a vector.
     """
 
     def __init__(self, extractor: Extractor) -> None:
@@ -39,11 +39,14 @@ def load_model(path: str = "", **options: Any) -> HearModel:
 
     Args:
         path: the folder.
-        options: of Extractor.load: device, dim.
+        options: options of Extractor.load: device, dim.
+
+    Returns:
+        the model.
 
     Raises:
-        ModelFolderError: it is not one.
-        UsageError: its rate is none of HEAR's.
+        ModelFolderError: it is no model folder.
+        UsageError: HEAR has no audio at its sample rate.
     """
     model = HearModel(Extractor.load(path or DEFAULT_MODEL, **options))
     if model.sample_rate not in RATES:

@@ -27,17 +27,17 @@ class EmbedkitEncoder(AbsEncoder):
         device: str = "cpu",
         dim: int | None = None,
     ) -> None:
-        """Load.
+        """Load a model.
 
         Args:
             model_name: a model folder.
-            revision: the name under which MTEB files the results, and finds them again; by default
+            revision: the name under which MTEB stores the results, and finds them again; by default
                 the beginning of the weights' fingerprint.
             device: where torch computes.
             dim: size of the embedding, where the model was trained for several.
 
         Raises:
-            ModelFolderError: it is not one.
+            ModelFolderError: it is no model folder.
         """
         self.model = Extractor.load(model_name, device, dim=dim)
         size = self.model.embedding_size
@@ -70,10 +70,10 @@ class EmbedkitEncoder(AbsEncoder):
             inputs: batches with the column `audio`: arrays and their sampling rates.
 
         Returns:
-            float32 [clips, D]: of each the mean vector of its segments.
+            float32 [clips, D]: the mean vector of each clip's segments.
 
         Raises:
-            UsageError: batches without audio.
+            UsageError: the batches have no audio.
         """
         vectors = []
         for batch in inputs:

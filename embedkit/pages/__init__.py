@@ -1,1 +1,1 @@
-"""What a person looks at: plots, maps and reports."""
+"""Pages and pictures that embedkit writes."""

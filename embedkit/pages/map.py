@@ -33,7 +33,12 @@ REGIONS = 12  # of the plane that have a name
 
 @dataclass(frozen=True, kw_only=True)
 class Mapped:
-    """What was drawn: how many sounds, and which of them could not be read."""
+    """What was drawn.
+
+    Attributes:
+        sounds: number of sounds.
+        failures: clip, kind and message of each sound that could not be read.
+    """
 
     sounds: int
     failures: list[tuple[str, str, str]]
@@ -57,20 +62,23 @@ def write_map(
     Args:
         table: the collection.
         path: a .png file, or an .html file: a page that needs nothing else, with the first seconds
-            of each sound in it; of more than 2,000 clips so many are drawn at random, and it says
-            of how many.
-        how: they come onto the plane.
-        labels: pairs of a clip and its label, which colours it; else its first folder does, and
-            where all clips lie in one, the name of its region.
-        names: a classifier of the vectors, for the names of the plane's regions.
-        segments: draw these instead of the clips, each coloured by the labels that it has.
-        among: draw what was recorded when and where it asks: clips of which a segment fits.
+            of each sound in it. Of more than 2,000 clips, 2,000 drawn at random are shown, and the
+            page says so.
+        how: how they are placed on the plane.
+        labels: pairs of a clip and its label, which colours it; else its first folder colours it,
+            and where all clips lie in one folder, the name of its region.
+        names: a classifier of the vectors, which names the plane's regions.
+        segments: draw these instead of the clips, each coloured by its labels.
+        among: draw what was recorded at some time or place: clips that have a segment that fits.
         audio: where the sounds are now, if they have moved.
-        seed: of the projection and of the draw.
+        seed: seed of the projection and of the draw.
         track: shows the progress.
 
+    Returns:
+        what was drawn.
+
     Raises:
-        UsageError: another suffix, or no clips.
+        UsageError: the file has another suffix, or there are no clips.
     """
     if path.suffix not in {".png", ".html"}:
         raise UsageError(f"{path}: name a .png or an .html file")
@@ -169,7 +177,7 @@ def _write_page(
 
 
 def _place(point: NDArray[np.floating]) -> list[float]:
-    """On the page, whose y goes down."""
+    """A point on the page, whose y goes down."""
     return [round(float(point[0]), 4), round(float(1 - point[1]), 4)]
 
 

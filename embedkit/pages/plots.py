@@ -40,12 +40,16 @@ LEGEND_CHARACTERS = 118  # side by side in a legend of that width
 
 
 def axis_of(record: Mapping[str, float]) -> str:
-    """What the figures of a training go along: epochs, or segments where each is heard once."""
+    """The axis of a training's figures: epochs, or segments where each is heard once."""
     return "epoch" if "epoch" in record else "segments"
 
 
 def training_curves(epochs: Sequence[Mapping[str, float]]) -> Figure:
-    """Loss on the left; what else the epochs have of the validation set on the right."""
+    """Loss on the left; the other figures of the validation set on the right.
+
+    Raises:
+        ValueError: there are no epochs.
+    """
     if not epochs:
         raise ValueError("no epochs to draw")
     figure = Figure(figsize=(WIDTH, 3.4), layout="constrained", facecolor="white")
@@ -82,9 +86,19 @@ def training_curves(epochs: Sequence[Mapping[str, float]]) -> Figure:
 
 
 def confusion_matrix(counts: NDArray[np.integer[Any]], labels: Sequence[str]) -> Figure:
-    """Picture of counts [C, C], rows the true class and columns the predicted one.
+    """Picture of a confusion matrix.
 
     A cell's colour is its share of its row, so that rare classes show as clearly as common ones.
+
+    Args:
+        counts: [C, C]; rows are the true class, columns the predicted one.
+        labels: names of the classes.
+
+    Returns:
+        the figure.
+
+    Raises:
+        ValueError: there are not as many labels as classes.
     """
     classes = len(labels)
     if counts.shape != (classes, classes):
@@ -139,7 +153,20 @@ def _confusion_in_words(counts: NDArray[np.integer[Any]], names: Sequence[str]) 
 
 
 def embedding_map(points: NDArray[np.floating[Any]], labels: Sequence[str]) -> Figure:
-    """Points [N, 2] in a plane, coloured and shaped by their N labels, classes named in place."""
+    """Picture of points in a plane, coloured and shaped by their labels.
+
+    The names of the classes stand in the picture.
+
+    Args:
+        points: [N, 2].
+        labels: label of each [N].
+
+    Returns:
+        the figure.
+
+    Raises:
+        ValueError: there are not as many labels as points.
+    """
     if points.shape != (len(labels), 2) or len(labels) == 0:
         raise ValueError(f"points of shape {points.shape} for {len(labels)} labels")
     owners = np.array(labels, dtype=object)
@@ -199,7 +226,14 @@ def _add_legend(figure: Figure, axes: Axes, names: Sequence[str], columns: int) 
 def mark_points(
     figure: Figure, axes: Axes, marks: Sequence[str], medians: NDArray[np.floating[Any]]
 ) -> None:
-    """Write each mark at its point [C, 2], or near it with a line where marks crowd."""
+    """Write each mark at its point, or near it with a line where marks crowd.
+
+    Args:
+        figure: the figure.
+        axes: its axes.
+        marks: the texts [C].
+        medians: the points [C, 2].
+    """
     texts = [
         axes.annotate(
             mark,
@@ -259,7 +293,15 @@ def _shown(name: str) -> str:
 
 
 def spectrogram(features: NDArray[np.floating[Any]], duration_s: float) -> Figure:
-    """Small picture of log-mel features [frames, bands]: time in seconds, low bands at the foot."""
+    """Small picture of log-mel features: time in seconds, with low bands at the foot.
+
+    Args:
+        features: [frames, bands].
+        duration_s: length of the sound in seconds.
+
+    Returns:
+        the figure.
+    """
     figure = Figure(figsize=(2.8, 1.4), facecolor="white")
     axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
     axes.imshow(
@@ -276,7 +318,15 @@ def spectrogram(features: NDArray[np.floating[Any]], duration_s: float) -> Figur
 
 
 def size_curves(curves: Mapping[str, Sequence[tuple[float, float]]], quality: str) -> Figure:
-    """Quality over megabytes for an hour of audio: for each way a line of points (MB, quality)."""
+    """Quality over megabytes for an hour of audio, with a line of points for each way.
+
+    Args:
+        curves: points (MB, quality) by the name of the way.
+        quality: name of the measure of quality.
+
+    Returns:
+        the figure.
+    """
     figure = Figure(figsize=(6.4, 4), layout="constrained", facecolor="white")
     axes = figure.subplots()
     for number, (name, points) in enumerate(curves.items()):
@@ -298,7 +348,15 @@ def size_curves(curves: Mapping[str, Sequence[tuple[float, float]]], quality: st
 def threshold_curves(
     thresholds: NDArray[np.floating[Any]], curves: Mapping[str, NDArray[np.floating[Any]]]
 ) -> Figure:
-    """Shares between 0 and 1 over the thresholds [n], by name; NaN is left out."""
+    """Shares between 0 and 1 over thresholds; NaN is left out.
+
+    Args:
+        thresholds: [n].
+        curves: shares [n] by name.
+
+    Returns:
+        the figure.
+    """
     figure = Figure(figsize=(6.4, 4), layout="constrained", facecolor="white")
     axes = figure.subplots()
     for (name, values), colour, style in zip(
@@ -314,14 +372,19 @@ def threshold_curves(
 
 
 def save_png(figure: Figure, path: Path) -> None:
-    """Write a figure as a PNG, whole or not at all."""
+    """Write a figure as a PNG, completely or not at all.
+
+    Args:
+        figure: the figure.
+        path: the file.
+    """
     with page_settings(), atomic_write(path) as file:
         figure.savefig(file, format="png", dpi=120)
 
 
 @contextmanager
 def page_settings() -> Iterator[None]:
-    """Matplotlib as the page needs it; what was set before is set again afterwards."""
+    """Set matplotlib as the page needs it, and restore its settings afterwards."""
     with (
         matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "embedkit"}),
         warnings.catch_warnings(),

@@ -1,4 +1,4 @@
-"""Vectors on a plane, to look at."""
+"""Places vectors on a plane, to look at."""
 
 import io
 import warnings
@@ -14,7 +14,7 @@ from embedkit.vectors import unit
 
 
 class Projection(StrEnum):
-    """How vectors come onto a plane so that near ones by cosine stay near."""
+    """How vectors are placed on a plane so that near ones by cosine stay near."""
 
     PCA = "pca"  # at once; far ones stay far
     TSNE = "tsne"
@@ -22,14 +22,14 @@ class Projection(StrEnum):
 
     @property
     def installed(self) -> bool:
-        """Whether what it takes is there; it is not loaded."""
+        """Whether the library that it needs is installed; it is not loaded."""
         return self is not Projection.UMAP or find_spec("umap") is not None
 
     def check(self) -> None:
         """Refuse it before the work begins.
 
         Raises:
-            UsageError: the extra that it takes is not installed.
+            UsageError: the extra that it needs is not installed.
         """
         if not self.installed:
             raise missing("umap", "umap")
@@ -43,7 +43,7 @@ REGIONS_BY = 20_000  # points
 
 
 def unreported(_share: float) -> None:
-    """Nobody asks how far it is."""
+    """Report to nobody."""
 
 
 def project(
@@ -52,16 +52,19 @@ def project(
     seed: int = 0,
     report: Report = unreported,
 ) -> NDArray[np.float32]:
-    """Place vectors [n, D] on a plane [n, 2].
+    """Place vectors on a plane.
 
     Args:
-        vectors: of whatever lengths.
-        how: they are placed.
-        seed: of what is drawn.
+        vectors: [n, D], of any lengths.
+        how: how they are placed.
+        seed: seed of the draws.
         report: is told by UMAP, as it goes, the share that is done.
 
+    Returns:
+        float32 [n, 2].
+
     Raises:
-        UsageError: the extra that it takes is not installed.
+        UsageError: the extra that it needs is not installed.
     """
     directions = unit(vectors - vectors.mean(axis=0) if how is Projection.PCA else vectors)
     if len(vectors) < 3:  # too few to have a plane of their own
@@ -96,7 +99,7 @@ def project(
 
 
 class _Epochs(io.StringIO):
-    """What UMAP's progress bar is written to: the epochs that are done, of how many."""
+    """The file for UMAP's progress bar; it reads the share of epochs that are done."""
 
     def __init__(self, report: Report) -> None:
         super().__init__()
@@ -116,13 +119,22 @@ def project_some(
     seed: int = 0,
     report: Report = unreported,
 ) -> NDArray[np.float32]:
-    """Place vectors [n, D] on a plane [n, 2], where they are many.
+    """Place many vectors on a plane, by laying out only some of them.
 
-    At most so many of them, drawn at random, are laid out; each other one stands at the mean of its
-    three nearest of these by cosine.
+    The others stand at the mean of their three nearest ones by cosine.
+
+    Args:
+        vectors: [n, D].
+        how: how they are placed.
+        most: the most vectors to lay out, drawn at random.
+        seed: seed of the draws.
+        report: is told by UMAP, as it goes, the share that is done.
+
+    Returns:
+        float32 [n, 2].
 
     Raises:
-        UsageError: the extra that it takes is not installed.
+        UsageError: the extra that it needs is not installed.
     """
     if len(vectors) <= most:
         return project(vectors, how, seed, report)
@@ -141,7 +153,7 @@ def project_some(
 def principal_axes(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """The two directions in which vectors [n, D] vary most, each of length 1, float32 [2, D].
 
-    Of each one the number that is largest is positive.
+    The largest number of each is positive.
     """
     away = (vectors - vectors.mean(axis=0)).astype(np.float64)
     axes: NDArray[np.float64] = np.linalg.eigh(away.T @ away)[1][:, :-3:-1].T
@@ -150,10 +162,18 @@ def principal_axes(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def regions(points: NDArray[np.float32], most: int, seed: int = 0) -> NDArray[np.int64]:
-    """Cut a plane into regions by k-means: the number of the one that each point [n, 2] is in.
+    """Cut a plane into regions by k-means.
 
-    There are at most so many, and not more than one for every 8 points. Of many points they are
-    found by 20,000, drawn at random.
+    There is at most one region for every 8 points. If there are many points, 20,000 drawn at random
+    make the regions.
+
+    Args:
+        points: [n, 2].
+        most: the most regions.
+        seed: seed of the draws.
+
+    Returns:
+        number of each point's region, int64 [n].
     """
     from sklearn.cluster import KMeans
 

@@ -1,4 +1,4 @@
-"""The page that ends `embedkit demo`: figures of a run, and a search one can listen to.
+"""The page that ends `embedkit demo`: figures of a run, and a search that can be listened to.
 
 Names of clips and classes come from other people's folders. They are text, never markup: the
 template escapes them, and links are quoted here.
@@ -23,11 +23,16 @@ from embedkit.pages.plots import page_settings
 
 @dataclass(frozen=True, kw_only=True)
 class ReportCard:
-    """One segment on the page: what it is, where it lies and how it looks.
+    """One segment on the page.
 
-    `audio_href` is the path of the sound file relative to the page, with `/` between its parts and
-    not quoted. `similarity` is None for the query itself. `heard` says what its clip sounds like,
-    and is empty where that is not known.
+    Attributes:
+        clip, label: name of its clip, and label.
+        start_s, end_s: seconds within the clip.
+        similarity: to the query; None for the query itself.
+        audio_href: path of the sound file relative to the page, with `/` between its parts and not
+            quoted.
+        picture: its spectrogram.
+        heard: what its clip sounds like; empty where that is not known.
     """
 
     clip: str
@@ -56,10 +61,16 @@ def write_report(
     neighbours: Sequence[ReportCard],
     commands: str,
 ) -> None:
-    """Write the page to `path`, whole or not at all; it needs nothing but the sounds it plays.
+    """Write the page, completely or not at all; it needs nothing but the sounds that it plays.
 
-    `facts` are pairs of a name and a value, `figures` triples of a heading, a caption and the
-    figure; `commands` is shown as it is, line by line.
+    Args:
+        path: the file.
+        title: the title of the page.
+        facts: pairs of a name and a value.
+        figures: a heading, a caption and the figure of each.
+        query: the segment that was searched for.
+        neighbours: the segments that were found.
+        commands: are shown as they are, line by line.
     """
     environment = Environment(
         loader=PackageLoader("embedkit.pages"),
@@ -92,7 +103,7 @@ def _data_uri(figure: Figure) -> str:
 
 
 def _source(card: ReportCard) -> str:
-    """Link to the segment: the quoted relative path and, as a media fragment, its seconds."""
+    """The link to the segment: the quoted relative path and, as a media fragment, its seconds."""
     # The bytes of a file name that is not UTF-8 are kept. A quoted ":" can start no URL scheme.
     path = quote(card.audio_href, safe="/", errors="surrogateescape")
     return f"{path}#t={card.start_s:.3f},{card.end_s:.3f}"

@@ -1,4 +1,4 @@
-"""What executes an extractor: ONNX Runtime, or OpenVINO or torch where they are installed."""
+"""Runs an extractor by ONNX Runtime, or by OpenVINO or torch where they are installed."""
 
 from embedkit.runtime.embedder import Embedder, Runtime, is_cpu
 from embedkit.runtime.program import fingerprint, prepare

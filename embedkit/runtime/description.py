@@ -1,4 +1,4 @@
-"""An extractor that others made, as `extractor.toml` describes it: facts, never code."""
+"""Somebody else's extractor, as `extractor.toml` describes it: facts, never code."""
 
 import csv
 import hashlib
@@ -18,7 +18,7 @@ EXTRACTOR = "extractor.toml"
 
 
 class Layout(StrEnum):
-    """The axes of what a network takes."""
+    """The axes of a network's input."""
 
     BATCH_SAMPLES = "batch samples"
     BATCH_1_SAMPLES = "batch 1 samples"
@@ -34,7 +34,7 @@ class Normalise(StrEnum):
 
 
 class Pool(StrEnum):
-    """What makes one vector of a map."""
+    """How a map becomes one vector."""
 
     MEAN = "mean"
     MAX = "max"
@@ -78,29 +78,29 @@ WORDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """What `extractor.toml` says of a network that takes waveforms.
+    """What `extractor.toml` says about a network that takes waveforms.
 
     Attributes:
-        path: of the file that says it.
-        name: of the extractor.
-        licence: of its weights.
+        path: the file that says it.
+        name: name of the extractor.
+        licence: licence of its weights.
         source: where it comes from.
-        citation: of the paper to name.
+        citation: the paper to name.
         network: its file, beside `path` or below.
-        sha256: of that file; empty: not stated.
-        input_name: of the input of the network.
-        sample_rate: samples a second that it takes.
-        segments: the stretch of sound that one vector is of, and the hop from one to the next.
+        sha256: SHA-256 of that file; empty: not stated.
+        input_name: name of the network's input.
+        sample_rate: sample rate that it takes, in Hz.
+        segments: the seconds of sound that one vector stands for, and the hop from one to the next.
         layout: the axes of its input.
         scale: what waveforms in [-1, 1] are multiplied by, after they were normalised.
         normalise: what they are divided by.
         embedding: name of the output that is the embedding.
-        pool: what makes one vector of an output that is a map; None: there is none.
-        axes: that pooling removes, as the network counts them.
-        logits: name of the output that has a number for each label, before any sigmoid or
-            softmax; empty: there is none.
+        pool: how an output that is a map becomes one vector; None: it is no map.
+        axes: axes that pooling removes, as the network counts them.
+        logits: name of the output that has a number for each label, before any sigmoid or softmax;
+            empty: there is none.
         labels: names of the logits [L].
-        activation: what makes probabilities of the logits.
+        activation: what turns the logits into probabilities.
     """
 
     path: Path
@@ -125,13 +125,13 @@ class Description:
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """Names of the outputs that are wanted of the network: the embedding, then the logits."""
+        """Names of the outputs that are wanted: the embedding, then the logits."""
         return (self.embedding, self.logits) if self.logits else (self.embedding,)
 
     def facts(self) -> dict[str, Any]:
-        """What is to be kept beside vectors of it, as JSON values.
+        """What is kept beside its vectors, as JSON values.
 
-        Labels are told by their number alone: there may be ten thousand of them.
+        Of the labels only their number is kept, since there may be ten thousand.
         """
         values = asdict(self)
         del values["path"], values["segments"]  # which may differ, and are told elsewhere
@@ -161,17 +161,17 @@ class Description:
 
 
 def is_description(path: Path) -> bool:
-    """Whether a path names an extractor of others, and not a model folder."""
+    """Whether a path names somebody else's extractor, and not a model folder."""
     if path.suffix == ".toml" and not path.is_dir():
         return True
     return (path / EXTRACTOR).exists() and not (path / CONFIG).exists()
 
 
 def read_description(path: Path) -> Description:
-    """Read an `extractor.toml`, named itself or by its folder.
+    """Read an `extractor.toml`, given by its path or by its folder.
 
     Raises:
-        ModelFolderError: it cannot be read, or a key of it is missing, unknown or wrong; names it.
+        ModelFolderError: it cannot be read, or a key of it is missing, unknown or wrong.
     """
     path = path / EXTRACTOR if path.is_dir() else path
     try:
@@ -236,7 +236,7 @@ def _description(path: Path, values: Mapping[str, Mapping[str, Any]]) -> Descrip
 
 
 def _typed(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The tables of a file, checked and of their types; under "" the keys before any table."""
+    """The tables of a file, checked and converted; the keys before any table are under ""."""
     typed: dict[str, dict[str, Any]] = {}
     tables = set(KEYS) - {""}
     for table, known in KEYS.items():
@@ -291,7 +291,7 @@ def _axes(axes: tuple[int, ...], layout: Layout) -> tuple[int, ...]:
 
 
 def _inside(folder: Path, name: str, place: str) -> Path:
-    """A file of the folder. Its name came with the folder, from anyone."""
+    """A file of the folder; its name came with the folder, which is not trusted."""
     # As Windows reads it: there a backslash separates as well, and C:x leads elsewhere.
     pure = PureWindowsPath(name)
     path = folder / name

@@ -1,4 +1,4 @@
-"""What all runtimes do: segments in, vectors out."""
+"""The protocol of all runtimes: segments in, vectors out."""
 
 from collections.abc import Callable
 from enum import StrEnum
@@ -27,13 +27,13 @@ class Embedder(Protocol):
 
 
 class GraphEmbedder:
-    """Segments -> features on the CPU -> a network that is a graph."""
+    """Computes features on the CPU, and then a network that is a graph."""
 
     def __init__(self, network: Network, features: FeatureSpec, size: int) -> None:
-        """Put both together.
+        """Join both.
 
         Args:
-            network: what executes the graph.
+            network: runs the graph.
             features: settings of the front-end.
             size: how many of the embedding's numbers to keep.
         """
@@ -58,12 +58,12 @@ class GraphEmbedder:
 
 
 def is_cpu(device: str) -> bool:
-    """Whether a device is the processor, `cpu`, and not a card."""
+    """Whether a device is the processor, `cpu`, and not a GPU."""
     return device.partition(":")[0] == "cpu"
 
 
 class Runtime(StrEnum):
-    """What executes the network."""
+    """What computes the network."""
 
     ONNX = "onnx"  # ONNX Runtime, float32, on GPUs too
     ONNX_INT8 = "onnx-int8"  # ONNX Runtime, of a network that was quantised when exported
@@ -81,7 +81,7 @@ class Runtime(StrEnum):
         """Read a runtime's name.
 
         Raises:
-            UsageError: there is none of that name.
+            UsageError: there is no such runtime.
         """
         known = [runtime for runtime in cls if runtime is not cls.FUNCTION]
         if name not in known:
@@ -93,8 +93,8 @@ class Runtime(StrEnum):
         """The runtime of the vectors of an embedding folder.
 
         Raises:
-            EmbeddingFolderError: they were imported or made by a program's own function, so that
-                nothing here makes more of them, or another version of embedkit made them.
+            EmbeddingFolderError: they were imported, or made by a function of a program, so that
+                nothing here can make more of them; or another version of embedkit made them.
         """
         if provenance.runtime == IMPORTED:
             raise EmbeddingFolderError(
@@ -115,15 +115,15 @@ class Runtime(StrEnum):
 
     @property
     def needs_torch(self) -> bool:
-        """Whether it is torch's, which the extra `train` installs."""
+        """Whether it needs torch, which the extra `train` installs."""
         return self in {Runtime.TORCH, Runtime.TORCH_BF16, Runtime.TORCH_FP16}
 
     @property
     def needs_openvino(self) -> bool:
-        """Whether it is OpenVINO's, which the extra `openvino` installs."""
+        """Whether it needs OpenVINO, which the extra `openvino` installs."""
         return self in {Runtime.OPENVINO, Runtime.OPENVINO_BF16, Runtime.OPENVINO_INT8}
 
     @property
     def is_quantised(self) -> bool:
-        """Whether it executes the network that was quantised when exported."""
+        """Whether it computes the network that was quantised when it was exported."""
         return self in {Runtime.ONNX_INT8, Runtime.OPENVINO_INT8}

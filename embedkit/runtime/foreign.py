@@ -1,4 +1,4 @@
-"""An extractor that others made, executed by ONNX Runtime, or by LiteRT."""
+"""Runs somebody else's extractor by ONNX Runtime or LiteRT."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,11 +21,11 @@ FLOATS = (FLOAT32, "tensor(float16)", "tensor(double)")
 
 @dataclass(frozen=True)
 class Network:
-    """What executes a network.
+    """A network that is ready to run.
 
     Attributes:
-        run: its input -> `Description.outputs`.
-        rows: waveforms that it takes at a time, no more and no less; None: any number.
+        run: turns its input into `Description.outputs`.
+        rows: number of waveforms that it takes at a time; None: any number.
     """
 
     run: Callable[[Array], Sequence[Array]]
@@ -33,7 +33,7 @@ class Network:
 
 
 class Foreign:
-    """Waveforms -> embeddings, and the network's own logits where it has some.
+    """Turns waveforms into embeddings, and into the network's own logits where it has some.
 
     Attributes:
         description: what `extractor.toml` says.
@@ -42,6 +42,10 @@ class Foreign:
 
     def __init__(self, description: Description, network: Network) -> None:
         """Try the network with two windows of noise.
+
+        Args:
+            description: what `extractor.toml` says.
+            network: runs it.
 
         Raises:
             ModelFolderError: it does not do what the description says.
@@ -76,7 +80,7 @@ class Foreign:
         return embedding, logits
 
     def embed(self, waveforms: Array) -> Array:
-        """As `hear`, the embeddings alone; of some sounds they may be not finite."""
+        """As `hear`, only the embeddings; for some sounds they may not be finite."""
         embedding, _ = self._outputs(waveforms)
         self._check_size(embedding, waveforms)
         return embedding
@@ -92,7 +96,7 @@ class Foreign:
         return embedding, logits
 
     def _pieces(self, heard: Array) -> Iterator[list[Array]]:
-        """What the network gives for as many waveforms at a time as it takes."""
+        """The network's outputs for as many waveforms at a time as it takes."""
         layout, rows = self.description.layout, self._network.rows or len(heard)
         if layout is Layout.SAMPLES:
             for row in heard:
@@ -133,7 +137,7 @@ class Foreign:
             )
 
     def _normalised(self, waveforms: Array) -> Array:
-        """Waveforms as the network takes them, each on its own."""
+        """Waveforms as the network takes them; each is normalised by itself."""
         scaled = waveforms * np.float32(self.description.scale)
         if self.description.normalise is Normalise.NONE:
             return scaled
@@ -146,7 +150,7 @@ class Foreign:
         return normalised
 
     def _vectors(self, outputs: Sequence[Array]) -> list[Array]:
-        """Outputs without the axes of a map, where they have more than a batch of vectors."""
+        """Outputs without the axes of a map, where they have more axes than a batch of vectors."""
         description = self.description
         most = 1 if description.layout is Layout.SAMPLES else 2
         pool = np.max if description.pool is Pool.MAX else np.mean
@@ -167,7 +171,15 @@ class Foreign:
 
 
 def noise(description: Description, count: int) -> Array:
-    """Windows [count, samples] to try a network with."""
+    """Windows of noise to try a network with.
+
+    Args:
+        description: gives their length.
+        count: number of windows.
+
+    Returns:
+        float32 [count, samples].
+    """
     length, _ = description.segments.samples(description.sample_rate)
     drawn = np.random.default_rng(0).uniform(-0.1, 0.1, (count, length))
     return drawn.astype(np.float32)
@@ -177,27 +189,43 @@ def open_foreign(path: Path, threads: int = 0) -> Foreign:
     """Load the network that an `extractor.toml` describes.
 
     Args:
-        path: of that file, or of its folder.
-        threads: that it may use; 0: as many as there are cores.
+        path: that file, or its folder.
+        threads: threads that it may use; 0: as many as there are cores.
+
+    Returns:
+        the network.
 
     Raises:
         ModelFolderError: the description or the network cannot be read, or they contradict each
             other.
-        UsageError: what executes it is not installed.
+        UsageError: the library that runs it is not installed.
     """
     return start_foreign(read_description(path), threads)
 
 
 def start_foreign(description: Description, threads: int = 0, device: str = "cpu") -> Foreign:
-    """Load a network; arguments and errors as of `open_foreign`."""
+    """Load a network that was described.
+
+    Args:
+        description: what `extractor.toml` says.
+        threads: threads that it may use; 0: as many as there are cores.
+        device: `cpu`, or for ONNX files a GPU, as `cuda:1`.
+
+    Returns:
+        the network.
+
+    Raises:
+        ModelFolderError: as for `open_foreign`.
+        UsageError: as for `open_foreign`.
+    """
     return Foreign(description, FORMATS[network_format(description)](description, threads, device))
 
 
 def network_format(description: Description) -> str:
-    """The suffix of the network's file, which says what executes it.
+    """The suffix of the network's file, which decides what runs it.
 
     Raises:
-        ModelFolderError: nothing does.
+        ModelFolderError: nothing runs it.
     """
     suffix = description.network.suffix.lower()
     if suffix not in FORMATS:

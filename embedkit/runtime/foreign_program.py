@@ -1,4 +1,4 @@
-"""An extractor that others made, ready to run in any process."""
+"""Somebody else's extractor, ready to run in any process."""
 
 import hashlib
 import json
@@ -20,11 +20,11 @@ RUNTIMES = {".onnx": Runtime.ONNX, ".tflite": Runtime.TFLITE}
 
 @dataclass(frozen=True, kw_only=True)
 class ForeignProgram(Program):
-    """The network of a description made ready.
+    """A described network that is ready to run.
 
     Attributes:
-        description: with the SHA-256 of the network that was found: another process that finds
-            another one refuses it.
+        description: with the SHA-256 of the network that was found, so that another process refuses
+            any other file.
     """
 
     description: Description
@@ -36,7 +36,7 @@ class ForeignProgram(Program):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The sample rate: what else stands before the network is inside of it."""
+        """The sample rate; everything else before the network is within it."""
         return {"sample_rate": self.sample_rate}
 
     @property
@@ -50,15 +50,15 @@ class ForeignProgram(Program):
         return ForeignEmbedder(start_foreign(alone, threads, self.device))
 
     def count_cards(self) -> int:
-        """How many cards ONNX Runtime finds."""
+        """The number of GPUs that ONNX Runtime finds."""
         return onnx.count_cards()
 
 
 class ForeignEmbedder:
-    """Segments -> vectors, fewer at a time where memory is short."""
+    """Turns segments into vectors, fewer at a time where memory is short."""
 
     def __init__(self, foreign: Foreign) -> None:
-        """Of an extractor."""
+        """Take an extractor."""
         self._foreign = foreign
         self._fitting = Fitting()
 
@@ -70,13 +70,16 @@ class ForeignEmbedder:
 def prepare_foreign(
     path: Path, *, runtime: Runtime | None, device: str, dim: int | None
 ) -> ForeignProgram:
-    """Make the extractor of a description ready to run.
+    """Make a described extractor ready to run.
 
     Args:
-        path: of the description, or of its folder.
-        runtime: None, or the one that its network is for.
-        device: `cpu`; of ONNX files a card too, as `cuda:1`.
+        path: the description, or its folder.
+        runtime: None, or the runtime that its network is for.
+        device: `cpu`, or for ONNX files a GPU, as `cuda:1`.
         dim: None, or the size of its embedding.
+
+    Returns:
+        the extractor.
 
     Raises:
         ModelFolderError: the description or the network cannot be read, or they contradict each
@@ -110,12 +113,12 @@ def prepare_foreign(
 
 
 def without_logits(description: Description) -> Description:
-    """The same, of the embedding alone."""
+    """The same description with only the embedding."""
     return replace(description, logits="", labels=())
 
 
 def foreign_fingerprint(description: Description) -> str:
-    """Names the vectors of an extractor: its network's file, and how that is used.
+    """A fingerprint of an extractor's vectors: of its network's file, and of how it is used.
 
     Raises:
         ModelFolderError: the network cannot be read, or is not the one described.

@@ -1,4 +1,4 @@
-"""An extractor that others made, executed by torch, on any device that it knows."""
+"""Runs somebody else's extractor by torch, on any device that it knows."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from embedkit.runtime.description import Description, Layout, Normalise, Pool
 
 
 class ForeignModule(nn.Module):
-    """Waveforms -> embeddings and logits, as `embedkit.runtime.foreign.Foreign` on a CPU.
+    """Turns waveforms into embeddings and logits, as `embedkit.runtime.foreign.Foreign` does.
 
     Attributes:
         description: what `extractor.toml` says.
@@ -35,14 +35,14 @@ class ForeignModule(nn.Module):
     def forward(self, waveforms: Tensor) -> tuple[Tensor, Tensor | None]:
         """Embeddings float32 [B, E], and logits float32 [B, L] if there are any.
 
-        Within `models.precision.full_float32` a GPU's numbers are those of a CPU. Whether they are
-        finite is not looked at: that would wait for the GPU.
+        Within `models.precision.full_float32` a GPU's numbers are those of a CPU. It is not checked
+        whether they are finite, which would wait for the GPU.
 
         Args:
             waveforms: float32 [B, samples], as `Foreign.hear` takes them.
 
         Raises:
-            ModelFolderError: the network cannot hear these, or does not give what is described.
+            ModelFolderError: the network does not take these, or does not give what is described.
         """
         heard = self._normalised(waveforms)
         layout = self.description.layout
@@ -77,7 +77,7 @@ class ForeignModule(nn.Module):
         return scaled / size.where(size > 0, 1.0)
 
     def _vectors(self, outputs: Sequence[Tensor]) -> list[Tensor]:
-        """Outputs without the axes of a map, where they have more than a batch of vectors."""
+        """Outputs without the axes of a map, where they have more axes than a batch of vectors."""
         description = self.description
         most = 1 if description.layout is Layout.SAMPLES else 2
         pool = torch.amax if description.pool is Pool.MAX else torch.mean

@@ -1,4 +1,4 @@
-"""An extractor that is a function of a Python program: it runs in that program's process alone."""
+"""An extractor that is a function of a Python program; it only runs in that program's process."""
 
 import hashlib
 import json
@@ -19,11 +19,11 @@ Function = Callable[[Array], Any]  # float32 [B, samples] -> numbers [B, D]
 
 @dataclass(frozen=True, kw_only=True)
 class FunctionProgram(Program):
-    """A function made ready.
+    """A function that is ready to run.
 
     Attributes:
-        name: of what it computes.
-        function: what embeds; None in other processes, whose segments come to this one.
+        name: name of what it computes.
+        function: embeds; None in other processes, whose segments come to this one.
     """
 
     name: str
@@ -50,17 +50,27 @@ class FunctionProgram(Program):
         return {"name": self.name}
 
     def start(self, threads: int = 0) -> "FunctionEmbedder":
-        """Make it run in the process that it is of."""
+        """Make it run in its own process.
+
+        Raises:
+            EmbedkitError: this is another process.
+        """
         if self.function is None:
             raise EmbedkitError(f"{self.name}: only the program that brings it can call it")
         return FunctionEmbedder(self.function, self.name, self.embedding_size)
 
 
 class FunctionEmbedder:
-    """Calls a function, and looks at what it gives."""
+    """Calls a function, and checks what it gives."""
 
     def __init__(self, function: Function, name: str, size: int) -> None:
-        """Of vectors of a size."""
+        """Take a function.
+
+        Args:
+            function: turns segments into vectors.
+            name: its name in messages.
+            size: length of its vectors.
+        """
         self._function, self._name, self._size = function, name, size
 
     def embed_segments(self, segments: Samples) -> Array:
@@ -73,7 +83,20 @@ class FunctionEmbedder:
 
 
 def call(function: Function, name: str, segments: Samples, size: int | None) -> Array:
-    """What a function gives, as float32 [B, D]; raises as `FunctionEmbedder`."""
+    """Call a function on segments, and check what it gives.
+
+    Args:
+        function: turns segments into vectors.
+        name: its name in messages.
+        segments: float32 [B, samples].
+        size: expected length of the vectors; None: any.
+
+    Returns:
+        float32 [B, D].
+
+    Raises:
+        EmbedkitError: the function gives something else.
+    """
     found: Array = np.asarray(function(segments))
     wanted = (len(segments), found.shape[-1] if found.ndim and size is None else size)
     if found.shape != wanted or not np.issubdtype(found.dtype, np.number):
@@ -90,11 +113,14 @@ def prepare_function(
     """Make a function ready, and try it with two segments of noise.
 
     Args:
-        function: segments float32 [B, samples] -> numbers [B, D] that do not depend on what else
-            is in the batch.
-        name: of what it computes: vectors of one name are taken to be comparable.
-        sample_rate: of the segments.
-        segments: how it cuts clips.
+        function: turns segments float32 [B, samples] into numbers [B, D] that do not depend on what
+            else is in the batch.
+        name: name of what it computes: vectors of one name are taken to be comparable.
+        sample_rate: sample rate of the segments, in Hz.
+        segments: how clips are cut.
+
+    Returns:
+        the extractor.
 
     Raises:
         UsageError: the name is empty.

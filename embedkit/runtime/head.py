@@ -1,7 +1,7 @@
-"""The head of a network that others made: what makes its logits of its embedding, cut out of it.
+"""The head of somebody else's network, which makes logits of its embedding, cut out of its graph.
 
-The vectors of an embedding folder are all that it needs, so that what the network knows by name can
-be asked of a folder without hearing a sound again.
+It only needs the vectors of an embedding folder, so that a folder can be asked for the names that
+the network knows without hearing a sound again.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,10 +26,10 @@ Run = Callable[[Array], Array]  # [B, ...] -> [B, L]
 
 
 class Head:
-    """Embeddings -> probabilities of the network's labels.
+    """Turns embeddings into probabilities of the network's labels.
 
     Attributes:
-        labels: their names [L].
+        labels: names of the labels [L].
         size: D.
     """
 
@@ -37,8 +37,8 @@ class Head:
         """Cut it out of the network, and try it on noise.
 
         Raises:
-            ModelFolderError: the network has no logits, or makes them of more than the embedding.
-            UsageError: what executes it is not installed.
+            ModelFolderError: the network has no logits, or makes them from more than the embedding.
+            UsageError: the library that runs it is not installed.
         """
         if not description.labels:
             raise ModelFolderError(
@@ -60,7 +60,11 @@ class Head:
 
     @staticmethod
     def _fitting(description: Description, embedding: Array, logits: Array) -> Run:
-        """The part of the network that gives these logits for these embeddings."""
+        """The part of the network that gives these logits for these embeddings.
+
+        Raises:
+            ModelFolderError: no part does.
+        """
         for run in _cuts(description, embedding.shape[1]):
             try:
                 found = run(embedding)
@@ -122,7 +126,7 @@ def _tflite_cuts(description: Description) -> Iterator[Run]:
 
 
 def _operators(graph: TfliteGraph, start: int, end: int) -> tuple[list[int], int] | None:
-    """The operators from one tensor to another, or from one that it is but a view of."""
+    """The operators from one tensor to another; the first may be a view of another tensor."""
     makers = {tensor: place for place, one in enumerate(graph.operators) for tensor in one.outputs}
     starts = [start]
     while (place := makers.get(starts[-1])) is not None and graph.operators[place].code in {

@@ -1,4 +1,4 @@
-"""Extractors of others that a person has installed, each a folder with a name."""
+"""Extractors that a person has installed, each a folder with a name."""
 
 import json
 import re
@@ -25,17 +25,17 @@ Facts = dict[str, dict[str, object]]  # tables of an extractor.toml
 
 
 def models_folder() -> Path:
-    """Where they are."""
+    """The folder that holds them."""
     return user_data_path("embedkit") / "models"
 
 
 def installed() -> list[Path]:
-    """Their folders, by name."""
+    """Their folders, sorted by name."""
     return sorted(path.parent for path in models_folder().glob(f"*/{EXTRACTOR}"))
 
 
 def resolve(model: Path) -> Path:
-    """A model as it is named: a path, or where there is none, an installed one."""
+    """The model of a name: a path, or if there is none, an installed extractor."""
     place = models_folder() / model
     if model.exists() or model.name != str(model) or not (place / EXTRACTOR).exists():
         return model
@@ -43,7 +43,7 @@ def resolve(model: Path) -> Path:
 
 
 def known(sha256: str) -> Facts | None:
-    """The description of a network that is known by its file; None: it is not."""
+    """The description of a network that is known by its file, or None."""
     entries = tomllib.loads(KNOWN.read_text(encoding="utf-8"))
     entry = entries.get(sha256)
     if entry is None:
@@ -53,18 +53,18 @@ def known(sha256: str) -> Facts | None:
 
 
 def look(file: Path) -> tuple[Facts, int | None]:
-    """What a network's file says of itself.
+    """What the file of a network says about itself.
 
     Args:
-        file: `.onnx` or `.tflite`.
+        file: an `.onnx` or `.tflite` file.
 
     Returns:
-        tables of a description, as far as they can be seen; and how many samples it takes at a
-        time, None where that is free.
+        tables of a description, as far as the file tells them; and the number of samples that it
+            takes at a time, None where that is free.
 
     Raises:
         ModelFolderError: it cannot be read, or takes something else than a waveform.
-        UsageError: another suffix.
+        UsageError: the file has another suffix.
     """
     try:
         content = file.read_bytes()
@@ -96,17 +96,21 @@ def install(
     labels: Path | None,
     prove: Callable[[Path], None],
 ) -> Path:
-    """Copy a network and write its description; it is there if it has been proved.
+    """Copy a network and write its description; it only stays if it is proved.
 
     Args:
-        name: of its folder.
+        name: name of its folder.
         file: the network.
         facts: the tables of its description.
         labels: a file of its labels.
-        prove: is called with the folder; what it raises undoes all.
+        prove: is called with the folder; if it raises, everything is undone.
+
+    Returns:
+        the folder.
 
     Raises:
-        UsageError: there is one of that name, or the name is no name.
+        UsageError: there is one of that name, or the name has other characters than a name may
+            have.
     """
     if not re.fullmatch(r"[\w][\w. -]*", name):
         raise UsageError(f"a model called {name!r}: expected letters, digits and - . _")
@@ -126,7 +130,7 @@ def install(
 
 
 def as_toml(facts: Facts) -> str:
-    """The tables as a file; under "" the keys before any table."""
+    """The tables as the text of a file; the keys before any table are under ""."""
     lines = []
     for table, values in facts.items():
         lines += [f"\n[{table}]"] * bool(table)
@@ -172,7 +176,7 @@ def _look_tflite(file: Path, content: bytes) -> tuple[Taken, Given]:
 
 
 def _outputs(shapes: dict[str, tuple[int | str | None, ...]]) -> Given:
-    """Which is most likely the embedding, and which the logits."""
+    """Which output is most likely the embedding, and which the logits."""
     logits = next((name for name in shapes if LOGITS.search(name)), None)
     others = [name for name in shapes if name != logits]
     embedding = next((name for name in others if EMBEDDING.search(name)), None)
@@ -191,7 +195,15 @@ def _outputs(shapes: dict[str, tuple[int | str | None, ...]]) -> Given:
 
 
 def a_second(sample_rate: int, samples: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-    """Windows of a second of noise at least, float32 [B, samples]."""
+    """Windows of noise that last at least a second together.
+
+    Args:
+        sample_rate: in Hz.
+        samples: length of a window.
+
+    Returns:
+        float32 [B, samples].
+    """
     count = max(1, -(-sample_rate // samples))
     drawn = np.random.default_rng(0).uniform(-0.1, 0.1, (count, samples))
     return drawn.astype(np.float32)

@@ -1,4 +1,4 @@
-"""ONNX Runtime executes a network."""
+"""Runs a network by ONNX Runtime."""
 
 import contextlib
 import ctypes
@@ -28,12 +28,14 @@ ON_CARD = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
 
 @dataclass(frozen=True)
 class OnnxNetwork:
-    """A network as a graph: features float32 [B, 1, frames, bands] -> embeddings float32 [B, D].
+    """A network as a graph, from features to embeddings.
+
+    Features are float32 [B, 1, frames, bands], and embeddings float32 [B, D].
 
     Attributes:
-        graph: the ONNX file's content.
+        graph: content of the ONNX file.
         embedding_size: D.
-        macs: multiply-accumulates of a segment.
+        macs: multiply-accumulates for a segment.
     """
 
     graph: bytes
@@ -43,6 +45,13 @@ class OnnxNetwork:
 
 def read_network(model: Path, *, int8: bool = False) -> OnnxNetwork:
     """Read the network of a model folder.
+
+    Args:
+        model: the model folder.
+        int8: read the quantised network.
+
+    Returns:
+        the network.
 
     Raises:
         ModelFolderError: the folder has none, it is damaged, or it was made from other weights.
@@ -72,12 +81,15 @@ def read_network(model: Path, *, int8: bool = False) -> OnnxNetwork:
 
 
 def onnx_network(graph: bytes, threads: int, device: str = "cpu") -> Network:
-    """A network that ONNX Runtime executes.
+    """A network that ONNX Runtime runs.
 
     Args:
         graph: as in `OnnxNetwork`.
-        threads: that it may use; 0: as many as there are cores.
+        threads: threads that it may use; 0: as many as there are cores.
         device: where it computes.
+
+    Returns:
+        the network.
 
     Raises:
         EmbedkitError: it cannot compute there.
@@ -93,10 +105,18 @@ def onnx_network(graph: bytes, threads: int, device: str = "cpu") -> Network:
 
 
 def open_session(graph: bytes, threads: int, device: str = "cpu") -> onnxruntime.InferenceSession:
-    """A session on a device: `cpu`, or a card as `cuda:1`.
+    """Open a session on a device.
+
+    Args:
+        graph: content of an ONNX file.
+        threads: threads that it may use; 0: as many as there are cores.
+        device: `cpu`, or a GPU as `cuda:1`.
+
+    Returns:
+        the session.
 
     Raises:
-        EmbedkitError: ONNX Runtime cannot compute on the card.
+        EmbedkitError: ONNX Runtime cannot compute on the GPU.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -125,7 +145,7 @@ def open_session(graph: bytes, threads: int, device: str = "cpu") -> onnxruntime
 
 
 def check_card(device: str) -> None:
-    """Refuse a card that there is not, and an ONNX Runtime that was made for the CPU alone.
+    """Refuse a GPU that does not exist, and an ONNX Runtime that was made for the CPU only.
 
     Raises:
         UsageError: it is one of both.
@@ -149,7 +169,7 @@ def check_card(device: str) -> None:
 
 
 def count_cards() -> int:
-    """How many CUDA devices the driver has for this process; opens a context on none of them."""
+    """The number of CUDA devices that the driver has for this process; opens no context."""
     count = ctypes.c_int(0)
     try:
         driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")

@@ -1,8 +1,8 @@
 """Parts of an ONNX file's graph: other outputs of it, and what stands between two of its values.
 
-An ONNX file is a protobuf message (onnx.proto, whose field numbers stand here by name). Of the
-messages that matter the fields are taken apart, of all others the bytes are kept as they are, so
-that nothing is needed to read or write them.
+An ONNX file is a protobuf message (onnx.proto, whose field numbers stand here by name). Only the
+messages that matter are parsed to fields; the bytes of all others are kept as they are, so that no
+library is needed to read or write them.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,10 +25,10 @@ Field = tuple[int, int, bytes]  # its number, its kind, and its value as it is w
 def cut(content: bytes, start: str, end: str) -> tuple[bytes, str]:
     """The graph from one value to another, as a file with one input and one output.
 
-    Where `start` is but another view of a value, it may begin with that one.
+    Where `start` is only a view of another value, the graph may begin with that one.
 
     Args:
-        content: of an ONNX file.
+        content: content of an ONNX file.
         start: name of the value that goes in.
         end: name of the value that comes out.
 
@@ -71,7 +71,18 @@ def cut(content: bytes, start: str, end: str) -> tuple[bytes, str]:
 
 
 def expose(content: bytes, names: Sequence[str]) -> bytes:
-    """The file with these values of its graph as its outputs; raises ValueError as `cut`."""
+    """The file with other values of its graph as its outputs.
+
+    Args:
+        content: content of an ONNX file.
+        names: names of the values.
+
+    Returns:
+        the file.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
     model = list(_fields(content))
     [graph] = [list(_fields(value)) for number, _, value in model if number == GRAPH]
     kept = [field for field in graph if field[0] != OUTPUT]
@@ -83,14 +94,18 @@ def expose(content: bytes, names: Sequence[str]) -> bytes:
 
 
 def value_names(content: bytes) -> list[str]:
-    """Names of all values that the graph computes, in order; raises ValueError as `cut`."""
+    """Names of all values that the graph computes, in order.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
     [graph] = [value for number, _, value in _fields(content) if number == GRAPH]
     nodes = [_Node(value) for number, _, value in _fields(graph) if number == NODE]
     return [name for node in nodes for name in node.outputs if name]
 
 
 class _Node:
-    """An operator with the names of what it takes and gives."""
+    """An operator with the names of its inputs and outputs."""
 
     def __init__(self, content: bytes) -> None:
         self.content = content
@@ -103,7 +118,7 @@ class _Node:
 def _needed(
     nodes: list[_Node], makers: dict[str, int], given: set[str], start: str, end: str
 ) -> tuple[list[int], set[str]] | None:
-    """The nodes from `start` to `end` and all names that they use; None where it needs more."""
+    """The nodes from `start` to `end` and all names that they use; None if more is needed."""
     found: set[int] = set()
     used: set[str] = {start}
     waiting = [end]
@@ -122,7 +137,7 @@ def _needed(
 
 
 def _value(name: str) -> bytes:
-    """A float32 value of whatever shape."""
+    """A float32 value of any shape."""
     tensor = _written([(ELEMENT_TYPE, VARINT, _varint(FLOAT32))])
     kind = _written([(TENSOR_TYPE, BYTES, tensor)])
     return _written([(VALUE_NAME, BYTES, name.encode()), (VALUE_TYPE, BYTES, kind)])

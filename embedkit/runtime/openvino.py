@@ -1,4 +1,4 @@
-"""OpenVINO executes a network, on the processor."""
+"""Runs a network by OpenVINO, on the processor."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,12 +8,15 @@ from embedkit.runtime.embedder import EMBEDDINGS, FEATURES, Network, Runtime
 
 
 def openvino_network(graph: bytes, runtime: Runtime, threads: int) -> Network:
-    """A network that OpenVINO executes.
+    """A network that OpenVINO runs.
 
     Args:
         graph: as in `OnnxNetwork`.
         runtime: one of OpenVINO's.
-        threads: that it may use; 0: as many as it likes.
+        threads: threads that it may use; 0: as many as it likes.
+
+    Returns:
+        the network.
 
     Raises:
         UsageError: it is not installed.

@@ -1,4 +1,4 @@
-"""The model that made some vectors, wherever it is now."""
+"""Finds the model that made some vectors, wherever it is now."""
 
 from pathlib import Path
 
@@ -11,12 +11,15 @@ from embedkit.store import Provenance
 
 
 def find_model(provenance: Provenance, runtime: Runtime, named: Path | None) -> Path:
-    """Find the model that made some vectors: its folder, or the description of one of others.
+    """Find the model that made some vectors: its folder, or the description of somebody else's.
 
     Args:
-        provenance: of the vectors.
-        runtime: what made them.
+        provenance: that of the vectors.
+        runtime: the runtime that made them.
         named: where the model is now, if it has moved.
+
+    Returns:
+        its path.
 
     Raises:
         EmbeddingFolderError: it is not there, or what is there is another model.

@@ -1,4 +1,4 @@
-"""embedkit's own models, and all others, made ready for a runtime."""
+"""Makes embedkit's models, and others' extractors, ready for a runtime."""
 
 import hashlib
 from collections.abc import Callable
@@ -28,7 +28,7 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True)
 class ModelProgram(Program):
-    """A model folder made ready.
+    """A model folder that is ready to run.
 
     Attributes:
         model: the folder.
@@ -47,14 +47,14 @@ class ModelProgram(Program):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Those of the front-end."""
+        """The settings of the front-end."""
         return self.features.to_dict()
 
     def start(self, threads: int = 0) -> Embedder:
         """Make it run in this process.
 
         Args:
-            threads: that the network may use; 0: as many as the runtime likes.
+            threads: threads that the network may use; 0: as many as the runtime likes.
         """
         if self.graph is not None:
             if self.runtime.needs_openvino:
@@ -69,7 +69,7 @@ class ModelProgram(Program):
         )
 
     def count_cards(self) -> int:
-        """How many cards its runtime finds."""
+        """The number of GPUs that its runtime finds."""
         if self.graph is not None:
             return onnx.count_cards()
         from embedkit.runtime.torch import count_cards
@@ -77,7 +77,7 @@ class ModelProgram(Program):
         return count_cards()
 
     def front_end(self) -> Callable[[Array], Array]:
-        """What is computed of segments [B, samples] before the device has them.
+        """What is computed from segments [B, samples] before the device gets them.
 
         For a graph it is the features. torch computes them where the network is.
         """
@@ -88,7 +88,7 @@ class ModelProgram(Program):
         return front_end(self.features)
 
     def start_network(self, threads: int = 0) -> Callable[[Array], Array]:
-        """What follows `front_end`, in this process: it gives embeddings float32 [B, D]."""
+        """What follows `front_end`, in this process; it gives embeddings float32 [B, D]."""
         embedder = self.start(threads)
         if isinstance(embedder, GraphEmbedder):
             return embedder.embed_features
@@ -105,17 +105,20 @@ def prepare(
     """Make an extractor ready to run.
 
     Args:
-        model: the model folder, or the `extractor.toml` of an extractor of others.
-        runtime: by default ONNX Runtime on a CPU and torch on any other device; an extractor of
-            others has one of its own.
+        model: the model folder, or the `extractor.toml` of somebody else's extractor.
+        runtime: by default ONNX Runtime on a CPU and torch on any other device; somebody else's
+            extractor has its own runtime.
         device: where the network is computed.
         dim: size of the embedding, where the model was trained for several; by default the one
             that its settings name, or the largest.
 
+    Returns:
+        the extractor.
+
     Raises:
         ModelFolderError: `model` is not a model folder, or has no network for the runtime.
-        UsageError: there is no such device or size, the runtime does not run there, or what it
-            needs is not installed.
+        UsageError: there is no such device or size, the runtime does not run there, or a library
+            that it needs is not installed.
     """
     if is_description(model):
         return prepare_foreign(model, runtime=runtime, device=device, dim=dim)
@@ -152,7 +155,7 @@ def prepare(
 
 
 def _check_onnx(runtime: Runtime, device: str) -> None:
-    """Refuse what computes nowhere but on a CPU."""
+    """Refuse what only computes on a CPU."""
     if runtime is not Runtime.ONNX or device.partition(":")[0] != "cuda":
         raise UsageError(
             f"runtime {runtime} does not compute on {device}: ONNX Runtime knows cpu and, in"
@@ -172,10 +175,17 @@ def _check_openvino(runtime: Runtime) -> None:
 def fingerprint(model: Path, runtime: Runtime) -> str:
     """SHA-256 of the file that makes the vectors: the weights, or the quantised network.
 
-    Of an extractor of others it is `foreign_fingerprint`.
+    For somebody else's extractor it is `foreign_fingerprint`.
+
+    Args:
+        model: the model folder, or the description.
+        runtime: the runtime.
+
+    Returns:
+        the fingerprint.
 
     Raises:
-        ModelFolderError: it is not there.
+        ModelFolderError: the file is not there.
     """
     if is_description(model):
         return foreign_fingerprint(read_description(model))

@@ -1,4 +1,4 @@
-"""What an extractor is once it is ready to run: any number of processes can start it."""
+"""An extractor that is ready to run: any number of processes can start it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -19,12 +19,12 @@ class Program(ABC):
     """An extractor made ready for a runtime; another process can start it.
 
     Attributes:
-        runtime: what executes it.
-        sample_rate: samples a second that segments have.
-        segments: how it cuts clips.
+        runtime: what computes it.
+        sample_rate: sample rate of segments, in Hz.
+        segments: how clips are cut.
         embedding_size: D.
-        fingerprint: equal fingerprints mean comparable vectors.
-        device: where the network is computed; `cuda` is all cards, or in one process the first.
+        fingerprint: vectors with equal fingerprints can be compared.
+        device: where the network is computed; `cuda` is all GPUs, or in one process the first.
     """
 
     runtime: Runtime
@@ -40,16 +40,16 @@ class Program(ABC):
     @property
     @abstractmethod
     def origin(self) -> str:
-        """Where it is, or what it is called."""
+        """Its path, or its name."""
 
     @property
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """What the manifest of its vectors says of its front-end: JSON values."""
+        """What the manifest of its vectors says about its front-end: JSON values."""
 
     @property
     def described(self) -> dict[str, Any]:
-        """What the manifest says of an extractor of others: JSON values; of embedkit's nothing."""
+        """What the manifest says about somebody else's extractor: JSON values; else empty."""
         return {}
 
     @abstractmethod
@@ -57,11 +57,11 @@ class Program(ABC):
         """Make it run in this process.
 
         Args:
-            threads: that the network may use; 0: as many as the runtime likes.
+            threads: threads that the network may use; 0: as many as the runtime likes.
         """
 
     def by_card(self) -> list[Self]:
-        """The same for each card that it computes on, with the card as device; on a CPU none."""
+        """The same program for each GPU that it computes on, as its device; empty on a CPU."""
         kind, _, number = self.device.partition(":")
         if is_cpu(self.device):
             return []
@@ -70,13 +70,13 @@ class Program(ABC):
         return [replace(self, device=f"cuda:{number}") for number in range(self.count_cards())]
 
     def count_cards(self) -> int:
-        """How many cards its runtime finds."""
+        """The number of GPUs that its runtime finds."""
         return 0
 
     def front_end(self) -> Callable[[Array], Array]:
-        """What is computed of segments [B, samples] before the device has them."""
+        """What is computed from segments [B, samples] before the device gets them."""
         return lambda segments: segments
 
     def start_network(self, threads: int = 0) -> Callable[[Array], Array]:
-        """What follows `front_end`, in this process: it gives embeddings float32 [B, D]."""
+        """What follows `front_end`, in this process; it gives embeddings float32 [B, D]."""
         return self.start(threads).embed_segments

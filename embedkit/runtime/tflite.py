@@ -1,4 +1,4 @@
-"""LiteRT executes TensorFlow Lite files that others made (`embedkit[tflite]`)."""
+"""Runs TensorFlow Lite files of others by LiteRT (`embedkit[tflite]`)."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -27,10 +27,17 @@ def read_graph(description: Description) -> TfliteGraph:
 
 
 def find_tensors(graph: TfliteGraph, description: Description) -> list[int]:
-    """The numbers of the tensors that the description calls its outputs; any tensor may be one.
+    """The tensors that the description names as its outputs; any tensor may be one.
+
+    Args:
+        graph: the graph of the file.
+        description: what `extractor.toml` says.
+
+    Returns:
+        numbers of the tensors.
 
     Raises:
-        ModelFolderError: there is none of a name, or it has no float32.
+        ModelFolderError: there is no tensor of a name, or it is not float32.
     """
     found = []
     for name in description.outputs:
@@ -49,11 +56,15 @@ def find_tensors(graph: TfliteGraph, description: Description) -> list[int]:
 
 
 def tflite_network(description: Description, threads: int) -> Callable[[Array], Sequence[Array]]:
-    """What computes the outputs of a description for one waveform.
+    """A function that computes the outputs of a description for one waveform.
 
     Args:
-        description: its outputs are names of tensors, of the graph's outputs or of any within.
-        threads: that it may use; 0: as many as there are cores.
+        description: its outputs are names of tensors, which may be outputs of the graph or within
+            it.
+        threads: threads that it may use; 0: as many as there are cores.
+
+    Returns:
+        the function.
 
     Raises:
         ModelFolderError: the file cannot be read, or does not fit the description.
@@ -81,7 +92,15 @@ def tflite_network(description: Description, threads: int) -> Callable[[Array], 
 
 
 def open_interpreter(content: bytes, threads: int) -> Callable[[Array], list[Array]]:
-    """What computes the outputs of a file with one input, in their order."""
+    """A function that computes the outputs of a file with one input, in their order.
+
+    Args:
+        content: content of the file.
+        threads: threads that it may use; 0: as many as there are cores.
+
+    Returns:
+        the function.
+    """
     litert = require("ai_edge_litert.interpreter", "tflite")
     with _quiet():
         interpreter = litert.Interpreter(
@@ -108,7 +127,7 @@ def open_interpreter(content: bytes, threads: int) -> Callable[[Array], list[Arr
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps what LiteRT writes on the process's own stderr away from progress bars."""
+    """Keep away from progress bars what LiteRT writes on the process's own stderr."""
     try:
         kept = os.dup(2)
     except OSError:  # there is none

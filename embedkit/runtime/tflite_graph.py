@@ -1,8 +1,7 @@
-"""A TensorFlow Lite file: what it holds, and the same with other inputs and outputs.
+"""Reads a TensorFlow Lite file, and writes it with other inputs and outputs.
 
 It is a flatbuffer: tables of fields, each found by its number (Google's schema.fbs, whose numbers
-stand here by name). Offsets point forward, so that what takes the place of something stands behind
-all else.
+stand here by name). Offsets point forward, so that a replacement is written behind everything else.
 """
 
 import struct
@@ -46,7 +45,7 @@ class TfliteGraph:
     """
 
     def __init__(self, content: bytes) -> None:
-        """Read it.
+        """Read the file.
 
         Raises:
             ValueError: it is no such file, or damaged.
@@ -89,7 +88,16 @@ class TfliteGraph:
         inputs: Sequence[int] | None = None,
         operators: Sequence[int] | None = None,
     ) -> bytes:
-        """The file with other tensors as outputs and inputs, and some of its operators alone."""
+        """The file with other outputs and inputs, and with only some of its operators.
+
+        Args:
+            outputs: numbers of the tensors that come out.
+            inputs: numbers of the tensors that go in; None: as they are.
+            operators: numbers of the operators that are kept; None: all.
+
+        Returns:
+            the content of the file.
+        """
         changed = bytearray(self._content)
         if operators is not None:
             start = self._vector(self._graph, OPERATORS)
@@ -136,7 +144,7 @@ class TfliteGraph:
         return 0 if place is None else self._follow(place)
 
     def _field(self, table: int, field: int) -> int | None:
-        """Where a table has a field, if it does."""
+        """The place of a table's field, or None."""
         layout = table - self._at(table, "i")
         if 4 + 2 * field >= self._at(layout, "H"):
             return None

@@ -1,4 +1,4 @@
-"""torch executes a network, on any device that it knows."""
+"""Runs a network by torch, on any device that it knows."""
 
 from pathlib import Path
 
@@ -24,8 +24,11 @@ def torch_embedder(
         model: the folder.
         runtime: one of torch's.
         device: where torch computes.
-        size: of the embedding.
-        threads: all that torch may use in this process; None: as it likes.
+        size: size of the embedding.
+        threads: threads that torch may use in this process; None: as many as it likes.
+
+    Returns:
+        the embedder.
 
     Raises:
         UsageError: there is no such device or size.
@@ -39,7 +42,7 @@ def torch_embedder(
 
 
 def count_cards() -> int:
-    """How many CUDA devices torch finds; opens a context on none of them."""
+    """The number of CUDA devices that torch finds; opens no context."""
     return torch.cuda.device_count()
 
 
