@@ -19,9 +19,6 @@ from embedkit.extraction import Settings, Shard, extract
 from embedkit.extraction.cluster import extract_on_ray
 from embedkit.store import EmbeddingTable
 
-ray = pytest.importorskip("ray")
-cluster_utils = pytest.importorskip("ray.cluster_utils")
-
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
 
 CLIPS = 24
@@ -30,6 +27,8 @@ CLIPS = 24
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
     """Two nodes of one processor each."""
+    ray = pytest.importorskip("ray")  # takes seconds, and no other process of tests needs it
+    cluster_utils = pytest.importorskip("ray.cluster_utils")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         nodes = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
@@ -92,6 +91,8 @@ def test_rows_are_those_of_the_local_engine_though_a_worker_is_killed(
     assert rows.clips.tolist() == wanted.clips.tolist()
     np.testing.assert_allclose(rows.embeddings, wanted.embeddings, rtol=0, atol=1e-5)
     # Ray Data reads what it wrote.
+    import ray
+
     table = ray.data.read_parquet(str(emb / "rows")).to_pandas()
     table = table.sort_values(["clip", "segment"])
     assert table["clip"].tolist() == rows.clips.tolist()
