@@ -3,16 +3,19 @@
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pytest
 
 from embedkit.audio.files import Skipped, find_audio
 from embedkit.extraction.collection import AudioCollection, Shard
-from embedkit.store import FILES_SCHEMA
+from embedkit.store import FILES_SCHEMA, FileRecord
 
 SHARDS = 3
 
@@ -75,3 +78,55 @@ def test_shards_list_a_collection_once_and_open_no_file_of_another(
     assert skipped.not_audio == {".txt": 12}
     assert opened == Counter({key[1]: n for key, n in once.items() if key[0] == "open"})
     assert len(opened) >= 24
+
+
+def journal_of(root: Path, clips: Sequence[str]) -> pa.Table:
+    """What a run wrote of files as they are now; of those that are not there, anything."""
+    rows = []
+    for clip in clips:
+        status = (root / clip).stat() if (root / clip).exists() else None
+        size, time = (status.st_size, status.st_mtime_ns) if status else (1, 1)
+        record = FileRecord(
+            clip=clip, size=size, mtime_ns=time, duration_s=0.1, rows=1, kind="", message=""
+        )
+        rows.append(asdict(record))
+    return pa.Table.from_pylist(rows, FILES_SCHEMA)
+
+
+def test_a_file_has_changed_where_its_size_or_its_time_has(
+    tmp_path: Path, make_sound: Callable[..., np.ndarray], write_audio: Callable[..., Path]
+) -> None:
+    root = tmp_path / "audio"
+    for name in ("same", "older", "longer"):
+        write_audio(root / f"{name}.wav", make_sound(0.1))
+    journal = journal_of(root, ["older.wav", "longer.wav", "same.wav"])
+    os.utime(root / "older.wav", ns=(1, 1))
+    time = (root / "longer.wav").stat().st_mtime_ns
+    size = write_audio(root / "longer.wav", make_sound(0.2)).stat().st_size
+    os.utime(root / "longer.wav", ns=(time, time))
+    found = AudioCollection(root, Shard()).survey(journal, tmp_path)
+    assert found.changed == {"older.wav": (root / "same.wav").stat().st_size, "longer.wav": size}
+    assert (found.known, found.new, found.vanished) == (3, 0, [])
+
+
+def test_what_is_below_a_folder_that_cannot_be_listed_has_not_vanished(
+    tmp_path: Path,
+    make_sound: Callable[..., np.ndarray],
+    write_audio: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    root = tmp_path / "audio"
+    for name in ("open/a.wav", "shut/b.wav", "shut-too/c.wav"):
+        write_audio(root / name, make_sound(0.1))
+    journal = journal_of(root, ["gone/d.wav", "open/a.wav", "shut/b.wav", "shut-too/c.wav"])
+    (root / "shut-too" / "c.wav").unlink()
+    scandir = os.scandir
+
+    def refuse(path: Any) -> Any:
+        if Path(path).name == "shut":
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    found = AudioCollection(root, Shard()).survey(journal, tmp_path)
+    assert found.vanished == ["gone/d.wav", "shut-too/c.wav"]

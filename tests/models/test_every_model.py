@@ -82,7 +82,20 @@ def test_it_trains_saves_loads_extracts_and_exports(
         losses.append(-np.log(scores[config.labels.index(clip.labels[0])]))
     assert best["validation_loss"] == pytest.approx(np.mean(losses), rel=1e-3)
 
-    # As a graph of tensors, which is what other runtimes take.
+
+@pytest.mark.parametrize("kind", FrontEnd)
+def test_from_waveform_to_scores_it_is_a_graph_of_tensors(kind: FrontEnd) -> None:
+    """Which is what other runtimes take; each network's own part is exported above."""
+    config = ModelConfig(
+        model=resolve("gap-lite", classes=2),
+        features=replace(FEATURES, kind=kind),
+        segments=SEGMENTS,
+        training=RECIPE,
+        activation=Activation.SOFTMAX,
+        labels=("a", "b"),
+    )
+    size = config.features.size
+    extractor = ExtractorModule(config, torch.zeros(size), torch.ones(size)).eval()
     segments = torch.randn(2, RATE // 2)
     graph = torch.export.export(extractor, (segments,))
     with torch.inference_mode():
