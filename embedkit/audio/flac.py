@@ -18,29 +18,33 @@ def has_more(file: Part, stated: int) -> bool:
     block = int.from_bytes(head[8:10], "big")  # STREAMINFO's, if that is where it stands
     tail = file.pread(TAIL, max(0, file.size - TAIL))
     for found in SYNC.finditer(tail):
-        number = _number(tail[found.start() : found.start() + 16])
-        if number is not None and number * (1 if found[0][1] & 1 else block) >= stated:
+        header = tail[found.start() : found.start() + 16]
+        number, end = _number(header)
+        samples = number * (1 if found[0][1] & 1 else block)
+        if end and samples >= stated and _crc8(header[:end]) == header[end]:
             return True
     return False
 
 
-def _number(header: bytes) -> int | None:
-    """The number that a frame's header gives it: of its first sample, or of the frame itself."""
+def _number(header: bytes) -> tuple[int, int]:
+    """What a frame's header counts, its first sample or the frame itself, and where it ends.
+
+    Both are 0 where it is no header.
+    """
     if len(header) < 16:
-        return None
+        return 0, 0
     first = header[4]
     length = CODED[min(7, 8 - (first ^ 0xFF).bit_length())]
     behind = header[5 : 4 + length]
-    if not length or any(byte >> 6 != 0b10 for byte in behind):
-        return None
     block, rate = divmod(header[2], 16)
-    end = 4 + length + {6: 1, 7: 2}.get(block, 0) + {12: 1, 13: 2, 14: 2}.get(rate, 0)
-    if header[3] & 1 or not block or rate == 15 or _crc8(header[:end]) != header[end]:
-        return None
+    odd = header[3] & 1 or not block or rate == 15
+    if odd or not length or any(byte >> 6 != 0b10 for byte in behind):
+        return 0, 0
     number = first & (0xFF >> (length + 1) if length > 1 else 0x7F)
     for byte in behind:
         number = number << 6 | byte & 0x3F
-    return number
+    end = 4 + length + {6: 1, 7: 2}.get(block, 0) + {12: 1, 13: 2, 14: 2}.get(rate, 0)
+    return number, end
 
 
 def _crc8(data: bytes) -> int:
