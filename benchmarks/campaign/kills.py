@@ -80,24 +80,24 @@ def kills(place: Path, share: float) -> Outcome:
     expected = whole(audio, place)
     outcome = Outcome(tried="both workers and their parent killed at a random moment, and gone on")
     draw = random.Random(0)
-    emb, folder = place / "emb", 0
+    emb, parts = place / "emb-0", 0
     for number in range(count):
         run = start(place, audio, emb, SHORT_PARTS, workers=2, batch_size=2)
-        writes = wait_for((emb / ".lock-00000").exists, run)
-        time.sleep(draw.uniform(0, 1.0))
+        wait_for((emb / ".lock-00000").exists, run)
+        time.sleep(draw.uniform(0, 1.5))
         ended = run.poll() is not None
         with suppress(ProcessLookupError):
             os.killpg(run.pid, signal.SIGKILL)
         run.communicate()
         (emb / ".lock-00000").unlink(missing_ok=True)
-        half = _is_half_written(emb)
-        done = ended and writes
-        wrong = ended_well(emb, audio, expected) if done or number == count - 1 else ""
-        became = "had ended" if ended else "a part half written" if half else "between two parts"
-        outcome.add(Case(became, wrong), number)
-        if done:
-            folder += 1
-            emb = place / f"emb-{folder}"
+        before, parts = parts, len(list((emb / "files").glob("part-*")))
+        became = "before it had written a part" if parts == before else "when it had written some"
+        if _is_half_written(emb):
+            became = "with a part half written"
+        wrong = ended_well(emb, audio, expected) if ended or number == count - 1 else ""
+        outcome.add(Case("had ended" if ended else became, wrong), number)
+        if ended:
+            emb, parts = place / f"emb-{number + 1}", 0
     return outcome
 
 
