@@ -1,4 +1,4 @@
-"""How a recording is heard: at which speed, and which band of it."""
+"""How a recording is heard: its speed and its band."""
 
 import math
 import re
@@ -12,9 +12,9 @@ HERTZ = r"\d{1,7}(?:\.\d+)?"
 
 @dataclass(frozen=True)
 class Band:
-    """The frequencies that are heard of a recording, in its own Hz; what is outside is taken out.
+    """The frequencies of a recording that are heard, in its own Hz; all others are removed.
 
-    The filter has linear phase, and its delay is taken out too: a sound stays at its time.
+    The filter has linear phase, and its delay is removed too: a sound stays at its time.
     """
 
     low: float
@@ -41,8 +41,8 @@ class Hearing:
     """How a recording is heard.
 
     Attributes:
-        speed: how often as fast as it was recorded: at 0.1, bats come down to where birds sing.
-        band: what is heard of it, before its speed changes; None: all.
+        speed: how many times as fast as recorded: at 0.1, bats come down to where birds sing.
+        band: the band that is heard, before the speed changes; None: all.
 
     Raises:
         UsageError: the speed is out of range.

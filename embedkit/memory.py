@@ -1,4 +1,4 @@
-"""Batches that the memory of a device has room for."""
+"""Runs batches that fit into the memory of a device."""
 
 import logging
 import math
@@ -20,19 +20,19 @@ SHORT = ("out of memory", "alloc_failed", "allocate memory", "bad allocation", "
 
 
 def is_short(error: Exception) -> bool:
-    """Whether an error says that there is too little memory, of a device or of the machine."""
+    """Whether an error says that the device or the machine has too little memory."""
     text = str(error).lower()
     return isinstance(error, MemoryError) or any(words in text for words in SHORT)
 
 
 class Fitting:
-    """Cuts batches that do not fit; what it has learned of their size it keeps."""
+    """Divides batches that do not fit, and remembers the size that does."""
 
     def __init__(self) -> None:
         self._most = math.inf
 
     def run(self, compute: Callable[[Array], Array], segments: Array) -> Array:
-        """What `compute` gives for segments [B, ...], if need be for fewer of them at a time.
+        """Compute on segments [B, ...], fewer at a time if need be.
 
         A batch that does not fit is halved, down to one segment.
 
@@ -73,9 +73,9 @@ class Fitting:
 
 
 def _rows_or_reason(compute: Callable[[Array], Array], batch: Array) -> Array | str:
-    """The rows, or why there is too little memory for them.
+    """The rows, or the reason why there is too little memory for them.
 
-    Words, not the exception: its traceback would hold on to what the failed batch has taken.
+    The reason is text, not the exception, whose traceback would hold on to the failed batch.
     """
     try:
         return compute(batch)
@@ -86,23 +86,23 @@ def _rows_or_reason(compute: Callable[[Array], Array], batch: Array) -> Array | 
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, without the advice that libraries add; a MemoryError says nothing."""
+    """The message of an error without the advice that libraries add; MemoryError has none."""
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 @contextmanager
 def room_for(batch_size: int, device: Any) -> Iterator[None]:
-    """Around a training: say what to do where its batches do not fit.
+    """Guard a training: if its batches do not fit, the error says what to do.
 
     Args:
-        batch_size: segments of each.
+        batch_size: segments in a batch.
         device: where it learns.
 
     Yields:
         nothing; it guards what is within.
 
     Raises:
-        EmbedkitError: they do not.
+        EmbedkitError: they do not fit.
     """
     try:
         yield

@@ -1,1 +1,1 @@
-"""Benchmarks that a user can run on data of their own."""
+"""Benchmarks that users can run on their own data."""

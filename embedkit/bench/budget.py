@@ -12,17 +12,30 @@ from embedkit.errors import UsageError
 
 
 def trained_on(manifest: Manifest, spec: TrainSpec) -> tuple[Clip, ...]:
-    """The clips that a network is trained on, and those that choose its best epoch."""
+    """The clips that a network is trained on, and those that choose its best epoch.
+
+    Args:
+        manifest: all clips.
+        spec: the recipe.
+
+    Returns:
+        the clips.
+    """
     rest = manifest.without_fold(spec.hold_out_fold) if spec.hold_out_fold else manifest
     training, validation = split_validation(rest, spec.validation, spec.seed)
     return training.clips + validation.clips
 
 
 def check_budget(folder: Path, spec: TrainSpec, manifest: Manifest) -> None:
-    """Note the budget in a new folder; refuse one that was begun with another.
+    """Note the budget in a new folder; refuse a folder that was begun with another one.
+
+    Args:
+        folder: the folder of the table.
+        spec: the recipe.
+        manifest: the clips.
 
     Raises:
-        UsageError: it was, or with other data.
+        UsageError: it was begun with another recipe or other data.
     """
     path = folder / "budget.json"
     asked: dict[str, Any] = {
@@ -37,7 +50,7 @@ def check_budget(folder: Path, spec: TrainSpec, manifest: Manifest) -> None:
 
 
 def _digest(manifest: Manifest) -> str:
-    """Names the clips, their labels and their folds."""
+    """A digest of the clips, their labels and their folds."""
     rows = [
         [clip.path.name, clip.labels, clip.fold, clip.split, clip.group] for clip in manifest.clips
     ]

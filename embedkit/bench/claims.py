@@ -22,7 +22,7 @@ Scores = NDArray[np.float64]
 
 
 class Verdict(StrEnum):
-    """What simultaneous intervals over clips say of a claim."""
+    """What simultaneous intervals over clips say about a claim."""
 
     SUPPORTED = "supported"
     CONTRADICTED = "contradicted"
@@ -32,12 +32,12 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Claim:
-    """What the paper says of pairs of systems.
+    """What the paper says about pairs of systems.
 
     Attributes:
-        text: in the paper's sense.
+        text: the claim in words.
         pairs: rows of the table; the first is better than the second.
-        near: or no worse than it, to `NEAR`.
+        near: the first is only claimed to be no worse than the second, by `NEAR`.
     """
 
     text: str
@@ -85,10 +85,10 @@ class Comparison:
 
     Attributes:
         pair: rows of the table.
-        clips: how many both were scored on.
+        clips: number of clips that both were scored on.
         difference: of their weighted AUC, first minus second; a mean over folds and seeds.
         low, high: its simultaneous 95 % interval.
-        verdict: on this pair.
+        verdict: the verdict on this pair.
     """
 
     pair: tuple[str, str]
@@ -100,7 +100,7 @@ class Comparison:
 
 
 class Scored(NamedTuple):
-    """What was held out of a trial, and its scores; both [clips, classes]."""
+    """The held-out targets of a trial, and its scores; both [clips, classes]."""
 
     targets: NDArray[np.float32]
     scores: Scores
@@ -112,25 +112,25 @@ Trials = Mapping[tuple[str, int], Scored]  # of a system, by fold and seed
 def examine(
     claims: Sequence[Claim], systems: Mapping[str, Trials], track: Track = untracked
 ) -> list[tuple[Claim, Verdict, list[Comparison]]]:
-    """Hold claims against the systems' scores.
+    """Compare claims with the systems' scores.
 
     All pairs of all claims are compared at once. Clips are drawn with replacement a thousand times
     from each fold, the same for all systems: a paired bootstrap. The intervals are simultaneous:
-    each is the difference and its standard error, times what the largest of all studentised
-    differences exceeds in one resample of twenty (Westfall and Young, 1993; Romano and Wolf, 2005).
-    So the chance that any verdict is wrong is 5 %, however many claims there are. What another
-    training, from another seed, would give is not in them.
+    each is the difference plus and minus its standard error times a factor, which the largest of
+    all studentised differences exceeds in one resample of twenty (Westfall and Young, 1993; Romano
+    and Wolf, 2005). The chance that any verdict is wrong is thus 5 %, however many claims there
+    are. What another training, from another seed, would give is not in the intervals.
 
-    A claim is contradicted if one of its pairs is; else not run if a pair lacks a system;
-    supported if all pairs are; and else undecided.
+    A claim is contradicted if one of its pairs is; else not run if a pair lacks a system; supported
+    if all pairs are; and else undecided.
 
     Args:
-        claims: to examine.
-        systems: by row of the table.
+        claims: the claims to examine.
+        systems: trials by row of the table.
         track: shows the progress over systems.
 
     Returns:
-        of each claim the verdict, and what it rests on: those pairs whose systems there both are.
+        for each claim the verdict, and the comparisons of those pairs that have both systems.
     """
     compared = _compare(claims, systems, track)
     found = []

@@ -35,15 +35,15 @@ class ExtractionSpeed:
     """What `measure_extraction` found; rates are seconds of audio a second.
 
     Attributes:
-        processor: its name.
-        workers: processes, one thread each unless there are fewer of them than processors.
-        runtime: what executed the network.
+        processor: name of the processor.
+        workers: number of processes, with one thread each unless there are fewer than processors.
+        runtime: what computed the network.
         stages: rate of each stage alone, on all workers at once.
-        ideal: 1 / sum(1 / rate of each stage): with no stage waiting for another.
-        end_to_end: rate of a whole run from its first batch to its last file on the disk.
-        startup_s: until the first batch.
+        ideal: 1 / sum(1 / rate of each stage), the rate if no stage waits for another.
+        end_to_end: rate of a whole run, from its first batch to its last file on the disk.
+        startup_s: seconds until the first batch.
         peak_bytes: the most memory that a worker held.
-        network_gflops: what the network's stage computes, 10^9 multiplications and additions a
+        network_gflops: what the network's stage computes, in 10^9 multiplications and additions a
             second.
         matmul_gflops: what products of float32 matrices reach.
     """
@@ -72,21 +72,24 @@ def measure_extraction(
     repeats: int = 3,
     report: Callable[[Extraction], None] = lambda run: None,
 ) -> ExtractionSpeed:
-    """Measure on files of one's own. Nothing is kept.
+    """Measure on your own files. Nothing is kept.
 
     Args:
         root: folder of audio; take enough of it for a run of ten seconds or more.
         model: the model folder.
-        runtime: as in `extract`.
-        dim: as in `extract`.
-        batch_size: as in `extract`.
-        workers: as in `extract`.
-        seconds: for each stage.
-        repeats: of every measurement; the median counts.
-        report: as in `extract`.
+        runtime: as for `extract`.
+        dim: as for `extract`.
+        batch_size: as for `extract`.
+        workers: as for `extract`.
+        seconds: seconds for each stage.
+        repeats: number of times that everything is measured; the median counts.
+        report: as for `extract`.
+
+    Returns:
+        the rates.
 
     Raises:
-        UsageError: nothing below `root` can be decoded, or the model is one of others.
+        UsageError: nothing below `root` can be decoded, or the model is somebody else's extractor.
     """
     if is_description(model):
         raise UsageError(
@@ -152,7 +155,7 @@ def _rate(
     seconds: float,
     worker: int,
 ) -> float:
-    """Seconds of audio that a stage works off in a second, in this process."""
+    """Seconds of audio that a stage processes in a second, in this process."""
     threadpool_limits(threads)  # of numpy
     work = stage(job, paths[worker:] + paths[:worker], sample, threads, worker)
     work()  # the first time does not count
@@ -282,7 +285,7 @@ def _matmul_gflops() -> float:
 
 
 def processor_name() -> str:
-    """As the system calls it."""
+    """The name of the processor, as the system gives it."""
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text().splitlines():

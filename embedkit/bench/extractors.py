@@ -1,4 +1,4 @@
-"""Extractors of whoever's making beside each other, on somebody's own labelled sounds."""
+"""Compares any extractors on somebody's own labelled sounds."""
 
 import json
 import re
@@ -39,9 +39,9 @@ class Figure:
     """A figure of merit.
 
     Attributes:
-        value: itself.
+        value: the figure.
         low, high: its 95 % interval.
-        p: how likely the best extractor's figure differs as much, if both are equally good; 1 for
+        p: how likely the best extractor's figure differs as much if both are equally good; 1 for
             the best itself.
     """
 
@@ -61,14 +61,14 @@ class ExtractorRow:
     """What an extractor costs and gives.
 
     Attributes:
-        name: what the person called it.
+        name: the name that the user gave it.
         model: what it is.
         size: numbers of a vector.
-        segment_s: seconds of sound that one is of.
-        bytes_an_hour: of audio.
+        segment_s: seconds of sound that a vector stands for.
+        bytes_an_hour: bytes of vectors for an hour of audio.
         speed: seconds of audio that were embedded in a second; NaN where that was not measured.
         peak_bytes: the most memory that a worker held; 0 where that is not known.
-        figures: of merit, by name.
+        figures: figures of merit by name.
     """
 
     name: str
@@ -98,28 +98,28 @@ def compare_extractors(
 ) -> tuple[str, list[ExtractorRow]]:
     """Embed a labelled collection with each extractor, and score what its vectors are worth.
 
-    Each has an embedding folder in `folder`; a run that was interrupted goes on. Scored are the
-    clips that all of them have.
+    Each has an embedding folder in `folder`; a run that was interrupted goes on. Only clips of
+    which all have vectors are scored.
 
     Args:
         audio: folder of audio.
         labels: what `join_labels` takes.
-        models: model folders, `extractor.toml`s of others, or the word `default`.
+        models: model folders, others' `extractor.toml`s, or the word `default`.
         folder: gets the embedding folders.
-        label_column: of a table, where it is none that is known.
-        fold: to hold out, as of `splits.choose`.
-        folds: to draw, as there.
-        share: to hold out, as there.
-        seed: of what is drawn.
-        workers: processes.
-        report: as in `extract`.
+        label_column: the heading of the labels, where the table has none of the known headings.
+        fold: the fold to hold out, as for `splits.choose`.
+        folds: number of folds to draw, as for `splits.choose`.
+        share: share to hold out, as for `splits.choose`.
+        seed: seed of all draws.
+        workers: number of processes.
+        report: as for `extract`.
         track: shows the progress of the scoring.
 
     Returns:
-        what is held out, in words, and a row for each.
+        what is held out, in words, and a row for each extractor.
 
     Raises:
-        UsageError: two models are called alike, or the labels have times.
+        UsageError: two models have the same name, or the labels have times.
         DatasetError: the labels cannot be joined or split.
     """
     named = _named(models)
@@ -209,7 +209,7 @@ def _embed(
 
 
 def _alike(joined: Sequence[Labelled]) -> list[Labelled]:
-    """The same clips of each, in one order."""
+    """The same clips for each, in one order."""
     common = set.intersection(*(set(data.clips) for data in joined))
     if not common:
         raise DatasetError("no labelled clip has vectors of all extractors")
@@ -253,7 +253,7 @@ def _score(data: Labelled, splits: Sequence[tuple[Indices, Indices]], seed: int)
 
 
 def _average_precisions(found: classify.Evaluation) -> NDArray[np.float64]:
-    """Of each clip: how well its labels stand before all others; NaN for one without labels."""
+    """How well each clip's labels rank before all others; NaN for a clip without labels."""
     from sklearn.metrics import label_ranking_average_precision_score
 
     targets = np.nan_to_num(found.targets)
@@ -274,10 +274,10 @@ def _judge(
     data: Labelled,
     held: Indices,
 ) -> None:
-    """Give each row its figures, each with an interval, and a test against the best.
+    """Give each row its figures, each with an interval and a test against the best.
 
-    Clips are drawn anew with all that are of their group (bootstrap); of shares the interval is
-    Wilson's. All extractors have the same draws, so that the test is a paired one.
+    Clips are drawn with all clips of their group (bootstrap); for shares the interval is Wilson's.
+    All extractors have the same draws, so that the test is a paired one.
     """
     members = [np.flatnonzero(groups == name) for name in np.unique(groups)]
     rng = np.random.default_rng(0)

@@ -38,11 +38,11 @@ FIGURES = ("accuracy", "weighted_auc", "macro_auc", "map")  # whose mean over fo
 
 
 class Key(NamedTuple):
-    """What tells the trials of a system from each other.
+    """What tells the trials of a system apart.
 
     Attributes:
-        fold: held out; empty: the split `test`.
-        seed: of its training.
+        fold: the held-out fold; empty: the split `test`.
+        seed: seed of its training.
     """
 
     fold: str
@@ -50,7 +50,7 @@ class Key(NamedTuple):
 
     @property
     def folder(self) -> str:
-        """Its name below the system's; a fold's may have any characters."""
+        """The name of its folder below the system's; a fold's name may have any characters."""
         return f"{quote(f'fold-{self.fold}', safe='') if self.fold else 'test'}-seed-{self.seed}"
 
 
@@ -59,11 +59,11 @@ class Trial:
     """A system trained once, and scored on what was held out.
 
     Attributes:
-        epochs: of its training.
-        minutes: that they took.
+        epochs: epochs of its training.
+        minutes: minutes that they took.
         made: on which machine, and on which day.
-        figures: of the held-out clips by the network's own output, by name.
-        products: what its vectors of them are worth, as `judge_vectors` has it.
+        figures: figures of the held-out clips by the network's own output, by name.
+        products: what its vectors of them are worth, as `judge_vectors` gives it.
         targets, scores: of the held-out clips [clips, classes].
         plda: scores by PLDA on its vectors; None where a clip has several labels.
     """
@@ -84,10 +84,10 @@ class Row:
 
     Attributes:
         system: the network and its front-end.
-        parameters: with as many outputs as the data has labels.
+        parameters: number of parameters, with as many outputs as the data has labels.
         embedding_size: D.
         macs: multiply-accumulates of a segment.
-        trials: by fold and seed.
+        trials: trials by fold and seed.
     """
 
     system: System
@@ -98,31 +98,31 @@ class Row:
 
     @property
     def clips(self) -> int:
-        """How many were held out and scored, all folds together."""
+        """The number of clips that were held out and scored, in all folds together."""
         return sum({key.fold: len(trial.scores) for key, trial in self.trials.items()}.values())
 
     @property
     def bytes_an_hour(self) -> int:
-        """Of vectors, at one a second in float32."""
+        """Bytes of vectors for an hour, at one a second in float32."""
         return 3600 * 4 * self.embedding_size
 
     @property
     def epochs(self) -> int:
-        """Of each trial."""
+        """The number of epochs of each trial."""
         return max(trial.epochs for trial in self.trials.values())
 
     @property
     def figures(self) -> dict[str, float]:
-        """Those of the network's own output, means over the trials by their clips."""
+        """Figures of the network's own output, means over the trials by their clips."""
         return self._mean([trial.figures for trial in self.trials.values()])
 
     @property
     def products(self) -> dict[str, float]:
-        """Those of its vectors, means over the trials by their clips."""
+        """Figures of its vectors, means over the trials by their clips."""
         return self._mean([trial.products for trial in self.trials.values()])
 
     def deviation(self, figure: str) -> float:
-        """Standard deviation of a figure over seeds, each a mean over folds; NaN of one seed."""
+        """Standard deviation of a figure over seeds, each a mean over folds; NaN for one seed."""
         by_seed: dict[int, list[float]] = {}
         for key, trial in self.trials.items():
             by_seed.setdefault(key.seed, []).append(trial.figures[figure])
@@ -154,18 +154,18 @@ def run(
 
     Args:
         manifest: labelled clips.
-        folder: gets one folder a row, the features, and what a next run needs to go on.
+        folder: gets one folder for each row, the features, and what a next run needs to go on.
         rows: as `systems` gives them.
         spec: the budget. Weight decay is the paper's for each network.
         folds: each is held out and scored in turn; an empty one stands for the split `test`.
-        seeds: of the trainings; with each all folds are gone through.
-        recurrent_epochs: of LSTM and B-GRU-ATT, where they are to have fewer.
-        workers: processes that compute features.
+        seeds: seeds of the trainings; all folds are gone through with each.
+        recurrent_epochs: epochs of LSTM and B-GRU-ATT, where they shall have fewer.
+        workers: number of processes that compute features.
         device: where torch computes.
         track: shows the progress.
 
     Returns:
-        every row that the folder has, from runs before too, the cheapest first.
+        every row that the folder has, from earlier runs too, the cheapest first.
 
     Raises:
         UsageError: the folder was begun with another budget or other data.
@@ -236,14 +236,17 @@ def measure_speeds(
     device: str = "cpu",
     track: Track = untracked,
 ) -> dict[str, Speed]:
-    """The speed of each row, all measured in one go, so that they compare.
+    """The speed of each row, all measured together, so that they can be compared.
 
     Args:
         rows: as `run` gives them.
-        folder: keeps the figures; they are taken again if a row has none.
+        folder: keeps the figures; they are measured again if a row has none.
         spec: the budget, which has the size of a batch and the precision of training.
         device: where torch computes.
         track: shows the progress.
+
+    Returns:
+        speeds by the name of the row.
     """
     path = folder / f"speed-{device.replace(':', '-')}.json"
     known = json.loads(path.read_bytes()) if path.exists() else {}

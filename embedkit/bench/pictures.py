@@ -11,7 +11,7 @@ from embedkit.pages.plots import mark_points
 
 
 def over_parameters(rows: Sequence[Row]) -> Figure:
-    """Weighted AUC over parameters, one point a system."""
+    """Weighted AUC over parameters, with one point for each system."""
     return _picture(
         rows,
         "Weighted AUC over parameters",
@@ -21,7 +21,7 @@ def over_parameters(rows: Sequence[Row]) -> Figure:
 
 
 def over_bytes(rows: Sequence[Row]) -> Figure:
-    """What the vectors are worth to logistic regression over their bytes, one point a system."""
+    """What vectors are worth to logistic regression over their bytes, one point for each system."""
     several = "accuracy" not in rows[0].figures
     figure = "mAP" if several else "accuracy"
     return _picture(

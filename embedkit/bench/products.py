@@ -1,4 +1,4 @@
-"""What a network's vectors are worth to those who use them: named, told apart, and found."""
+"""What a network's vectors are worth to users: named, told apart, and found."""
 
 import logging
 from collections.abc import Sequence
@@ -28,19 +28,19 @@ def judge_vectors(
     cache: Path,
     several_labels: bool,
 ) -> tuple[dict[str, float], NDArray[np.float64] | None]:
-    """Fit each method on the vectors of known clips, and score those of the held-out ones.
+    """Fit each method on the vectors of known clips, and score the vectors of held-out clips.
 
     Args:
         extractor: a trained network.
         known: the clips that it was trained on, and those that chose its best epoch.
-        held: clips that it has not seen.
-        cache: of their features, as `train` takes it.
-        several_labels: whether a clip may have more than one; PLDA is left out then.
+        held: clips that it has not heard.
+        cache: folder of their features, as `train` takes it.
+        several_labels: whether a clip may have more than one label; PLDA is left out then.
 
     Returns:
         by method the accuracy, or mAP where clips have several labels, NaN where it cannot be
-        fitted, and as `retrieval` the mAP of the held-out clips among themselves; and PLDA's scores
-        [held, classes], if any.
+            fitted, and as `retrieval` the mAP of the held-out clips among themselves; and PLDA's
+            scores [held, classes], if any.
     """
     data = labelled_vectors(extractor, known, held, cache, several_labels)
     split = training_split(data)

@@ -14,7 +14,16 @@ from embedkit.pages.plots import mark_points
 
 
 def as_values(how: str, rows: Sequence[ExtractorRow], advice: str) -> dict[str, Any]:
-    """For JSON, which has no NaN."""
+    """A comparison as JSON values, with None for NaN.
+
+    Args:
+        how: what is held out, in words.
+        rows: the extractors.
+        advice: the advice in words.
+
+    Returns:
+        the values.
+    """
     values = [asdict(row) for row in rows]
     for row in values:
         row["speed"] = None if math.isnan(row["speed"]) else row["speed"]
@@ -36,7 +45,7 @@ def as_table(rows: Sequence[ExtractorRow]) -> tuple[list[str], list[list[str]]]:
 
 
 def over_costs(rows: Sequence[ExtractorRow]) -> Picture:
-    """Quality over bytes, and over speed, a point for each extractor with its interval."""
+    """Quality over bytes, and over speed, with a point and its interval for each extractor."""
     main = next(name for name in MAIN if name in rows[0].figures)
     picture = Picture(figsize=(10, 4.5), layout="constrained", facecolor="white")
     panels = picture.subplots(1, 2, sharey=True)

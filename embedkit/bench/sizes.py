@@ -38,24 +38,27 @@ def train_sizes(
 ) -> Iterator[SizeRow]:
     """Train networks of some families for each size, and score their vectors.
 
-    Of each family a network is trained for each size alone and, where the family allows it, one for
-    all sizes (Matryoshka); of the latter, else of the largest, smaller vectors are made. A network
-    that the folder has is not trained again.
+    For each family a network is trained for each size and, where the family allows it, one for all
+    sizes (Matryoshka); smaller vectors are made of the latter, else of the largest. A network that
+    the folder has is not trained again.
 
     Args:
         manifest: the recipe's held-out fold is scored; without one, the split `test`.
         folder: gets the networks, the features, and what a next run needs to go on.
-        families: of networks whose size is free.
+        families: families of networks whose size is free.
         spec: the recipe of each network. Weight decay is the paper's for its family.
-        sizes: of vectors.
-        methods: of classification.
-        workers: processes that compute features.
+        sizes: sizes of vectors.
+        methods: names of methods of classification.
+        workers: number of processes that compute features.
         device: where torch computes.
         track: shows the progress.
 
+    Yields:
+        a row for each network and size.
+
     Raises:
-        UsageError: no such family, its size is not free, or the folder was begun with another
-            budget or other data.
+        UsageError: there is no such family, its size is not free, or the folder was begun with
+            another budget or other data.
         DatasetError: nothing is held out.
     """
     for family in families:
@@ -102,7 +105,7 @@ def train_sizes(
 
 
 def _with_network(row: SizeRow, family: str, largest: ModelSpec) -> SizeRow:
-    """With what the network costs, without what leads to numbers that a prefix leaves out."""
+    """The row with what the network costs, without the weights of numbers that a prefix leaves out."""
     projected = row.how in (How.PCA, How.RANDOM)
     dim = largest.dim if projected else row.size
     assert dim is not None

@@ -33,11 +33,14 @@ def measure_speed(
     """Time steps of training and batches of inference on noise.
 
     Args:
-        spec: of the network.
+        spec: the network.
         shape: frames and bands of the features.
-        batch_size: segments at a time.
+        batch_size: segments in a batch.
         device: where torch computes.
-        precision: of the products while training; inference is in float32.
+        precision: the numbers of the products while training; inference is in float32.
+
+    Returns:
+        segments a second.
     """
     network = build_model(spec, shape).to(device).to(memory_format=torch.channels_last)
     features = torch.randn(batch_size, 1, *shape, device=device)

@@ -1,4 +1,4 @@
-"""The rows of the paper's tables: which networks on which front-ends there are."""
+"""The rows of the paper's tables: networks on front-ends."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,12 +32,15 @@ def systems(
     """The rows of a table, the cheapest first, so that an interrupted run has most of them.
 
     Args:
-        models: on log-mel; by default all that there are.
-        front_ends: others, for one network; by default all that there are.
+        models: names of networks on log-mel; by default all.
+        front_ends: names of other front-ends, for one network; by default all.
         front_end_model: that network.
 
+    Returns:
+        the rows.
+
     Raises:
-        UsageError: no such model or front-end.
+        UsageError: there is no such model or front-end.
     """
     unknown = sorted(set(front_ends) - set(FrontEnd))
     if unknown:
@@ -55,11 +58,11 @@ def systems(
 
 
 def by_cost(found: Sequence[System]) -> list[System]:
-    """Systems by the multiply-accumulates of a segment; of equal ones, in their order."""
+    """Systems sorted by the multiply-accumulates of a segment; equal ones stay in their order."""
     return sorted(found, key=lambda system: count_macs(resolve(system.model)))
 
 
 def parameters_at_527(model: str) -> int:
-    """Parameters with the paper's 527 outputs, so that they compare with its tables."""
+    """Parameters with the paper's 527 outputs, as in its tables."""
     with torch.device("meta"):
         return count_parameters(build_model(resolve(model)))

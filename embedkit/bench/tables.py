@@ -1,4 +1,4 @@
-"""The tables of the paper with our figures in them: as Markdown, and as JSON values."""
+"""The tables of the paper with our figures in them, as Markdown and as JSON values."""
 
 import math
 import statistics
@@ -43,7 +43,16 @@ Verdicts = Sequence[tuple[Claim, Verdict, list[Comparison]]]
 
 
 def as_values(rows: Sequence[Row], speeds: Mapping[str, Speed], verdicts: Verdicts) -> Any:
-    """Everything in the tables, for JSON."""
+    """Everything in the tables, for JSON.
+
+    Args:
+        rows: the systems.
+        speeds: speeds by the name of the row.
+        verdicts: the claims with their verdicts.
+
+    Returns:
+        JSON values.
+    """
     return {
         "rows": [
             {
@@ -87,7 +96,16 @@ def as_values(rows: Sequence[Row], speeds: Mapping[str, Speed], verdicts: Verdic
 
 
 def as_markdown(rows: Sequence[Row], speeds: Mapping[str, Speed], verdicts: Verdicts) -> str:
-    """The tables for a person: those that have a row."""
+    """The tables for a person; those without a row are left out.
+
+    Args:
+        rows: the systems.
+        speeds: speeds by the name of the row.
+        verdicts: the claims with their verdicts.
+
+    Returns:
+        the text.
+    """
     log_mel = {row.system.model: row for row in rows if row.system.name == row.system.model}
     parts = []
     for title, published in (("Table 1: systems", TABLE_1), ("Table 2: strategies", TABLE_2)):
@@ -158,7 +176,7 @@ def _figure(value: float) -> str:
 
 
 def _number(value: float) -> float | None:
-    """JSON has no NaN."""
+    """The value, or None for NaN, which JSON does not have."""
     return None if math.isnan(value) else value
 
 
@@ -246,7 +264,7 @@ def _claims(verdicts: Verdicts) -> str:
 
 
 def _resolution(verdicts: Verdicts) -> str:
-    """What data of this size can say of systems that differ little."""
+    """What data of this size can say about systems that differ little."""
     halves = [(each.high - each.low) / 2 for _, _, found in verdicts for each in found]
     if not halves:
         return "No two systems of a claim have been run."
@@ -259,7 +277,7 @@ def _resolution(verdicts: Verdicts) -> str:
 
 
 def _counts() -> str:
-    """What the paper says of parameters, by our counts at 527 outputs."""
+    """What the paper says about parameters, by our counts at 527 outputs."""
     gap, mid = parameters_at_527("gap"), parameters_at_527("bneck-mid-1024")
     shares = ", ".join(
         f"1/{parameters_at_527(other) / gap:.1f} of {name}'s"

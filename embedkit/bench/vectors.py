@@ -23,9 +23,9 @@ def clip_vectors(
     """The vector of each clip.
 
     Args:
-        extractor: of the features that the cache holds.
-        clips: to embed.
-        cache: as `train` takes it; grows by the clips that it does not hold yet.
+        extractor: takes the features that the cache holds.
+        clips: the clips to embed.
+        cache: as `train` takes it; it grows by the clips that it does not hold yet.
 
     Returns:
         vectors [n, D] of the clips that can be decoded, and their numbers among the clips [n].
@@ -55,7 +55,10 @@ def labelled_vectors(
         known: get the split `train`.
         held: get the split `test`.
         cache: as for `clip_vectors`.
-        several_labels: whether a clip may have more than one.
+        several_labels: whether a clip may have more than one label.
+
+    Returns:
+        the labelled vectors.
     """
     clips = [*known, *held]
     vectors, kept = clip_vectors(extractor, clips, cache)

@@ -42,11 +42,11 @@ class Demo:
     """What the demonstration found.
 
     Attributes:
-        clips, labels: of the collection.
-        evaluation: of a classifier on the embeddings of the held-out clips.
+        clips, labels: number of clips and of labels of the collection.
+        evaluation: scores of a classifier on the embeddings of the held-out clips.
         retrieval_map, precision_at_5: of the held-out clips among themselves.
         query, hits: a held-out clip and what the search found for it.
-        seconds: by step.
+        seconds: seconds by step.
         report: the page.
         commands: the same steps for a folder of the user's.
     """
@@ -69,6 +69,14 @@ def run_demo(
     """Make `out/audio`, `out/embeddings`, `out/classifier` and `out/report.html`.
 
     What an earlier run finished is kept.
+
+    Args:
+        out: the folder to write.
+        track: shows the progress.
+        report: is called with the state of the extraction.
+
+    Returns:
+        what was found.
 
     Raises:
         UsageError: `out` holds something else.

@@ -248,6 +248,9 @@ def synthesise_clip(
 
     Returns:
         Mono float32 [round(duration_s * sample_rate)] with a peak of at most 1.
+
+    Raises:
+        UsageError: there is no such class, or the duration is below 1 s.
     """
     if label not in _SOURCES:
         raise UsageError(f"unknown class {label!r}, expected one of {', '.join(CLASSES)}")
@@ -319,6 +322,9 @@ def write_collection(
     Returns:
         The path of the list, `root/clips.csv`, with the columns path (relative to `root`, POSIX),
         label and fold (0 .. folds - 1).
+
+    Raises:
+        UsageError: there are fewer clips per class than folds.
     """
     if not 1 <= folds <= clips_per_class:
         raise UsageError(f"{clips_per_class} clips per class do not fill {folds} folds")

@@ -1,1 +1,1 @@
-"""The networks: `table` names them, `build` makes them, `module` is one with its front-end."""
+"""The networks: `table` lists them, `build` makes them, `module` adds the front-end."""

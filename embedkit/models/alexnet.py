@@ -11,22 +11,54 @@ MAPS = 256  # of the last convolution
 
 
 def alexnet(spec: ModelSpec, shape: tuple[int, int]) -> Network:
-    """AlexNet without batch normalisation; its embedding is the last FC layer's output (3982)."""
+    """AlexNet without batch normalisation; its embedding is the last FC layer's output (3982).
+
+    Args:
+        spec: size, classes and dropout.
+        shape: frames and bands of a segment's features.
+
+    Returns:
+        the network with random weights.
+    """
     return _fully_connected(spec, shape, width=FULL, normalised=False)
 
 
 def alexnet_bn(spec: ModelSpec, shape: tuple[int, int]) -> Network:
-    """AlexNet(BN): batch normalisation after every convolution and FC layer."""
+    """AlexNet(BN): batch normalisation after every convolution and FC layer.
+
+    Args:
+        spec: size, classes and dropout.
+        shape: frames and bands of a segment's features.
+
+    Returns:
+        the network with random weights.
+    """
     return _fully_connected(spec, shape, width=FULL, normalised=True)
 
 
 def small_fc(spec: ModelSpec, shape: tuple[int, int]) -> Network:
-    """FC-D: AlexNet(BN) whose two FC layers both have D units."""
+    """FC-D: AlexNet(BN) whose two FC layers both have D units.
+
+    Args:
+        spec: size, classes and dropout.
+        shape: frames and bands of a segment's features.
+
+    Returns:
+        the network with random weights.
+    """
     return _fully_connected(spec, shape, width=free_size(spec), normalised=True)
 
 
 def bottleneck_final(spec: ModelSpec, shape: tuple[int, int]) -> Network:
-    """Bneck-Final-D: a linear layer of D units between the last FC layer and the output."""
+    """Bneck-Final-D: a linear layer of D units between the last FC layer and the output.
+
+    Args:
+        spec: size, classes and dropout.
+        shape: frames and bands of a segment's features.
+
+    Returns:
+        the network with random weights.
+    """
     dim = free_size(spec)
     trunk, flat = _trunk(shape)
     embedding = [
@@ -42,6 +74,13 @@ def bottleneck_mid(spec: ModelSpec, shape: tuple[int, int]) -> Network:
     """Bneck-Mid-D: a linear layer of D units between the two FC layers.
 
     Each prefix that is an embedding of its own has a second FC layer and an output of its own.
+
+    Args:
+        spec: size, classes and dropout.
+        shape: frames and bands of a segment's features.
+
+    Returns:
+        the network with random weights.
     """
     dim = free_size(spec)
     trunk, flat = _trunk(shape)
@@ -58,7 +97,15 @@ def bottleneck_mid(spec: ModelSpec, shape: tuple[int, int]) -> Network:
 
 
 def global_average_pooling(spec: ModelSpec, shape: tuple[int, int]) -> Network:
-    """Global-avg-pool: the mean of each map after the last max-pool replaces both FC layers."""
+    """Global-avg-pool: the mean of each map after the last max-pool replaces both FC layers.
+
+    Args:
+        spec: size, classes and dropout.
+        shape: frames and bands of a segment's features.
+
+    Returns:
+        the network with random weights.
+    """
     dim = free_size(spec)
     trunk, _ = _trunk(shape, maps=dim)
     trunk[-1] = ("pool", nn.AdaptiveAvgPool2d(1))

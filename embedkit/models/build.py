@@ -29,10 +29,13 @@ def build_model(spec: ModelSpec, shape: tuple[int, int] = (FRAMES, BANDS)) -> Ne
 
     Args:
         spec: as `resolve` gives it.
-        shape: of a segment's features (frames, bands).
+        shape: frames and bands of a segment's features.
+
+    Returns:
+        the network.
 
     Raises:
-        UsageError: no such family, or a size of the embedding that it cannot have.
+        UsageError: there is no such family, or it cannot have this size of the embedding.
     """
     check_spec(spec)
     try:
@@ -45,7 +48,15 @@ def build_model(spec: ModelSpec, shape: tuple[int, int] = (FRAMES, BANDS)) -> Ne
 
 
 def embedding_sizes(spec: ModelSpec, shape: tuple[int, int]) -> tuple[int, ...]:
-    """The sizes that the embedding of a network can have, ascending; of shapes alone."""
+    """The sizes that the embedding of a network can have, found from shapes alone.
+
+    Args:
+        spec: as `resolve` gives it.
+        shape: frames and bands of a segment's features.
+
+    Returns:
+        the sizes, ascending.
+    """
     with torch.device("meta"):
         return build_model(spec, shape).sizes
 
@@ -53,10 +64,17 @@ def embedding_sizes(spec: ModelSpec, shape: tuple[int, int]) -> tuple[int, ...]:
 def count_macs(
     spec: ModelSpec, shape: tuple[int, int] = (FRAMES, BANDS), *, heads: bool = True
 ) -> int:
-    """Multiply-accumulates of one segment with features of `shape` (frames, bands).
+    """Multiply-accumulates of one segment, counted on shapes alone.
 
-    With all heads, or without where a model has none.
-    Counted on shapes alone: what a CPU runs as one fused operation is not counted at all.
+    A CPU runs some operations as one fused operation, which would not be counted at all.
+
+    Args:
+        spec: as `resolve` gives it.
+        shape: frames and bands of a segment's features.
+        heads: count all heads, or none where a model has none.
+
+    Returns:
+        their number.
     """
     counter = FlopCounterMode(display=False)
     with torch.device("meta"), torch.inference_mode():

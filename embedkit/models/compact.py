@@ -12,7 +12,15 @@ STAGES = (((40, 1), (80, 2)), ((80, 1), (176, 2), (176, 1)), ((384, 2), (384, 1)
 
 
 def gap_lite(spec: ModelSpec, shape: tuple[int, int]) -> Network:
-    """Gap-lite: depthwise-separable convolutions (Howard et al., 2017): averages at 3 depths."""
+    """Gap-lite: depthwise-separable convolutions (Howard et al., 2017), averaged at 3 depths.
+
+    Args:
+        spec: size, classes and dropout.
+        shape: frames and bands of a segment's features.
+
+    Returns:
+        the network with random weights.
+    """
     _, bands = shape
     return Network(GapLite(bands, free_size(spec)), output_heads(spec))
 
@@ -20,9 +28,9 @@ def gap_lite(spec: ModelSpec, shape: tuple[int, int]) -> Network:
 class GapLite(nn.Module):
     """Normalised features [B, 1, frames, bands] -> embedding [B, D].
 
-    The embedding is linear in what each band of the features, and each map at the end of each
-    stage, is on average over the segment and how much it changes in it (statistics pooling: Snyder
-    et al., 2018): what sounds and when it does are told at several scales.
+    The embedding is linear in statistics over the segment of each band of the features, and of each
+    map at the end of each stage: its mean, and how much it changes (statistics pooling: Snyder et
+    al., 2018). So it tells what sounds, and when, at several scales.
     """
 
     def __init__(self, bands: int, size: int) -> None:

@@ -22,9 +22,12 @@ def download(repo: str, revision: str | None = None) -> Path:
     What `huggingface_hub` honours is honoured: its cache, HF_HUB_OFFLINE, HF_TOKEN.
 
     Args:
-        repo: such as `user/name`.
+        repo: a repository such as `user/name`.
         revision: a branch, tag or commit. Name a commit to get the same weights for ever; the
             folder's own name is the commit that was found.
+
+    Returns:
+        the folder.
 
     Raises:
         ModelFolderError: there is no such model, it cannot be reached, or the cache cannot be
@@ -47,7 +50,12 @@ def download(repo: str, revision: str | None = None) -> Path:
 
 
 def push_to_hub(folder: str | Path, repo: str, *, private: bool = False) -> str:
-    """Publish a model folder: its settings, weights and card; the repository is made if need be.
+    """Publish a model folder: its settings, weights and card.
+
+    Args:
+        folder: the model folder.
+        repo: a repository such as `user/name`, which is made if it is not there.
+        private: make it private.
 
     Returns:
         the address of the commit.

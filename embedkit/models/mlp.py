@@ -13,8 +13,15 @@ def mlp(spec: ModelSpec, shape: tuple[int, int]) -> Network:
     """MLP; its embedding is the last hidden layer's output (1000).
 
     The paper prints 9.48M parameters. Three layers of 1000 on 101 x 64 features with 527 outputs,
-    as it describes them, have 9.00M. Dropout acts before every layer but the first: half of the
-    features missing would be another experiment.
+    as it describes them, have 9.00M. Dropout acts before every layer except the first: with half of
+    the features missing it would be another experiment.
+
+    Args:
+        spec: classes and dropout.
+        shape: frames and bands of a segment's features.
+
+    Returns:
+        the network with random weights.
     """
     layers: Layers = [("flatten", nn.Flatten())]
     inputs = shape[0] * shape[1]

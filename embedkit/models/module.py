@@ -1,4 +1,4 @@
-"""The extractor as a torch module: what trains, computes on GPUs, and is exported."""
+"""The extractor as a torch module, for training, GPUs and exports."""
 
 from pathlib import Path
 
@@ -25,9 +25,9 @@ class ExtractorModule(nn.Module):
     `embedkit.Extractor` does the same without torch, for those who only embed.
 
     Attributes:
-        config: everything that its numbers depend on, but the weights.
+        config: everything that its vectors depend on, except the weights.
         network: the trained network.
-        embedding_size: D, the length of an embedding; of a Matryoshka network, that in use.
+        embedding_size: D, the length of an embedding; for a Matryoshka network, the size in use.
         mean, std: of each feature over the training set, float32 [bands].
     """
 
@@ -55,13 +55,18 @@ class ExtractorModule(nn.Module):
         """Read a model folder, ready to use.
 
         Args:
-            folder: that `embedkit train` or `distil` wrote; by default embedkit's own model.
+            folder: a folder that `embedkit train` or `distil` wrote; by default embedkit's own
+                model.
             device: where torch computes.
-            dim: the size of the embedding, where the model was trained for several; by default
-                the one that its settings name, or the largest.
+            dim: the size of the embedding, where the model was trained for several; by default the
+                one that its settings name, or the largest.
+
+        Returns:
+            the module.
 
         Raises:
-            ModelFolderError: it is not one, is damaged, or another version of embedkit wrote it.
+            ModelFolderError: it is no model folder, is damaged, or another version of embedkit
+                wrote it.
             UsageError: there is no such device or size.
         """
         check_device(device)
@@ -87,7 +92,7 @@ class ExtractorModule(nn.Module):
 
         Args:
             folder: the model folder.
-            heads: whether with those of the network; a distilled model needs none.
+            heads: whether to write the heads of the network; a distilled model needs none.
         """
         tensors = {"mean": self.mean, "std": self.std, **self.network.state_dict()}
         weights = {
@@ -98,7 +103,7 @@ class ExtractorModule(nn.Module):
         save_model(Path(folder), self.config, weights)
 
     def begin_with(self, other: "ExtractorModule") -> None:
-        """Take over another extractor's statistics and network, but for its heads.
+        """Take over another extractor's statistics, and its network without the heads.
 
         Both have networks of one kind and size, and features of one kind.
         """
@@ -107,7 +112,7 @@ class ExtractorModule(nn.Module):
 
     @property
     def sample_rate(self) -> int:
-        """Samples a second that waveforms must have."""
+        """Sample rate that waveforms must have, in Hz."""
         return self.config.features.sample_rate
 
     def normalise(self, features: Tensor) -> Tensor:
@@ -122,7 +127,7 @@ class ExtractorModule(nn.Module):
     def activate(self, logits: Tensor) -> Tensor:
         """Scores in [0, 1] of class outputs [B, classes]: softmax or sigmoid, as trained.
 
-        Of a distilled model the outputs are vectors, and stay what they are.
+        The outputs of a distilled model are vectors, and stay as they are.
         """
         if self.config.activation is Activation.SOFTMAX:
             return logits.softmax(dim=1)
@@ -186,7 +191,7 @@ def check_device(name: str) -> None:
     """Refuse a device that torch does not have here.
 
     Raises:
-        UsageError: it does not.
+        UsageError: torch does not have it.
     """
     try:
         device = torch.device(name)
@@ -200,7 +205,7 @@ def check_device(name: str) -> None:
 
 
 def _check_card(device: torch.device) -> None:
-    """By its number: a tensor would open a context, which the process that computes is to do."""
+    """Check a GPU by its number, since a tensor would open a context in this process."""
     count = torch.cuda.device_count()
     if (device.index or 0) >= count:
         raise UsageError(f"found {count} cards, numbered from 0")

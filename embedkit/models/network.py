@@ -1,4 +1,4 @@
-"""What every network is: one part that makes the embedding, and heads that classify it."""
+"""The parts of every network: one makes the embedding, and heads classify it."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -39,7 +39,7 @@ class Network(nn.Module):
         return self.sizes[-1]
 
     def size(self, dim: int | None) -> int:
-        """The size asked for, or D; raises as choose_size."""
+        """The size that is asked for, or D; raises as `choose_size` does."""
         return choose_size(self.sizes, dim)
 
     def classify(self, embedding: Tensor) -> Tensor:
@@ -63,7 +63,15 @@ def sequence(layers: Layers) -> nn.Sequential:
 
 
 def output(inputs: int, spec: ModelSpec) -> Layers:
-    """The output layer and the dropout before it."""
+    """The output layer and the dropout before it.
+
+    Args:
+        inputs: number of its inputs.
+        spec: classes and dropout.
+
+    Returns:
+        the layers with their names.
+    """
     return [
         ("output_dropout", nn.Dropout(spec.dropout)),
         ("output", nn.Linear(inputs, spec.classes)),
@@ -71,16 +79,16 @@ def output(inputs: int, spec: ModelSpec) -> Layers:
 
 
 def free_size(spec: ModelSpec) -> int:
-    """The size of the embedding, of a family that leaves it free."""
+    """The size of the embedding, for a family that leaves it free."""
     assert spec.dim is not None  # build_model has checked it
     return spec.dim
 
 
 def output_heads(spec: ModelSpec) -> dict[int, nn.Module]:
-    """An output layer on each prefix of the embedding that is one of its own."""
+    """An output layer on each prefix of the embedding that is an embedding of its own."""
     return {size: sequence(output(size, spec)) for size in spec.dims or (free_size(spec),)}
 
 
 def count_parameters(network: nn.Module) -> int:
-    """How many numbers training learns."""
+    """The number of parameters that training learns."""
     return sum(parameter.numel() for parameter in network.parameters())

@@ -1,8 +1,8 @@
-"""A network of others, the graph of an ONNX file, as a torch module: for GPUs.
+"""The graph of somebody else's ONNX file as a torch module, for GPUs.
 
 There are libraries for it: onnx2torch, without a release since August 2024, and onnx2pytorch. Both
-need torchvision, which binds one version of torch, and index by what torch has deprecated. Here
-shapes are never kept where the network computes: a GPU would be waited for at each of them.
+need torchvision, which needs one version of torch, and index by what torch has deprecated. Here
+shapes are never kept where the network computes, as each of them would wait for a GPU.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -36,9 +36,9 @@ class Step:
     """A node of the graph.
 
     Attributes:
-        kind: names its operator.
+        kind: name of its operator.
         inputs: names of values; empty where an optional one is left out.
-        attributes: of the operator.
+        attributes: attributes of the operator.
         output: name of the value that it computes.
         done: names of values that no later step needs.
     """
@@ -51,20 +51,20 @@ class Step:
 
 
 class OnnxGraph(nn.Module):
-    """One tensor -> some outputs of an ONNX file's graph."""
+    """Turns one tensor into some outputs of an ONNX file's graph."""
 
     def __init__(self, content: bytes, *, file: Path, heard: str, outputs: Sequence[str]) -> None:
         """Read a graph.
 
         Args:
-            content: of the ONNX file.
+            content: content of the ONNX file.
             file: its path, for messages; nothing is read from there.
             heard: name of its only input.
-            outputs: names of those wanted.
+            outputs: names of the wanted outputs.
 
         Raises:
             ModelFolderError: it cannot be read, has another input or not these outputs, or needs
-                what is not served here; all of that is named.
+                operators that are not supported here; the message names them all.
         """
         super().__init__()
         self._file, self._heard, self._outputs = file, heard, tuple(outputs)
@@ -95,7 +95,7 @@ class OnnxGraph(nn.Module):
         """The outputs that were asked for, in their order.
 
         Raises:
-            ModelFolderError: an operator cannot take what comes to it.
+            ModelFolderError: an operator cannot take its input.
         """
         values = {self._heard: heard, **self._on_cpu}
         for name, buffer in self._buffers_of.items():
@@ -142,7 +142,7 @@ def _check_ends(graph: onnx.GraphProto, file: Path, heard: str, outputs: Iterabl
 
 
 def _unserved(model: onnx.ModelProto) -> list[str]:
-    """What is not served here, each once, in words."""
+    """What is not supported here, each once, in words."""
     odd = [
         f"version {opset.version} of ONNX's operators ({OPSETS[0]} to {OPSETS[-1]} are)"
         for opset in model.opset_import

@@ -1,11 +1,11 @@
-"""ONNX's operators in torch: those that networks which hear are made of.
+"""ONNX's operators in torch, as far as networks for sound use them.
 
 An operator's parameters are its inputs, in their order, and its attributes, with ONNX's defaults;
-where only some values of an attribute are served, its type is a Literal of them. Each computes what
-https://onnx.ai/onnx/operators says of versions 13 to 23.
+where only some values of an attribute are supported, its type is a Literal of them. Each computes
+what https://onnx.ai/onnx/operators says about versions 13 to 23.
 
 Shapes, which are int64 tensors, and constant scalars are in the CPU's memory, wherever the network
-computes: no GPU is waited for.
+computes, so that they never wait for a GPU.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +26,7 @@ def _ints(values: Ints) -> list[int]:
 
 
 def _together(*tensors: Tensor) -> list[Tensor]:
-    """Numbers that came of shapes are brought to where the network computes, if they meet it.
+    """Move numbers that came from shapes to where the network computes, if they meet it.
 
     Scalars may stay: torch takes them from the CPU.
     """
@@ -45,7 +45,7 @@ def _pads(pads: Sequence[int]) -> list[int]:
 
 
 def _each(values: Sequence[int], axes: int) -> list[int]:
-    """What is 1 along every axis if it is not stated."""
+    """The values, or 1 along every axis if they are not stated."""
     return list(values) or [1] * axes
 
 
@@ -360,7 +360,15 @@ OPERATORS: dict[str, Operator] = {
 
 
 def unserved(kind: str, attributes: Mapping[str, Any]) -> list[str]:
-    """What of a node cannot be computed here, in words."""
+    """What of a node cannot be computed here, in words.
+
+    Args:
+        kind: name of its operator.
+        attributes: attributes of the operator.
+
+    Returns:
+        a phrase for each; empty if it can be computed.
+    """
     operator = OPERATORS.get(kind)
     if operator is None:
         return [kind]

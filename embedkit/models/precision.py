@@ -21,9 +21,9 @@ PLACES = (
 
 @contextmanager
 def full_float32() -> Iterator[None]:
-    """Compute in float32 alone, not in TF32 or bfloat16, whose numbers have 10 or 7 bits.
+    """Compute in float32, not in TF32 or bfloat16, whose numbers have 10 or 7 bits.
 
-    All float32 runtimes are to give the same vectors. Afterwards it is as it was.
+    All float32 runtimes should give the same vectors. Afterwards the setting is as it was.
     """
     before = [place.fp32_precision for place in PLACES]
     try:

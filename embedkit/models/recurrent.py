@@ -11,12 +11,28 @@ CONTEXT = 1024  # of the attention
 
 
 def lstm(spec: ModelSpec, shape: tuple[int, int]) -> Network:
-    """LSTM: three layers; the embedding is the last layer's state after the last frame (2048)."""
+    """LSTM: three layers; the embedding is the last layer's state after the last frame (2048).
+
+    Args:
+        spec: classes and dropout.
+        shape: frames and bands of a segment's features.
+
+    Returns:
+        the network with random weights.
+    """
     return Network(LSTM(shape[1]), {UNITS: sequence(output(UNITS, spec))})
 
 
 def bidirectional_gru_attention(spec: ModelSpec, shape: tuple[int, int]) -> Network:
-    """B-GRU-ATT: two bidirectional layers; the embedding is attention's weighted sum (4096)."""
+    """B-GRU-ATT: two bidirectional layers; the embedding is attention's weighted sum (4096).
+
+    Args:
+        spec: classes and dropout.
+        shape: frames and bands of a segment's features.
+
+    Returns:
+        the network with random weights.
+    """
     return Network(
         BidirectionalGRUAttention(shape[1]), {2 * UNITS: sequence(output(2 * UNITS, spec))}
     )

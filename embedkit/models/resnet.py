@@ -14,6 +14,13 @@ def resnet_50(spec: ModelSpec, shape: tuple[int, int]) -> Network:
     """ResNet-50 with one input channel and a first convolution of stride 1.
 
     Its embedding is the mean over the last maps (2048), of 7 x 4 for 101 x 64 features.
+
+    Args:
+        spec: classes and dropout.
+        shape: frames and bands of a segment's features.
+
+    Returns:
+        the network with random weights.
     """
     del shape  # any will do
     layers: Layers = [

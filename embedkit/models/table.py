@@ -1,4 +1,4 @@
-"""The table of networks: what each is called, how large it is, and what it costs; without torch."""
+"""The table of networks: their names, sizes and costs; without torch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,13 +13,13 @@ AUDIOSET = 527  # classes
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """Networks that differ in the size of their embedding at most.
+    """Networks that differ at most in the size of their embedding.
 
     Attributes:
         structure: in a few words, as the paper's tables have it.
-        sizes: of the embedding, those that have a name; none where it is not free.
+        sizes: sizes of the embedding that have a name; empty where the size is not free.
         matryoshka: whether prefixes of the embedding may be embeddings of their own.
-        dropout, weight_decay: the paper's (section 3.2): for MLP and CNN only.
+        dropout, weight_decay: the paper's (section 3.2), for MLP and CNN only.
     """
 
     structure: str
@@ -89,14 +89,18 @@ def resolve(
     `bneck-mid-256` and `bneck-mid` with `dim=256` are the same.
 
     Args:
-        name: of the table, or of a family.
+        name: a name of the table, or of a family.
         dim: size of the embedding.
         dims: sizes of the prefixes that are embeddings of their own; the largest is `dim`.
         dropout: the paper's by default: 0.5, none in recurrent networks.
-        classes: outputs.
+        classes: number of outputs.
+
+    Returns:
+        the spec.
 
     Raises:
-        UsageError: no such name, a size that is missing, not free, or out of range, or two sizes.
+        UsageError: there is no such name; or a size is missing, not free, or out of range, or there
+            are two sizes.
     """
     if name not in MODELS and name not in FAMILIES:
         raise UsageError(f"no model {name!r}{choices(name, [*MODELS, *FAMILIES])}")
@@ -116,7 +120,11 @@ def resolve(
 
 
 def check_spec(spec: ModelSpec) -> None:
-    """Refuse a family that there is not, or a size of the embedding that it cannot have."""
+    """Refuse a family that does not exist, or a size of the embedding that it cannot have.
+
+    Raises:
+        UsageError: so it is.
+    """
     if spec.name not in FAMILIES:
         raise UsageError(f"no model {spec.name!r}{choices(spec.name, FAMILIES)}")
     family = FAMILIES[spec.name]
@@ -137,8 +145,11 @@ def choose_size(sizes: Sequence[int], dim: int | None) -> int:
     """The size of the embedding that is asked for, or the largest.
 
     Args:
-        sizes: that the model was trained for, ascending.
+        sizes: sizes that the model was trained for, ascending.
         dim: one of them, or None.
+
+    Returns:
+        the size.
 
     Raises:
         UsageError: it is none of them.
@@ -158,10 +169,10 @@ class Counts:
     """What a network of the table costs on the paper's segments, with AudioSet's classes.
 
     Attributes:
-        parameters: numbers that training learns.
+        parameters: number of parameters that training learns.
         macs: multiply-accumulates of a segment.
         embedding_size: D.
-        inputs: of the output layer, which alone depends on the number of classes.
+        inputs: inputs of the output layer; only that depends on the number of classes.
     """
 
     parameters: int

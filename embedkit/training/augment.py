@@ -22,7 +22,16 @@ def spec_augment(spec: TrainSpec) -> nn.Module:
 
 
 def mix(features: Tensor, targets: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
-    """Mixup (Zhang et al., 2018): x = l x_i + (1 - l) x_j, y alike, l from Beta(alpha, alpha)."""
+    """Mixup (Zhang et al., 2018): x = l x_i + (1 - l) x_j, y alike, l from Beta(alpha, alpha).
+
+    Args:
+        features: [B, ...].
+        targets: [B, outputs].
+        alpha: of the Beta distribution; 0: nothing is mixed.
+
+    Returns:
+        the mixed features and targets.
+    """
     share = torch.distributions.Beta(alpha, alpha).sample((len(features),)).to(features.device)
     other = torch.randperm(len(features), device=features.device)
     wide = share.view(-1, 1, 1, 1)

@@ -1,4 +1,4 @@
-"""The model card: what a model is, from what it was made, and how good it seemed."""
+"""The model card: what a model is, what it was made of, and how good it seemed."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,8 +30,8 @@ def write_card(
     Args:
         folder: the model folder.
         extractor: the network and its settings.
-        manifest: what it was trained on.
-        counts: of clips and segments, by name.
+        manifest: the clips that it was trained on.
+        counts: number of clips and of segments, by name.
         best: the figures of the epoch, or checkpoint, whose weights were kept.
     """
     environment = Environment(

@@ -51,26 +51,30 @@ def distil(
 ) -> Trained:
     """Train an extractor to give vectors from which those of others follow, and write its folder.
 
-    A linear head on the embedding, and on each of its prefixes that is one of its own, gives the
-    targets' vectors side by side, each number of them standardised over the training segments.
+    A linear head on the embedding, and on each of its prefixes that is an embedding of its own,
+    gives the targets' vectors side by side, with each number standardised over the training
+    segments.
 
     Args:
         root: folder of audio.
         targets: for each extractor an embedding folder, or Parquet with its columns; see
             `datasets.targets`. A segment is used if each of them has a vector that begins within a
             quarter of a segment of it.
-        folder: the model folder; like everything that is not named here, see `training.train`.
+        folder: the model folder; for this, and for what is not named here, see `training.train`.
         model: the network; its number of classes is that of the targets' numbers.
         features: the front-end.
         segments: how clips are cut.
         spec: the recipe. Balanced sampling makes the folders in `root` equally likely.
-        loss: between a target and what the head gives for it.
-        weights: of the targets' losses, in their order; by default all the same.
+        loss: the loss between a target and what the head gives for it.
+        weights: weights of the targets' losses, in their order; by default all are the same.
         hold_out: patterns of the names of clips to validate with; by default `spec` says how many.
-        running: as there.
+        running: as for `train`.
+
+    Returns:
+        what the training gave.
 
     Raises:
-        UsageError: as `train`, or there are not as many weights as targets.
+        UsageError: as for `train`, or there are not as many weights as targets.
         DatasetError: targets cannot be read, or fit none of the audio.
     """
     if weights and len(weights) != len(targets):
@@ -122,7 +126,7 @@ def distil(
 
 
 def _names(targets: Sequence[Targets]) -> list[str]:
-    """A name for each: of two that are the same, the second gets a number."""
+    """A name for each; if two are the same, the second gets a number."""
     seen: Counter[str] = Counter()
     names = []
     for target in targets:
@@ -133,7 +137,16 @@ def _names(targets: Sequence[Targets]) -> list[str]:
 
 
 def as_clip(path: Path, name: str, hold_out: Sequence[str]) -> Clip:
-    """A clip without labels, held out if its name fits one of the patterns."""
+    """A clip without labels, held out if its name fits one of the patterns.
+
+    Args:
+        path: the file.
+        name: name of the clip.
+        hold_out: the patterns.
+
+    Returns:
+        the clip.
+    """
     if not hold_out:
         return Clip(path=path, labels=())
     held = any(fnmatch.fnmatchcase(name, pattern) for pattern in hold_out)

@@ -1,4 +1,4 @@
-"""What rooms, microphones and distance do to sounds, in batches, on whatever device they are."""
+"""Effects of rooms, microphones and distance on batches of sounds, on any device."""
 
 import math
 
@@ -16,7 +16,7 @@ def rms(sounds: Tensor) -> Tensor:
 
 
 def gain(db: Tensor) -> Tensor:
-    """What a number of decibels multiplies by."""
+    """The factor of a number of decibels."""
     return torch.pow(10.0, db / 20)
 
 
@@ -27,6 +27,9 @@ def at_level(sounds: Tensor, db: Tensor, heard: slice = slice(None)) -> Tensor:
         sounds: [B, samples].
         db: root mean square below full scale [B].
         heard: the samples whose level counts; where they are silent, the sound stays as it is.
+
+    Returns:
+        [B, samples].
     """
     level = rms(sounds[:, heard])
     factor = gain(db)[:, None] / level.clamp(min=SILENT)
@@ -34,14 +37,32 @@ def at_level(sounds: Tensor, db: Tensor, heard: slice = slice(None)) -> Tensor:
 
 
 def cut_event(sounds: Tensor, start_s: Tensor, length_s: Tensor, sample_rate: int) -> Tensor:
-    """Leave an event of sounds [B, samples] that starts and lasts [B] so long, in seconds."""
+    """Cut sounds to an event.
+
+    Args:
+        sounds: [B, samples].
+        start_s: where the event starts, in seconds [B].
+        length_s: how long it lasts, in seconds [B].
+        sample_rate: in Hz.
+
+    Returns:
+        [B, samples], silent outside of the event.
+    """
     time = torch.arange(sounds.shape[1], device=sounds.device)[None] / sample_rate
     since, left = time - start_s[:, None], (start_s + length_s)[:, None] - time
     return sounds * torch.sigmoid(ATTACK * since) * torch.sigmoid(RELEASE * left)
 
 
 def equalise(sounds: Tensor, gains_db: Tensor) -> Tensor:
-    """Filter sounds [B, samples] by gains [B, knots], evenly from 0 Hz to half the sample rate."""
+    """Filter sounds by gains at evenly spaced frequencies from 0 Hz to half the sample rate.
+
+    Args:
+        sounds: [B, samples].
+        gains_db: [B, knots].
+
+    Returns:
+        [B, samples].
+    """
     size = sounds.shape[1]
     curve = F.interpolate(
         gains_db[:, None], size=size // 2 + 1, mode="linear", align_corners=True
@@ -51,7 +72,15 @@ def equalise(sounds: Tensor, gains_db: Tensor) -> Tensor:
 
 
 def reverberate(sounds: Tensor, responses: Tensor) -> Tensor:
-    """Hear sounds [B, samples] in rooms with these impulse responses [B, m]."""
+    """Put sounds into rooms.
+
+    Args:
+        sounds: [B, samples].
+        responses: impulse responses of the rooms [B, m].
+
+    Returns:
+        [B, samples].
+    """
     size = sounds.shape[1]
     whole = _fast_length(size + responses.shape[1] - 1)  # what rings on does not come round
     product = torch.fft.rfft(sounds, n=whole) * torch.fft.rfft(responses, n=whole)
@@ -60,13 +89,16 @@ def reverberate(sounds: Tensor, responses: Tensor) -> Tensor:
 
 
 def room(decay_s: Tensor, direct: Tensor, noise: Tensor, sample_rate: int) -> Tensor:
-    """Impulse responses [B, m] of energy 1.
+    """Impulse responses of energy 1.
 
     Args:
-        decay_s: after which what rings on is 8.7 dB weaker [B].
+        decay_s: seconds after which the reverberation is 8.7 dB weaker [B].
         direct: how much stronger the sound itself is than the noise that follows it [B].
         noise: white, of deviation 1 [B, m].
-        sample_rate: Hz.
+        sample_rate: in Hz.
+
+    Returns:
+        [B, m].
     """
     time = torch.arange(noise.shape[1], device=noise.device)[None] / sample_rate
     ringing = noise * torch.exp(-time / decay_s[:, None])
@@ -75,16 +107,34 @@ def room(decay_s: Tensor, direct: Tensor, noise: Tensor, sample_rate: int) -> Te
 
 
 def add_noise(sounds: Tensor, noise: Tensor, snr_db: Tensor, heard: slice = slice(None)) -> Tensor:
-    """Add noise to sounds, both [B, samples], so many decibels [B] weaker where it counts."""
+    """Add noise to sounds.
+
+    Args:
+        sounds: [B, samples].
+        noise: [B, samples].
+        snr_db: by how many decibels the noise is weaker where it counts [B].
+        heard: the samples that count.
+
+    Returns:
+        [B, samples].
+    """
     level, own = rms(sounds[:, heard]), rms(noise[:, heard])
     return sounds + noise * (level / own.clamp(min=SILENT) * gain(-snr_db)[:, None])
 
 
 def resample(sounds: Tensor, sample_rate: int, wanted: int) -> Tensor:
-    """Sounds [B, samples] at another sample rate, cut off at the lower one's half.
+    """Sounds at another sample rate, cut off at half of the lower rate.
 
-    A Fourier transform takes a sound for one that repeats: silence around it keeps its end from
-    its beginning.
+    A Fourier transform treats a sound as periodic: silence around it keeps its end away from its
+    beginning.
+
+    Args:
+        sounds: [B, samples].
+        sample_rate: in Hz.
+        wanted: the other sample rate, in Hz.
+
+    Returns:
+        [B, other samples].
     """
     if sample_rate == wanted:
         return sounds
@@ -103,6 +153,6 @@ def resample(sounds: Tensor, sample_rate: int, wanted: int) -> Tensor:
 
 
 def _fast_length(size: int) -> int:
-    """Of a Fourier transform that is at least so long."""
+    """The length of a fast Fourier transform of at least this size."""
     step = 1 << max(0, size.bit_length() - 3)
     return math.ceil(size / step) * step

@@ -22,8 +22,8 @@ class ClipScores:
     """Scores of one clip.
 
     Attributes:
-        path: of the file.
-        start_s, end_s: of each segment, float64 [segments].
+        path: the file.
+        start_s, end_s: of each segment in seconds, float64 [segments].
         segments: float32 [segments, classes].
         mean_vector: scores of the clip's vector, float32 [classes].
         kind, message: what is wrong with the file; empty for a good one.
@@ -54,8 +54,15 @@ class ClipScores:
 def held_out(manifest: Manifest, spec: TrainSpec) -> Manifest:
     """The clips that a training left to be scored: its held-out fold, else the split `test`.
 
+    Args:
+        manifest: all clips.
+        spec: the recipe, which names the fold.
+
+    Returns:
+        the clips.
+
     Raises:
-        DatasetError: nothing is held out, or a label stands there alone.
+        DatasetError: nothing is held out, or a label is only in these clips.
     """
     if spec.hold_out_fold:
         held = manifest.fold(spec.hold_out_fold)
@@ -74,7 +81,15 @@ def held_out(manifest: Manifest, spec: TrainSpec) -> Manifest:
 
 
 def score_file(extractor: ExtractorModule, path: Path) -> ClipScores:
-    """Score a file by segment; a damaged one up to the damage."""
+    """Score a file by segment; a damaged file is scored up to the damage.
+
+    Args:
+        extractor: the model.
+        path: the file.
+
+    Returns:
+        its scores, which say what is wrong with the file.
+    """
     kind = message = ""
     places: list[tuple[float, float]] = []
     scores = [np.zeros((0, len(extractor.config.labels)), np.float32)]
@@ -107,8 +122,14 @@ def score_clips(
 ) -> tuple[list[tuple[Clip, ClipScores]], list[ClipScores]]:
     """Score labelled clips by segment.
 
+    Args:
+        extractor: the model.
+        manifest: the clips.
+        track: shows the progress.
+
     Returns:
-        those that could be, and those that could not, or not to their end.
+        the clips that could be scored with their scores, and the scores of files that could not be
+        decoded, or not to their end.
 
     Raises:
         DatasetError: the model does not know a label, or no clip can be decoded.
@@ -138,7 +159,7 @@ class NetworkEvaluation:
 
     Attributes:
         clips, segments: how many were scored.
-        figures: by name; those by clip, and accuracy by segment too.
+        figures: figures by clip, by name; and accuracy by segment.
         failures: clips that could not be scored, or not to their end.
         targets, scores: of the clips that were scored, [clips, classes].
     """
@@ -154,7 +175,20 @@ class NetworkEvaluation:
 def evaluate(
     extractor: ExtractorModule, manifest: Manifest, track: Track = untracked
 ) -> NetworkEvaluation:
-    """Score labelled clips with the network's own output; raises as score_clips does."""
+    """Score labelled clips with the network's own output.
+
+    Args:
+        extractor: the model.
+        manifest: the clips.
+        track: shows the progress.
+
+    Returns:
+        the figures.
+
+    Raises:
+        DatasetError: as for `score_clips`.
+        UsageError: as for `score_clips`.
+    """
     scored, failures = score_clips(extractor, manifest, track)
     wanted = targets([clip for clip, _ in scored], extractor.config.labels)
     by_clip = np.stack([scores.clip for _, scores in scored])

@@ -41,7 +41,7 @@ class Features:
     """Features of the segments of some clips, in a cache's memory-mapped shards.
 
     Attributes:
-        clip: int64 [segments], the index of the clip in the list they were asked for.
+        clip: int64 [segments], the index of the clip in the list that was asked for.
         seconds: float64 [segments], their real duration: a clip's last one may be padded.
         failures: clips that gave no features, or not all: (path, kind, message).
     """
@@ -64,12 +64,12 @@ class Features:
         return len(self.clip)
 
     def where(self, keep: NDArray[np.bool_]) -> "Features":
-        """Those of some segments alone [segments]."""
+        """The features of some of the segments, bool [segments]."""
         place = self._shard[keep], self._row[keep]
         return Features(self._shards, *place, self.clip[keep], self.seconds[keep], self.failures)
 
     def mostly_sound(self, segment_s: float) -> "Features":
-        """Those that are no slivers at the clips' ends, of segments of this length."""
+        """The features without slivers at the clips' ends, for segments of this length."""
         first = np.searchsorted(self.clip, self.clip)  # a clip's segments stand together
         numbers = np.arange(len(self)) - first
         return self.where(scoring.mostly_sound(numbers, self.seconds, segment_s))
@@ -84,7 +84,7 @@ class Features:
         return values
 
     def prefetch(self, segments: NDArray[np.int64]) -> None:
-        """Ask the system to read the features of these segments from the disk; do not wait."""
+        """Ask the system to read the features of these segments from the disk, without waiting."""
         size = self._shards[0][0].nbytes
         for shard, row in zip(self._shard[segments], self._row[segments], strict=True):
             start = row * size // mmap.PAGESIZE * mmap.PAGESIZE
@@ -113,7 +113,7 @@ class Features:
 
 @dataclass(frozen=True)
 class Cached:
-    """Where the features of a clip stand: its rows of a shard, and what was wrong with it."""
+    """Where the features of a clip are, and what was wrong with the clip."""
 
     shard: Path
     shape: tuple[int, ...]  # of the shard
@@ -135,16 +135,20 @@ def compute_features(
 ) -> Features:
     """Compute the features that a cache does not hold yet, and open those of the clips.
 
-    A cache grows by shards, each a file of float32 values and its index, renamed when it is whole.
-    Trainings on other clips, folds or hops may share it; a file that has changed is computed again.
+    A cache grows by shards, each a file of float32 values and its index, renamed when it is
+    complete. Trainings on other clips, folds or hops may share it; a file that has changed is
+    computed again.
 
     Args:
         clips: their audio is decoded once.
         cache: the folder.
-        features: of the model.
+        features: settings of the front-end.
         segments: how the clips are cut.
-        workers: processes; the features do not depend on it.
+        workers: number of processes; the features do not depend on it.
         track: shows the progress over shards.
+
+    Returns:
+        the features.
 
     Raises:
         DatasetError: not one clip can be decoded.
@@ -173,7 +177,7 @@ def compute_features(
 
 @contextmanager
 def mapper(workers: int) -> Iterator[Callable[..., Iterator[Any]]]:
-    """`map` here, or over processes."""
+    """`map` in this process, or over several."""
     if workers == 1:
         yield map
         return
@@ -203,7 +207,7 @@ def _check_settings(cache: Path, features: FeatureSpec, segments: SegmentSpec) -
 
 
 def file_key(path: Path) -> Key:
-    """Of a file: another one of its name has another."""
+    """The key of a file; another file of its name has another key."""
     try:
         status = path.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""The model folder while something learns in it: begun, gone on with, and finished."""
+"""The model folder during a training: begun, gone on with, and finished."""
 
 import io
 import json
@@ -29,11 +29,16 @@ History = list[dict[str, float]]
 def check_folder(folder: Path, config: ModelConfig, resume: bool) -> bool:
     """Refuse to overwrite a model, or to resume one with other settings.
 
+    Args:
+        folder: the model folder.
+        config: settings of the model.
+        resume: whether an unfinished training is to go on.
+
     Returns:
         whether it holds a finished training of this model.
 
     Raises:
-        UsageError: it holds another, or one that is not to be resumed.
+        UsageError: it holds another model, or one that is not to be resumed.
     """
     scratch = folder / SCRATCH
     known = next((path for path in (scratch, folder) if (path / CONFIG).exists()), None)
@@ -54,13 +59,13 @@ def check_folder(folder: Path, config: ModelConfig, resume: bool) -> bool:
 def begin(
     folder: Path, config: ModelConfig, parts: Sequence[Manifest], rule: Rule | None = None
 ) -> None:
-    """Make the folder hold a training: what is refused before leaves it as it was.
+    """Make the folder hold a training; what is refused earlier leaves it as it was.
 
     Args:
-        folder: of the model.
-        config: of the model.
+        folder: the model folder.
+        config: settings of the model.
         parts: the clips that it is trained and validated with.
-        rule: where labels have times, which segment has which.
+        rule: which segment has which label, where labels have times.
 
     Raises:
         UsageError: the training there began with other clips, or labels.
@@ -81,7 +86,12 @@ def begin(
 
 
 def write_history(folder: Path, history: History) -> None:
-    """Write the figures so far to metrics.jsonl."""
+    """Write the figures so far to metrics.jsonl.
+
+    Args:
+        folder: the model folder.
+        history: the figures.
+    """
     with atomic_write(folder / METRICS) as file:
         file.write("".join(json.dumps(record) + "\n" for record in history).encode())
 
@@ -92,7 +102,12 @@ def read_history(folder: Path) -> History:
 
 
 def write_state(folder: Path, state: Mapping[str, Any]) -> None:
-    """Keep what it takes to go on."""
+    """Keep what is needed to go on.
+
+    Args:
+        folder: the model folder.
+        state: values by name.
+    """
     buffer = io.BytesIO()
     torch.save(dict(state), buffer)
     with atomic_write(folder / SCRATCH / STATE) as file:
@@ -105,13 +120,13 @@ def take_state(folder: Path, device: torch.device, take: Callable[[dict[str, Any
     Args:
         folder: the model folder.
         device: where the state's tensors shall be.
-        take: gets the state.
+        take: is given the state.
 
     Returns:
         whether there was one.
 
     Raises:
-        ModelFolderError: it cannot be read, or is none of this training.
+        ModelFolderError: it cannot be read, or is of another training.
     """
     path = folder / SCRATCH / STATE
     if not path.exists():
@@ -137,12 +152,12 @@ def finish(
     """Draw the curves, write the card, and remove what only a resumed training needs.
 
     Args:
-        folder: that holds the weights.
-        extractor: with them.
-        manifest: what it was trained on.
-        counts: of clips and segments, by name.
+        folder: the model folder, which holds the weights.
+        extractor: the model with these weights.
+        manifest: the clips that it was trained on.
+        counts: number of clips and of segments, by name.
         history: the figures of all epochs.
-        kept: those of the weights.
+        kept: the figures of the weights.
     """
     save_png(training_curves(history), folder / CURVES)
     write_card(folder, extractor, manifest, counts, kept)

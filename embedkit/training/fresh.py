@@ -28,8 +28,8 @@ Chances = NDArray[np.float64]
 class FreshScenes:
     """Draws scenes: one to three sounds at other speeds, cut, filtered, in rooms and noise.
 
-    A scene is a segment and what surrounds it. What counts is the segment: where its sounds stand,
-    how loud they are beside each other, and how loud it is.
+    A scene is a segment and what surrounds it. The segment is what counts for the place of its
+    sounds, for their levels beside each other, and for its own level.
     """
 
     def __init__(
@@ -43,15 +43,15 @@ class FreshScenes:
         around: int = 0,
         device: str = "cpu",
     ) -> None:
-        """Begin.
+        """Prepare to draw.
 
         Args:
             pool: the sounds.
             chances: how likely each clip is drawn [clips].
             spec: how likely everything else is.
-            sample_rate: of the sounds, in Hz.
+            sample_rate: sample rate of the sounds in Hz.
             segment: samples of a segment.
-            around: samples before and after it, each.
+            around: samples before it, and samples after it.
             device: where scenes are made.
         """
         self.spec, self.sample_rate = spec, sample_rate
@@ -65,7 +65,7 @@ class FreshScenes:
         self.chances = self._up_to(chances)
 
     def of(self, chances: Chances) -> "FreshScenes":
-        """Scenes in which other clips are as likely as this [clips]; the sounds are held once."""
+        """Scenes with other chances of clips [clips]; the sounds are held in memory once."""
         other = copy(self)
         other.chances = self._up_to(chances)
         return other
@@ -74,7 +74,15 @@ class FreshScenes:
         return torch.from_numpy(np.cumsum(chances / chances.sum())).to(self.device).float()
 
     def draw(self, seed: int, count: int) -> Tensor:
-        """Scenes float32 [count, around + segment + around], the same for the same seed."""
+        """Draw scenes; the same seed gives the same scenes.
+
+        Args:
+            seed: seed of all draws.
+            count: number of scenes.
+
+        Returns:
+            float32 [count, around + segment + around].
+        """
         draw, spec = Draw(seed, self.device), self.spec
         scenes = self._mixed(count, draw)
         for share, effect in (
@@ -120,10 +128,17 @@ class FreshScenes:
         return effects.add_noise(scenes, noise, draw.between(*SNR_DB, len(scenes)), self.heard)
 
     def excerpts(self, clips: Tensor, draw: "Draw") -> Tensor:
-        """A piece of each of these clips [n], drawn at random, at another speed: [n, samples].
+        """A piece of each of some clips, drawn at random, at another speed.
 
-        The segment lies in the clip, or a clip that is shorter in the segment; around both is what
-        the clip has there, else silence.
+        The segment lies within the clip, or a clip that is shorter lies within the segment. Around
+        both is what the clip has there, and else silence.
+
+        Args:
+            clips: numbers of the clips [n].
+            draw: the draws of the batch.
+
+        Returns:
+            float32 [n, samples].
         """
         fast = draw.some(len(clips), self.spec.speed)
         speed = torch.ones(len(clips), device=self.device)
@@ -155,7 +170,16 @@ class Draw:
         self._generator = torch.Generator(device).manual_seed(seed)
 
     def between(self, low: float, high: float, *shape: int) -> Tensor:
-        """Numbers that are all equally likely."""
+        """Numbers that are all equally likely.
+
+        Args:
+            low: the lowest.
+            high: the highest.
+            shape: shape of the result.
+
+        Returns:
+            float32 of this shape.
+        """
         drawn = torch.rand(shape, generator=self._generator, device=self._device)
         return low + (high - low) * drawn
 
@@ -164,40 +188,48 @@ class Draw:
         return torch.randn(shape, generator=self._generator, device=self._device)
 
     def some(self, count: int, share: float) -> Tensor:
-        """Which of so many are taken, if each of them is with this chance [n]."""
+        """Draw which of some things are taken.
+
+        Args:
+            count: number of things.
+            share: the chance of each.
+
+        Returns:
+            numbers of those that are taken [n].
+        """
         return (self.between(0, 1, count) < share).nonzero()[:, 0]
 
 
 def _change_some(
     sounds: Tensor, share: float, effect: Callable[[Tensor, Draw], Tensor], draw: Draw
 ) -> None:
-    """Put an effect on each of some sounds [n, samples], in place, with this chance."""
+    """Apply an effect to each of some sounds [n, samples] with a chance, in place."""
     rows = draw.some(len(sounds), share)
     if len(rows):
         sounds[rows] = effect(sounds[rows], draw)
 
 
 def kind(name: str) -> str:
-    """The kind of a clip: what the first of its folders is called; empty if it is in none."""
+    """The kind of a clip: the name of its first folder; empty if it is in none."""
     return name.rpartition("/")[0].partition("/")[0]
 
 
 def package(name: str) -> str:
-    """The package that a clip is from: what the first two of its folders are called."""
+    """The package of a clip: the names of its first two folders."""
     return "/".join(name.split("/")[:-1][:2])
 
 
 def chances(
     names: Sequence[str], lengths: NDArray[np.int64], kinds: Mapping[str, float], least: int
 ) -> Chances:
-    """How likely clips are drawn: a kind, one of its packages, and one of its clips.
+    """How likely clips are drawn: first a kind, then one of its packages, then one of its clips.
 
     Args:
-        names: of the clips: kind/package/..., or less.
-        lengths: of the clips, in samples; what has none is never drawn.
-        kinds: how likely top folders are; clips of others are not drawn. Empty: with the root of
-            their duration. Packages are drawn with the root of theirs.
-        least: samples as which a shorter clip counts beside others of its package.
+        names: names of the clips: kind/package/..., or less.
+        lengths: length of each clip in samples; an empty clip is never drawn.
+        kinds: how likely top folders are; clips of others are not drawn. Empty: in proportion to
+            the root of their duration. Packages are drawn in proportion to the root of theirs.
+        least: samples that a shorter clip counts beside others of its package.
 
     Returns:
         float64 [clips], whose sum is 1.
@@ -233,7 +265,7 @@ def _share(groups: NDArray[np.str_], lengths: NDArray[np.int64]) -> NDArray[np.f
 
 
 def _fits(samples: Tensor, device: torch.device) -> bool:
-    """Whether a GPU has room for all samples, and as much again for the training."""
+    """Whether a GPU has room for all samples, and for as much again for the training."""
     if device.type != "cuda":
         return False
     free, _ = torch.cuda.mem_get_info(device)

@@ -1,4 +1,4 @@
-"""What a network shall give from each prefix of its embedding, by heads that are thrown away."""
+"""What a network learns to give from each prefix of its embedding, by temporary heads."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,10 +21,10 @@ Parts = tuple[Tensor, ...]  # of each target [B, numbers]
 
 @dataclass(frozen=True)
 class Target:
-    """One of a lesson's vectors.
+    """One of the vectors of a lesson.
 
     Attributes:
-        spec: what it is.
+        spec: its settings.
         names: whether its numbers are logits of names.
     """
 
@@ -35,8 +35,8 @@ class Target:
 class Goals(nn.Module):
     """Heads on each prefix of an embedding, and the loss of what they give.
 
-    Each number of a target is standardised. Names are also learned as what they are, probabilities,
-    by a linear layer: it makes the embedding such that they can be read off it.
+    Each number of a target is standardised. Names are also learned as probabilities by a linear
+    layer, so that they can be read off the embedding.
     """
 
     mean: Tensor
@@ -48,10 +48,10 @@ class Goals(nn.Module):
         """Begin with random heads.
 
         Args:
-            targets: of a lesson, in its order.
-            sizes: of the embedding: its prefixes that are embeddings of their own.
-            heads: of which kind; without any there is one target, of the size of the embedding.
-            names_weight: of the cross-entropy of names.
+            targets: the targets of a lesson, in its order.
+            sizes: sizes of the embedding's prefixes that are embeddings of their own.
+            heads: kind of heads; without any there is one target, of the size of the embedding.
+            names_weight: weight of the cross-entropy of names.
         """
         super().__init__()
         self.targets, self.sizes, self.names_weight = targets, sizes, names_weight
@@ -86,7 +86,15 @@ class Goals(nn.Module):
         return ((vectors - self.mean) / self.deviation).clamp(-FAR, FAR)
 
     def forward(self, embedding: Tensor, lesson: Lesson) -> Tensor:
-        """The loss of embeddings [B, D], a mean over the prefixes."""
+        """The loss of embeddings, a mean over the prefixes.
+
+        Args:
+            embedding: [B, D].
+            lesson: the targets.
+
+        Returns:
+            a scalar.
+        """
         chances = self._logits(torch.cat(lesson.vectors, dim=1)).sigmoid()
         losses = []
         for found, wanted in self._compared(embedding, self.wanted(lesson)):
@@ -111,6 +119,9 @@ class Goals(nn.Module):
         Args:
             embedding: [B, D].
             wanted: standardised [B, outputs].
+
+        Returns:
+            shares by the name of the target, for each prefix.
         """
         return [
             {
@@ -121,11 +132,12 @@ class Goals(nn.Module):
         ]
 
     def _compared(self, embedding: Tensor, wanted: Tensor) -> Iterator[tuple[Parts, Parts]]:
-        """For each prefix what it gives of the targets, and what of these it shall give.
+        """For each prefix what it gives of the targets, and what of these it should give.
 
         Args:
             embedding: [B, D].
-            wanted: of all targets [B, outputs]: without heads only as many as the prefix has count.
+            wanted: of all targets [B, outputs]; without heads only the first numbers count, as many
+                as the prefix has.
         """
         if self._heads is Heads.NONE:
             own = (embedding - self.mean) / self.deviation
@@ -136,10 +148,15 @@ class Goals(nn.Module):
             yield torch.split(given, self._parts, dim=1), torch.split(wanted, self._parts, dim=1)
 
     def named(self, embedding: Tensor, lessons: Sequence[Lesson]) -> list[tuple[Tensor, Tensor]]:
-        """For each teacher of names: which it gives, and their scores by the whole embedding.
+        """The names that each teacher of names gives, and their scores by the whole embedding.
+
+        Args:
+            embedding: [B, D].
+            lessons: what the teachers gave.
 
         Returns:
-            bool [B, n] and float [B, n], of the names that it gives somewhere and not everywhere.
+            for each teacher bool [B, n] and float [B, n], of the names that it gives somewhere and
+                not everywhere.
         """
         if not self._named:
             return []
@@ -157,7 +174,7 @@ class Goals(nn.Module):
         return found
 
     def _logits(self, vectors: Tensor) -> Tensor:
-        """The names' numbers among all targets' [B, outputs]: [B, names]."""
+        """The logits of names [B, names] among all targets' numbers [B, outputs]."""
         parts = torch.split(vectors, self._parts, dim=1)
         mine = [part for target, part in zip(self.targets, parts, strict=True) if target.names]
         return torch.cat(mine, dim=1) if mine else vectors[:, :0]

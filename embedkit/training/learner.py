@@ -1,4 +1,4 @@
-"""A network while it learns from lessons: it moves on by a step at a time, and to disk and back."""
+"""A network while it learns from lessons: it moves on step by step, and to disk and back."""
 
 import math
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ class Learner:
     Attributes:
         extractor: the network that learns.
         goals: what it learns.
-        step: how many it has made.
+        step: number of its steps.
         history: the figures of each checkpoint.
     """
 
@@ -56,7 +56,7 @@ class Learner:
         self.goals.begin(lessons)
 
     def learn(self, lesson: Lesson) -> float:
-        """Make a step; the loss before it.
+        """Make a step; gives the loss before it.
 
         Raises:
             EmbedkitError: the training diverged.
@@ -99,8 +99,8 @@ class Learner:
 
         Returns:
             the loss; for each target the share of its variance that is explained (R2), from the
-            whole embedding and from each prefix; and how well the names are ranked that teachers
-            give (`TOP` of each scene), as mean average precision over names.
+                whole embedding and from each prefix; and how well the names that teachers give
+                (`TOP` of each scene) are ranked, as mean average precision over names.
         """
         self.extractor.eval()
         embeddings = [self._embed(lesson.features) for lesson in lessons]
@@ -125,7 +125,7 @@ class Learner:
         return figures
 
     def save(self, record: dict[str, float]) -> None:
-        """Write the model, the figures, and what it takes to go on."""
+        """Write the model, the figures, and what is needed to go on."""
         self.history.append(record)
         self.extractor.save(self.folder, heads=False)
         write_history(self.folder, self.history)
@@ -141,7 +141,7 @@ class Learner:
         write_state(self.folder, state)
 
     def restore(self) -> bool:
-        """Go on where an interrupted training left a state; whether it did."""
+        """Go on where an interrupted training left a state; says whether there was one."""
 
         def take(state: dict[str, Any]) -> None:
             self.extractor.load_state_dict(state["extractor"])
@@ -154,7 +154,15 @@ class Learner:
 
 
 def learning_rate(spec: DistilSpec, step: int) -> float:
-    """Of a step, from 0 on: up, flat for half of the training, then down along a half cosine."""
+    """The learning rate: it rises, is flat for half of the training, and falls along half a cosine.
+
+    Args:
+        spec: the recipe.
+        step: number of the step, from 0 on.
+
+    Returns:
+        the learning rate.
+    """
     part = (step + 1) / spec.steps
     if part < FLAT:
         return spec.learning_rate * min(1.0, part / WARM_UP)

@@ -1,4 +1,4 @@
-"""Lessons: a batch of fresh scenes, as the network hears it, and what its teachers say of it."""
+"""Lessons: batches of fresh scenes, as the network hears them, with what its teachers say."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Lesson:
 
     Attributes:
         features: float32 [B, 1, frames, bands].
-        vectors: what is wanted, of each target [B, size].
+        vectors: the vectors of each target [B, size].
     """
 
     features: Tensor
@@ -39,13 +39,13 @@ class Lessons:
         seed: int,
         mfcc: bool,
     ) -> None:
-        """Begin.
+        """Prepare lessons.
 
         Args:
-            scenes: what is heard.
-            teachers: of each the embedding is a target, and then its logits if it has any.
+            scenes: the scenes.
+            teachers: each one's embedding is a target, and its logits if it has any.
             front_end: the network's features: [B, samples] -> [B, 1, frames, bands].
-            seed: of all lessons.
+            seed: seed of all lessons.
             mfcc: whether statistics of MFCC are the last target.
         """
         self.scenes, self.teachers, self.front_end = scenes, teachers, front_end
@@ -53,7 +53,15 @@ class Lessons:
 
     @torch.no_grad()
     def make(self, number: int, count: int) -> Lesson:
-        """The lesson of this number, of so many scenes."""
+        """Make a lesson.
+
+        Args:
+            number: number of the lesson.
+            count: number of its scenes.
+
+        Returns:
+            the lesson, the same for the same number.
+        """
         # As many bits as a generator takes, other ones for each pair.
         seed = int(np.random.SeedSequence((self.seed, number)).generate_state(1, np.uint64)[0])
         scenes = self.scenes.draw(seed % 2**63, count)
@@ -69,7 +77,7 @@ class Lessons:
 def mfcc_statistics(features: Tensor) -> Tensor:
     """Mean and deviation of MFCC over time, and the deviation of their change: [B, 3 n].
 
-    Teachers of names care little for voices and pitch; these tell of both.
+    Teachers of names pay little attention to voices and pitch; these statistics tell of both.
 
     Args:
         features: log-mel [B, 1, frames, bands].

@@ -1,4 +1,4 @@
-"""A training from a labelled collection to a model folder: begun once, resumable, finished once."""
+"""A training from a labelled collection to a model folder, which can be resumed."""
 
 import csv
 import io
@@ -56,8 +56,8 @@ class Trained:
     Attributes:
         history: the figures of each epoch, as in metrics.jsonl; where segments are heard once, of
             each checkpoint.
-        best_epoch: whose weights were kept, from 1 on.
-        clips: that there were to train and to validate with.
+        best_epoch: the epoch whose weights were kept, from 1 on.
+        clips: number of clips to train and to validate with.
         failures: clips that could not be used, or not to their end: (path, kind, message).
     """
 
@@ -84,7 +84,7 @@ def train(
     The folder always holds the best model so far, by validation loss (cross-entropy of the clips'
     mean scores of the whole embedding), and metrics.jsonl. Every epoch leaves a state from which
     `resume` continues; the result is the same as without an interruption. At the end a picture of
-    the curves, a model card and a sample of the training segments, to quantise for, join it.
+    the curves, a model card, and a sample of the training segments to quantise for join it.
 
     Under torchrun the processes share every batch and average their gradients; batch
     normalisation's statistics are of each process's own share.
@@ -96,17 +96,20 @@ def train(
         features: the front-end.
         segments: how clips are cut.
         spec: the recipe.
-        init: a model folder to begin with instead of random weights: its features' statistics and
-            all of its network but the heads. `model`, `features` and `segments` must be its own;
-            another dropout and other classes may be.
-        rule: of labels with times, which segment has which.
+        init: a model folder to begin with instead of random weights: its features' statistics, and
+            its network without the heads. `model`, `features` and `segments` must be its own;
+            dropout and classes may differ.
+        rule: which segment has which label, where labels have times.
         running: how it runs; see `Running`.
+
+    Returns:
+        what the training gave.
 
     Raises:
         UsageError: the folder has a model or a training already, or one with other settings; or
             `init` is another network.
         ModelFolderError: `init` is not a model folder.
-        DatasetError: too few clips, or none that can be decoded.
+        DatasetError: there are too few clips, or none that can be decoded.
         EmbedkitError: the training diverged, or there is too little memory for its batches.
     """
     if spec.hold_out_fold:
@@ -152,16 +155,24 @@ def run_training(
     rule: Rule | None = None,
     **running: Unpack[Running],
 ) -> Trained:
-    """What trainings of all objectives have in common.
+    """Run a training of any objective.
 
     Args:
-        config: of the model.
+        config: settings of the model.
         manifest: the clips.
-        objective: makes it of the features of training and validation clips, and of these.
-        folder: the model folder; for this and the others see `train`.
-        init: as there.
-        rule: as there.
-        running: as there.
+        objective: makes the objective of the features of training and validation clips, and of
+            these.
+        folder: the model folder; for this and the following see `train`.
+        init: as for `train`.
+        rule: as for `train`.
+        running: as for `train`.
+
+    Returns:
+        what the training gave.
+
+    Raises:
+        UsageError: as for `train`, or a batch is too small for the processes.
+        DatasetError: there are too few segments for the processes.
     """
     spec, segments = config.training, config.segments
     assert isinstance(spec, TrainSpec)
@@ -258,9 +269,18 @@ def check_init(
 ) -> ModelConfig:
     """The settings of a model folder with which a training may begin.
 
+    Args:
+        folder: the model folder.
+        model: the network of the training.
+        features: the front-end of the training.
+        segments: the segments of the training.
+
+    Returns:
+        the settings.
+
     Raises:
         ModelFolderError: it is no model folder.
-        UsageError: its network, front-end or segments are others.
+        UsageError: its network, front-end or segments differ.
     """
     config = load_config(folder)
     own = config.model
@@ -273,7 +293,7 @@ def check_init(
 
 
 def _list_left_out(path: Path, left_out: Sequence[tuple[str, str]]) -> None:
-    """Name the clips that the data set lists and that are not here."""
+    """Name the clips that the data set lists and that are not there."""
     text = io.StringIO(newline="")
     csv.writer(text).writerows([("clip", "reason"), *left_out])
     with atomic_write(path) as file:

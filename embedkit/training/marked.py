@@ -15,7 +15,7 @@ from embedkit.training.features import Features
 
 
 class MarkedClassification:
-    """What is known of each segment: yes or no for each label, or nothing."""
+    """What is known about each segment: yes or no for each label, or nothing."""
 
     def __init__(
         self,
@@ -25,14 +25,14 @@ class MarkedClassification:
         rule: Rule,
         hops_s: Sequence[float],
     ) -> None:
-        """Leave out the segments of which nothing is known.
+        """Leave out the segments about which nothing is known.
 
         Args:
             sets: features of the training and the validation clips.
             parts: these clips.
             labels: the outputs.
             rule: which segment has which label.
-            hops_s: of each set, from one segment's start to the next one's.
+            hops_s: for each set, seconds from one segment's start to the next one's.
 
         Raises:
             DatasetError: no segment of a set has a label.
@@ -43,11 +43,19 @@ class MarkedClassification:
         )
 
     def wanted(self, segments: NDArray[np.int64]) -> NDArray[np.float32]:
-        """1 for each label of the segment, 0 for what it has not, NaN for what is unknown."""
+        """1 for a label that the segment has, 0 for one that it has not, NaN for an unknown one."""
         return self._wanted[segments]
 
     def loss(self, outputs: Tensor, wanted: Tensor) -> Tensor:
-        """Cross-entropy of what is known; the mean over classes."""
+        """Cross-entropy over what is known; the mean over classes.
+
+        Args:
+            outputs: [B, outputs], before the sigmoid.
+            wanted: [B, outputs]; NaN where it is unknown.
+
+        Returns:
+            the sum over segments.
+        """
         known = ~wanted.isnan()
         loss = F.binary_cross_entropy_with_logits(
             outputs, wanted.nan_to_num(), weight=known.to(outputs.dtype), reduction="sum"
@@ -55,14 +63,14 @@ class MarkedClassification:
         return loss / wanted.shape[1]
 
     def chances(self, clips: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Every label is equally likely: a clip as its segments have it."""
+        """Makes every label equally likely; a clip counts by its segments."""
         has = (self._wanted == 1).astype(np.float64)
         chance = has @ (1 / np.maximum(has.sum(axis=0), 1))
         of_clip = np.bincount(self.training.clip, chance)
         return of_clip[clips].astype(np.float64)
 
     def figures(self, outputs: Iterable[Tensor]) -> dict[str, float]:
-        """Loss and mAP of segments, over what is known of them."""
+        """Loss and mAP of segments, over what is known about them."""
         scores = np.concatenate([batch.cpu().numpy() for batch in outputs]).astype(np.float64)
         wanted = self._validation_wanted
         likely = np.clip(scores, 1e-7, 1 - 1e-7)
@@ -79,7 +87,7 @@ class MarkedClassification:
 def _known(
     features: Features, part: Manifest, labels: Sequence[str], rule: Rule, hop_s: float
 ) -> tuple[Features, NDArray[np.float32]]:
-    """The segments of which something is known, and what [segments, labels]."""
+    """The segments about which something is known, and their targets [segments, labels]."""
     number = np.arange(len(features)) - np.searchsorted(features.clip, features.clip)
     start_s = (number * hop_s).astype(np.float64)
     names = [str(clip.path) for clip in part.clips]

@@ -1,7 +1,7 @@
-"""Sounds made of others: a network that learns from a teacher needs variety more than truth.
+"""Sounds mixed from others: a network that learns from a teacher needs variety more than truth.
 
-Whatever the scene, a teacher has a vector for it; so a student learns the teacher's function on far
-more sounds than a collection holds (consistent teaching: Beyer et al., 2022).
+A teacher has a vector for any scene, so that a student learns the teacher's function on far more
+sounds than a collection holds (consistent teaching: Beyer et al., 2022).
 """
 
 import fnmatch
@@ -42,8 +42,8 @@ class Mixed:
     """What a run made.
 
     Attributes:
-        files: that are there now.
-        clips: that they were to be made of.
+        files: number of files that are there now.
+        clips: number of clips that they are made of.
         failures: clips that could not be used: (clip, kind, message).
     """
 
@@ -54,7 +54,7 @@ class Mixed:
 
 @dataclass(frozen=True)
 class Sounds:
-    """What scenes are made of.
+    """The sounds that scenes are made of.
 
     Attributes:
         pool: the clips.
@@ -78,18 +78,22 @@ def mix(
 ) -> Mixed:
     """Write FLAC files of ten one-second scenes: excerpts sped up or down, filtered, and mixed.
 
-    The same call gives the same files; it goes on where an interrupted one was.
+    The same call gives the same files; it goes on where it was interrupted.
 
     Args:
         root: folder of audio.
         out: gets `000/000000.flac` and so on.
-        hours: of audio to make.
-        sample_rate: of the files, in Hz.
+        hours: hours of audio to make.
+        sample_rate: sample rate of the files in Hz.
         weights: patterns of clip names, and how much more likely their clips are drawn; the first
-            that fits counts. Without one a clip's chance goes with the root of its length.
-        seed: of all that is drawn.
-        workers: processes; the files do not depend on it.
+            that fits counts. Without one a clip's chance is in proportion to the root of its
+            length.
+        seed: seed of all draws.
+        workers: number of processes; the files do not depend on it.
         track: shows the progress.
+
+    Returns:
+        what was made.
 
     Raises:
         UsageError: audiomentations is not installed, an option is out of range, or `out` is in
@@ -168,9 +172,18 @@ def _scenes(sounds: Sounds, sample_rate: int, rng: np.random.Generator) -> Itera
 def draw_excerpt(
     sounds: Sounds, samples: NDArray[np.int16], sample_rate: int, rng: np.random.Generator
 ) -> Samples:
-    """A piece of a clip drawn at random, as long as a scene, at another speed: float32 [samples].
+    """A piece of a clip drawn at random, as long as a scene, at another speed.
 
-    A clip that is shorter stands somewhere in silence.
+    A clip that is shorter lies somewhere in silence.
+
+    Args:
+        sounds: the clips.
+        samples: samples of all clips.
+        sample_rate: in Hz.
+        rng: decides all draws.
+
+    Returns:
+        float32 [samples].
     """
     clip = rng.choice(len(sounds.chance), p=sounds.chance)
     ratio = 2 ** rng.uniform(-SPEED, SPEED)
@@ -192,7 +205,7 @@ def rms(sound: Samples) -> float:
 
 
 def _colours() -> Any:
-    """What rooms, microphones, distance and codecs do to a sound: none to two of it."""
+    """What rooms, microphones, distance and codecs do to a sound: at most two of these effects."""
     from audiomentations import (
         AddColorNoise,
         AirAbsorption,

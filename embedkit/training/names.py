@@ -45,9 +45,9 @@ class Heard:
 
     Attributes:
         segments: vectors of the model for all segments of all stretches, float32 [segments, D].
-        rows: which of them are of a stretch, int64 [n, most]; where it has fewer, any.
+        rows: numbers of each stretch's segments, int64 [n, most]; any number where it has fewer.
         seconds: real duration of these, float32 [n, most]; 0 where there is none.
-        logits: of the teacher, float32 [n, names].
+        logits: logits of the teacher, float32 [n, names].
         held: which stretches are kept to validate with, bool [n].
     """
 
@@ -58,12 +58,15 @@ class Heard:
     held: NDArray[np.bool_]
 
     def vectors(self, which: NDArray[np.integer], size: int, share: float = 1.0) -> Tensor:
-        """Mean vectors [n, size] of some stretches, or of some of the segments of each.
+        """Mean vectors of some stretches, over all or some of their segments.
 
         Args:
             which: numbers of the stretches [n].
-            size: of the vectors.
-            share: of the segments of a stretch, how many count.
+            size: length of the vectors.
+            share: the share of a stretch's segments that count.
+
+        Returns:
+            float32 [n, size].
         """
         seconds = torch.from_numpy(self.seconds[which])
         if share < 1:
@@ -80,11 +83,11 @@ class Fitted:
     """What the names of one size of vectors are worth on sounds that were held out.
 
     Attributes:
-        size: of the vectors.
+        size: length of the vectors.
         agreement: share of stretches whose likeliest name is the teacher's.
-        within_5: share of those whose likeliest 5 names hold it.
-        off: how far off probabilities are: the mean distance between what is said and what the
-            teacher says, over probabilities in tenths, weighted by how many there are.
+        within_5: share of stretches whose likeliest 5 names hold it.
+        off: how far off probabilities are: the mean distance between ours and the teacher's, over
+            probabilities in tenths, weighted by how many there are.
     """
 
     size: int
@@ -107,11 +110,11 @@ def fit_names(
     """Teach a model the names that a teacher gives, and write them into its folder.
 
     For each size of its vectors a network of one hidden layer learns the teacher's probabilities
-    for up to 10 s of sound from the model's mean vector of the same, or of a part of it. A name
-    that the teacher is ready to give to anything ("Music") loses what it has in the mean of all
-    sounds; how many names a sound has on average stays what the teacher says. Slope and offset of
-    the logits are fitted on packages that were held out, so that a probability is as often right
-    as it says.
+    for up to 10 s of sound, from the model's mean vector of that sound or of a part of it. The
+    teacher gives some names to anything ("Music"): the mean of each name over all sounds is
+    therefore subtracted, and the mean number of names of a sound stays what the teacher says. Slope
+    and offset of the logits are fitted on packages that were held out, so that probabilities are
+    calibrated.
 
     Args:
         model: the model folder; `names/<size>/` in it is written anew.
@@ -119,17 +122,18 @@ def fit_names(
         teacher: an `extractor.toml` of a network with logits, which takes sounds of any length.
         cache: folder that keeps the decoded sounds.
         device: where the teacher's network computes.
-        workers: processes that decode.
-        seed: of everything that is drawn.
+        workers: number of processes that decode.
+        seed: seed of all draws.
         track: shows the progress.
 
     Returns:
-        what the names of each size are worth; clips that gave no samples, or not all; and how many
-        clips there are.
+        what the names of each size are worth; clips that gave no samples, or not all; and the
+            number of clips.
 
     Raises:
         UsageError: the teacher gives no logits.
-        ModelFolderError: the model or the teacher cannot be read, or the teacher takes no 10 s.
+        ModelFolderError: the model or the teacher cannot be read, or the teacher does not take 10
+            s.
         DatasetError: not one clip can be decoded, or all are in one package.
     """
     sizes = load_config(model).model.dims or (Extractor.load(model).embedding_size,)
@@ -172,7 +176,25 @@ def hear(
     device: str,
     track: Track,
 ) -> Heard:
-    """Stretches of up to 10 s of the sounds of a pool; of more than 20,000, so many at random."""
+    """Let the model and the teacher hear stretches of up to 10 s of the sounds of a pool.
+
+    If there are more than 20,000 stretches, 20,000 are drawn at random.
+
+    Args:
+        root: folder of audio, for messages.
+        pool: the sounds.
+        extractor: the model.
+        teacher: the teacher.
+        rng: decides all draws.
+        device: where the teacher's network computes.
+        track: shows the progress.
+
+    Returns:
+        the stretches.
+
+    Raises:
+        DatasetError: all sounds are in one package.
+    """
     rate = extractor.sample_rate
     least, most = round(rate * extractor.segments.duration_s), round(rate * HEARD_S)
     spans = [
@@ -226,12 +248,12 @@ def hear(
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What the names' logits shall be.
+    """The targets of the names' logits.
 
     Attributes:
         mean, scale: of the teacher's logits over training stretches, both float32 [names].
-        offset: what is taken from every logit less its mean, so that the teacher's probabilities
-            add up to as many names a stretch as before.
+        offset: is subtracted from every logit less its mean, so that the teacher's probabilities
+            add up to as many names for a stretch as before.
     """
 
     mean: NDArray[np.float32]
@@ -250,7 +272,7 @@ class Wanted:
         return cls(mean=mean, scale=scale, offset=float(offset))
 
     def probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
-        """The teacher's, as if all names were as common as each other [n, names]."""
+        """The teacher's probabilities, as if all names were equally common [n, names]."""
         return expit(logits.astype(np.float64) - self.mean - self.offset)
 
 
@@ -311,7 +333,7 @@ def _calibrate(logits: NDArray[np.float32], wanted: NDArray[np.float64]) -> tupl
 
 
 def _judge(size: int, network: PerceptronModel, heard: Heard, wanted: Wanted) -> Fitted:
-    """Of the held-out stretches."""
+    """Figures on the held-out stretches."""
     held = np.flatnonzero(heard.held)
     said = network.scores(heard.vectors(held, size).numpy())
     truth = wanted.probabilities(heard.logits[held])

@@ -1,4 +1,4 @@
-"""What a training teaches, and how it tells what was learned: labels, or another's vectors."""
+"""What a training teaches, and how what was learned is measured: labels, or another's vectors."""
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -18,7 +18,7 @@ FAR = 8.0  # deviations from the mean, beyond which a target is an outlier and i
 
 
 class Objective(Protocol):
-    """What the outputs of a network shall be.
+    """What the outputs of a network should be.
 
     Attributes:
         training, validation: features of the segments.
@@ -28,10 +28,18 @@ class Objective(Protocol):
     validation: Features
 
     def wanted(self, segments: NDArray[np.int64]) -> NDArray[np.float32]:
-        """What is wanted of training segments, by number [n]: float32 [n, outputs]."""
+        """The targets of training segments, by number [n]: float32 [n, outputs]."""
 
     def loss(self, outputs: Tensor, wanted: Tensor) -> Tensor:
-        """Loss of the outputs [B, outputs] of one head, summed over segments."""
+        """Loss of the outputs of one head, summed over segments.
+
+        Args:
+            outputs: [B, outputs].
+            wanted: [B, outputs].
+
+        Returns:
+            a scalar.
+        """
 
     def chances(self, clips: NDArray[np.int64]) -> NDArray[np.float64]:
         """How likely balanced sampling draws each of these training clips, by number [n]."""
@@ -53,7 +61,13 @@ class Classification:
         clip_targets: Sequence[NDArray[np.float32]],
         activation: Activation,
     ) -> None:
-        """Of training and validation clips: their features, and their labels [clips, classes]."""
+        """Take the labels of training and validation clips.
+
+        Args:
+            sets: features of the training and the validation clips.
+            clip_targets: labels of the clips of each set [clips, classes].
+            activation: turns outputs into scores.
+        """
         self.training, self.validation = sets
         self._targets, self._validation_targets = clip_targets
         self._activation = activation
@@ -63,20 +77,28 @@ class Classification:
         return self._targets[self.training.clip[segments]]
 
     def loss(self, outputs: Tensor, wanted: Tensor) -> Tensor:
-        """Cross-entropy; the mean over classes where each is a question."""
+        """Cross-entropy; the mean over classes where each class is decided by itself.
+
+        Args:
+            outputs: [B, classes].
+            wanted: [B, classes].
+
+        Returns:
+            the sum over segments.
+        """
         if self._activation is Activation.SOFTMAX:
             return F.cross_entropy(outputs, wanted, reduction="sum")
         loss = F.binary_cross_entropy_with_logits(outputs, wanted, reduction="sum")
         return loss / wanted.shape[1]
 
     def chances(self, clips: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Every label is equally likely."""
+        """Makes every label equally likely."""
         wanted = self._targets[clips].astype(np.float64)
         chance: NDArray[np.float64] = wanted @ (1 / np.maximum(wanted.sum(axis=0), 1))
         return chance
 
     def figures(self, outputs: Iterable[Tensor]) -> dict[str, float]:
-        """Of clips, scored as `evaluate` scores them."""
+        """Figures of clips, scored as `evaluate` scores them."""
         clips, owner = np.unique(self.validation.clip, return_inverse=True)
         total = scoring.no_sums(len(clips), self._targets.shape[1])
         start = 0
@@ -98,14 +120,14 @@ class Distillation:
         targets: Sequence[TargetSpec],
         groups: NDArray[np.int64],
     ) -> None:
-        """Begin.
+        """Take the vectors of training and validation segments.
 
         Args:
             sets: features of the training and the validation segments.
             vectors: for each set and target, the vectors of its segments [segments, D].
-            targets: what they are.
-            groups: number of each training clip's group [clips]; to balanced sampling all groups
-                are equally likely, and the segments of one.
+            targets: settings of the targets.
+            groups: number of each training clip's group [clips]; for balanced sampling all groups
+                are equally likely, and so are the segments of a group.
         """
         self.training, self.validation = sets
         self._targets = targets
@@ -129,7 +151,15 @@ class Distillation:
         return np.concatenate(parts, axis=1)
 
     def loss(self, outputs: Tensor, wanted: Tensor) -> Tensor:
-        """Mean over targets by weight: mean squared error, or 1 - cosine."""
+        """Mean over targets by weight: mean squared error, or 1 - cosine.
+
+        Args:
+            outputs: [B, outputs].
+            wanted: [B, outputs].
+
+        Returns:
+            the sum over segments.
+        """
         losses = [
             target.weight * _loss(target.loss, outputs[:, part], wanted[:, part])
             for target, part in zip(self._targets, self._parts, strict=True)
@@ -137,7 +167,7 @@ class Distillation:
         return torch.stack(losses).sum() / sum(target.weight for target in self._targets)
 
     def chances(self, clips: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Every group is equally likely."""
+        """Makes every group equally likely."""
         segments = np.bincount(self.training.clip, minlength=len(self._groups))
         of_group = np.bincount(self._groups, segments)
         chance: NDArray[np.float64] = segments[clips] / of_group[self._groups[clips]]
@@ -185,7 +215,16 @@ def _loss(kind: Loss, outputs: Tensor, wanted: Tensor) -> Tensor:
 def validation_figures(
     wanted: NDArray[np.float32], scores: NDArray[np.float64], activation: Activation
 ) -> dict[str, float]:
-    """Loss, mAP and, for one label a clip, accuracy of clip scores [clips, classes]."""
+    """Loss, mAP and, where clips have one label, accuracy of clip scores.
+
+    Args:
+        wanted: labels of the clips [clips, classes].
+        scores: scores of the clips [clips, classes].
+        activation: turns outputs into scores.
+
+    Returns:
+        figures by name.
+    """
     likely = np.clip(scores, 1e-7, 1 - 1e-7)
     figures = {}
     if activation is Activation.SOFTMAX:

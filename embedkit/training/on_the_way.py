@@ -78,11 +78,11 @@ def distil_on_the_way(
 ) -> Trained:
     """Train an extractor to give what teachers hear in scenes made of a folder's sounds.
 
-    No scene is heard twice. Heads on the embedding, and on each of its prefixes that is one of its
-    own, learn the teachers' embeddings, their logits and statistics of MFCC; they are thrown away.
-    Every few minutes the network is validated on fixed scenes of sounds that it never learns from,
-    and the folder gets its weights and a state from which `resume` continues: on a CPU, to the
-    bit. Written for any device of torch.
+    No scene is heard twice. Heads on the embedding, and on each of its prefixes that is an
+    embedding of its own, learn the teachers' embeddings, their logits, and statistics of MFCC; they
+    are thrown away at the end. Every few minutes the network is validated on fixed scenes of sounds
+    that it never learns from, and the folder gets its weights and a state from which `resume`
+    continues (on a CPU, to the bit).
 
     Args:
         root: folder of audio: kind/package/..., or less.
@@ -90,22 +90,25 @@ def distil_on_the_way(
         folder: the model folder.
         model: the network; its number of classes is that of the targets' numbers.
         features: the front-end.
-        segments: what the network hears.
+        segments: the segments that the network hears.
         spec: the recipe.
-        loss: between a target and what a head gives for it.
-        weights: of the teachers, in their order; by default all the same.
-        mfcc_weight: of the statistics of MFCC; 0: they are no target.
-        init: a model folder to begin with instead of random weights. Its frames may be others: the
-            network learns to hear in these what it heard in its own.
+        loss: the loss between a target and what a head gives for it.
+        weights: weights of the teachers, in their order; by default all are the same.
+        mfcc_weight: weight of the statistics of MFCC; 0: they are no target.
+        init: a model folder to begin with instead of random weights. Its frames may differ: the
+            network learns to hear in the new ones what it heard in its own.
         checkpoint_s: seconds between two checkpoints.
-        checkpoint_segments: instead, the segments between them.
+        checkpoint_segments: number of segments between them, instead.
         running: see `Running`; `cache` keeps the decoded sounds, `workers` decode them.
 
+    Returns:
+        what the training gave.
+
     Raises:
-        UsageError: the folder has a model or a training already, or one with other settings; a
-            setting is out of range or fits nothing there is.
+        UsageError: the folder has a model or a training already, or one with other settings; or a
+            setting is out of range or does not fit the others.
         ModelFolderError: a teacher cannot be opened.
-        DatasetError: too few sounds, or none that can be decoded.
+        DatasetError: there are too few sounds, or none that can be decoded.
         EmbedkitError: the training diverged, or there is too little memory for its batches.
     """
     device, track = running.get("device", "cpu"), running.get("track", untracked)
@@ -198,7 +201,7 @@ def _run(
     checkpoint_segments: int | None,
     running: Running,
 ) -> None:
-    """Learn what is left to learn, with a checkpoint every so often and at the end."""
+    """Learn the rest of the segments, with a checkpoint every so often and at the end."""
     spec, track = learner.spec, running.get("track", untracked)
     left = range(learner.step, spec.steps)
     total, since, due = 0.0, learner.step, time.monotonic() + checkpoint_s
@@ -257,7 +260,7 @@ def _ahead(make: Callable[[int], Lesson], numbers: range) -> Iterator[Lesson]:
 
 
 def _tell(times: Sequence[float], left: range, batch_size: int, device: torch.device) -> None:
-    """How long it will take, from some steps of it."""
+    """Say how long it will take, from some steps of it."""
     speed = batch_size * (len(times) - 2) / (times[-1] - times[1])
     segments = len(left) * batch_size
     minutes = segments / speed / 60
@@ -277,7 +280,11 @@ def _check(
     mfcc_weight: float,
     running: Running,
 ) -> int:
-    """Refuse settings that do not go together; the samples that teachers hear around a segment."""
+    """Refuse settings that do not go together.
+
+    Returns:
+        samples that teachers hear around a segment.
+    """
     check_device(running.get("device", "cpu"))
     if running.get("tensorboard", False):
         require("tensorboard", "tensorboard")
@@ -304,7 +311,7 @@ def _check(
 def _check_init(
     init: Path | None, model: ModelSpec, features: FeatureSpec, segments: SegmentSpec
 ) -> None:
-    """Refuse to begin with another network; its frames alone may be others."""
+    """Refuse to begin with another network; only its frames may differ."""
     if init is not None:
         own = load_config(init).features
         frames = {name: getattr(own, name) for name in FRAMES}
@@ -312,7 +319,7 @@ def _check_init(
 
 
 def _check_alike(targets: Sequence[Target], model: ModelSpec) -> None:
-    """Refuse targets that an embedding cannot become itself."""
+    """Refuse targets that an embedding itself cannot become."""
     if [target.spec.size for target in targets] != [model.dim]:
         found = ", ".join(f"{target.spec.name} {target.spec.size}" for target in targets)
         raise UsageError(
@@ -328,7 +335,7 @@ def _targets(
     mfcc_weight: float,
     features: FeatureSpec,
 ) -> list[Target]:
-    """Those of a lesson, in its order."""
+    """The targets of a lesson, in its order."""
     targets = []
     for teacher, weight in zip(teachers, weights, strict=True):
         name = teacher.spec.name
@@ -367,7 +374,7 @@ def _chances(pool: Pool, names: set[str], kinds: Mapping[str, float], least: int
 
 
 def _kinds(text: str, names: Iterable[str]) -> dict[str, float]:
-    """Chances of the kinds that there are among clips, as in 'sfx=52,music=14'."""
+    """Chances of the kinds of clips, from a text such as 'sfx=52,music=14'."""
     found: dict[str, float] = {}
     there = {kind(name) for name in names}
     for part in filter(None, (part.strip() for part in text.split(","))):

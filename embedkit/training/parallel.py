@@ -1,4 +1,4 @@
-"""Data-parallel training: torchrun starts one process a device, which average their gradients."""
+"""Data-parallel training: torchrun starts one process for each device; they average gradients."""
 
 import atexit
 import os
@@ -18,18 +18,18 @@ PATIENCE = timedelta(days=2)
 
 @dataclass(frozen=True)
 class Processes:
-    """Where this process stands among those that train together.
+    """The place of this process among those that train together.
 
     Attributes:
-        rank: of this one; 0 writes the model folder.
-        count: of all.
+        rank: of this process; 0 writes the model folder.
+        count: number of processes.
     """
 
     rank: int = 0
     count: int = 1
 
     def wait(self) -> None:
-        """Go on when all have come here."""
+        """Wait until all processes have come here."""
         if self.count > 1:
             distributed.barrier()
 
@@ -59,14 +59,14 @@ def is_first() -> bool:
 
 
 def join(device: str) -> tuple[Processes, str]:
-    """Join the processes that torchrun started; without it, there is this one alone.
+    """Join the processes that torchrun started; without it, there is only this one.
 
     Returns:
-        the processes, and the device of this one: `cuda` becomes the card of its own, the only one
-        on which it opens a context.
+        the processes, and the device of this one: `cuda` becomes its own GPU, the only one on which
+            it opens a context.
 
     Raises:
-        UsageError: several processes are to share a card.
+        UsageError: several processes would share a GPU.
     """
     if not distributed.is_torchelastic_launched():
         return Processes(), device

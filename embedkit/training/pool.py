@@ -1,4 +1,4 @@
-"""All sounds of a folder in a row, decoded once, so that any excerpt of any of them is at hand."""
+"""All sounds of a folder in a row, decoded once, so that any excerpt of them is at hand."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -30,8 +30,8 @@ class Pool:
     """Clips one after the other in a file of 16-bit samples.
 
     Attributes:
-        path: of the file.
-        names: of the clips.
+        path: the file.
+        names: names of the clips.
         starts: where each clip begins, and where the last one ends: int64 [clips + 1].
         failures: clips that gave no samples, or not all: (clip, kind, message).
     """
@@ -64,11 +64,14 @@ def gather(
 
     Args:
         root: folder of audio.
-        paths: of the clips in it.
-        path: of the file of samples; its index is written beside it.
-        sample_rate: of the samples, in Hz.
-        workers: processes.
+        paths: the clips in it.
+        path: the file of samples; its index is written beside it.
+        sample_rate: sample rate of the samples in Hz.
+        workers: number of processes.
         track: shows the progress over clips.
+
+    Returns:
+        the sounds.
 
     Raises:
         DatasetError: not one clip can be decoded.
@@ -107,7 +110,7 @@ def gather(
 
 
 def _read(index: Path, path: Path, keys: Sequence[Any]) -> list[tuple[int, str, str]] | None:
-    """What is known of the clips, if the file holds these and is whole."""
+    """What is known about the clips, if the file holds these and is complete."""
     try:
         known = json.loads(index.read_bytes())
         found = [(int(length), str(kind), str(message)) for length, kind, message in known["clips"]]

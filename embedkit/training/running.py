@@ -1,4 +1,4 @@
-"""What a user decides about a training beside what is learned."""
+"""Settings of a training that do not change what is learned."""
 
 from pathlib import Path
 from typing import TypedDict
@@ -10,9 +10,9 @@ class Running(TypedDict, total=False):
     """How a training runs; the trained model does not depend on it.
 
     Attributes:
-        cache: folder of a feature cache to use and to keep; by default there is one that goes with
-            the end of the training.
-        workers: processes that compute features; by default one.
+        cache: folder of a feature cache to use and to keep; by default a cache is made and removed
+            when the training ends.
+        workers: number of processes that compute features; by default one.
         device: where torch computes; by default the CPU.
         resume: continue an interrupted training with the same settings.
         tensorboard: also write the figures of each epoch for TensorBoard, into the model folder.

@@ -1,4 +1,4 @@
-"""Long clips named by a trained network, decided from their segments in the same three ways."""
+"""Names long clips by a trained network, decided from their segments in the same three ways."""
 
 import numpy as np
 
@@ -17,12 +17,12 @@ def network_decisions(
     """Score clips with the network's own output, in all three ways.
 
     Args:
-        extractor: with classes of its own.
-        manifest: clips of one label each, that it was not trained with.
+        extractor: a model with classes of its own.
+        manifest: clips with one label each, which it was not trained with.
         track: shows the progress.
 
     Returns:
-        what each way of deciding gives, and the clips that could not be scored, or not to their
+        the scores of each way of deciding, and the clips that could not be scored, or not to their
         end.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Teachers: extractors of others, heard while a network learns from them."""
+"""Teachers: others' extractors, heard while a network learns from them."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -20,26 +20,26 @@ Hear = Callable[[Tensor], tuple[Tensor, Tensor | None]]
 
 
 class Teacher:
-    """An extractor that says what it hears in batches of sounds.
+    """An extractor that tells what it hears in batches of sounds.
 
     Attributes:
-        spec: who it is.
-        size: of its embedding.
-        labels: names that it has logits for; may be none.
+        spec: its name, licence and source.
+        size: size of its embedding.
+        labels: names that it has logits for; may be empty.
     """
 
     def __init__(self, path: Path, sample_rate: int, samples: int, device: str) -> None:
-        """Open, and try.
+        """Open it, and try it.
 
         Args:
             path: its `extractor.toml`, or a model folder.
-            sample_rate: of what it will hear; it is brought to the teacher's own.
-            samples: of what it will hear.
-            device: on a CPU ONNX Runtime hears, else torch.
+            sample_rate: sample rate of what it will hear, which is converted to the teacher's own.
+            samples: length of what it will hear.
+            device: on a CPU ONNX Runtime computes, else torch.
 
         Raises:
-            ModelFolderError: as `open_foreign`; torch cannot compute its network; or it cannot
-                hear so many samples.
+            ModelFolderError: as for `open_foreign`; torch cannot compute its network; or it does
+                not take this many samples.
             UsageError: a model folder's segments are not as long as what it will hear.
         """
         self._sample_rate = sample_rate
@@ -82,7 +82,7 @@ def _open_foreign(path: Path, seconds: float, device: str) -> _Opened:
 
 
 def _open_own(folder: Path, seconds: float, device: str) -> _Opened:
-    """One of embedkit's, with all of its numbers."""
+    """One of embedkit's models, with all numbers of its embedding."""
     config = load_config(folder)
     if seconds != config.segments.duration_s:
         raise UsageError(
@@ -116,7 +116,21 @@ def _by_torch(foreign: Foreign, device: str) -> Hear:
 def open_teachers(
     paths: Sequence[Path], sample_rate: int, samples: int, device: str
 ) -> list[Teacher]:
-    """Open some, each by a name of its own; raises as Teacher."""
+    """Open several teachers, each under a name of its own.
+
+    Args:
+        paths: for each its `extractor.toml`, or a model folder.
+        sample_rate: as for `Teacher`.
+        samples: as for `Teacher`.
+        device: as for `Teacher`.
+
+    Returns:
+        the teachers.
+
+    Raises:
+        ModelFolderError: as for `Teacher`.
+        UsageError: as for `Teacher`, or two have the same name.
+    """
     teachers = [Teacher(path, sample_rate, samples, device) for path in paths]
     names = [teacher.spec.name for teacher in teachers]
     for name in names:

@@ -11,7 +11,12 @@ FOLDER = "tensorboard"
 
 
 def write_record(folder: Path, record: Mapping[str, float]) -> None:
-    """Add the figures of an epoch or a checkpoint to the event files in a model folder."""
+    """Add the figures of an epoch or a checkpoint to the event files in a model folder.
+
+    Args:
+        folder: the model folder.
+        record: figures by name.
+    """
     axis = axis_of(record)
     with SummaryWriter(str(folder / FOLDER)) as writer:
         for name, value in record.items():

@@ -39,11 +39,11 @@ class Trainer:
         """Begin.
 
         Args:
-            extractor: with new weights, on its device.
+            extractor: has new weights, on its device.
             objective: what to learn, and on what.
             folder: the model folder.
-            ranks: who shares the work.
-            tensorboard: whether to write for it.
+            ranks: the processes that share the work.
+            tensorboard: whether to write event files for TensorBoard.
         """
         self.extractor = extractor
         assert isinstance(extractor.config.training, TrainSpec)
@@ -71,7 +71,12 @@ class Trainer:
         self.schedule = make_schedule(self.optimizer, self.spec, self.steps)
 
     def run_epoch(self, epoch: int, track: Track) -> None:
-        """Learn from every segment, validate, and write what is needed to go on."""
+        """Learn from every segment, validate, and write what is needed to go on.
+
+        Args:
+            epoch: number of the epoch, from 1 on.
+            track: shows the progress.
+        """
         started = time.monotonic()
         # Seeded by the epoch, so that a resumed training draws what an uninterrupted one does; all
         # processes draw the same order, and augmentations and dropout of their own.
@@ -131,7 +136,7 @@ class Trainer:
         return torch.from_numpy(first[drawn] + rng.integers(counts[drawn]))
 
     def step(self, batch: Tensor) -> float:
-        """Learn from a batch, segments by number; the sum of this process's losses."""
+        """Learn from a batch, segments by number; gives the sum of this process's losses."""
         own = self.ranks.share(batch).sort().values.numpy()
         features = torch.from_numpy(self.training.rows(own)).to(self.extractor.mean)
         wanted = torch.from_numpy(self.objective.wanted(own)).to(self.extractor.mean)
@@ -167,7 +172,7 @@ class Trainer:
         return self.objective.figures(map(self._outputs, batches))
 
     def _outputs(self, features: NDArray[np.float32]) -> Tensor:
-        """Of the whole embedding, activated."""
+        """Activated outputs of the whole embedding."""
         normalised = self.extractor.normalise(torch.from_numpy(features).to(self.extractor.mean))
         return self.extractor.activate(self.extractor.network(normalised)[-1])
 
@@ -198,7 +203,16 @@ class Trainer:
 
 
 def make_schedule(optimizer: Optimizer, spec: TrainSpec, steps: int) -> lr_scheduler.LRScheduler:
-    """The learning rate by optimiser step, for `steps` of them an epoch."""
+    """The learning rate by optimiser step.
+
+    Args:
+        optimizer: its learning rate is set.
+        spec: the recipe.
+        steps: number of steps in an epoch.
+
+    Returns:
+        the scheduler.
+    """
     total = steps * spec.epochs
     if spec.schedule is Schedule.HALVING:
         return lr_scheduler.StepLR(optimizer, spec.halve_every * steps, gamma=0.5)
