@@ -105,7 +105,7 @@ def train_sizes(
 
 
 def _with_network(row: SizeRow, family: str, largest: ModelSpec) -> SizeRow:
-    """The row with what the network costs, without the weights of numbers that a prefix leaves out."""
+    """The row with what the network costs, without weights that a prefix leaves out."""
     projected = row.how in (How.PCA, How.RANDOM)
     dim = largest.dim if projected else row.size
     assert dim is not None
