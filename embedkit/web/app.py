@@ -1,4 +1,4 @@
-"""The explorer's server: what may be asked, and how it is answered."""
+"""The explorer's server: its routes, and how each is answered."""
 
 import asyncio
 from collections.abc import Mapping
@@ -50,15 +50,18 @@ def create_app(
     own: bool = False,
     plane: Plane | None = None,
 ) -> Editions:
-    """The application; a `Guard` belongs before it.
+    """The application; a `Guard` must stand before it.
 
     Args:
-        collection: to explore.
+        collection: the collection to explore.
         answers: labels, read and written.
         uploads: embeds what is dropped on the page.
-        model: that made the collection, if it has moved.
-        own: whether who asks sits at this machine.
-        plane: of the map; by default PCA's.
+        model: the model that made the collection, if it has moved.
+        own: whether the user sits at this machine.
+        plane: the places on the map; by default PCA's.
+
+    Returns:
+        the application.
     """
     explorer = Explorer(collection, answers, uploads, model, plane)
     edition = edition_of(collection, answers.path)
@@ -91,7 +94,7 @@ def create_app(
 
 
 def _routes(explorer: Explorer, can_reveal: bool) -> APIRouter:
-    """What one edition is asked: its numbers go out and come back."""
+    """The routes of one edition, whose numbers go out and come back."""
     routes, collection = APIRouter(), explorer.collection
 
     @routes.get("/clips")
@@ -215,7 +218,7 @@ def _binary(values: NDArray[Any]) -> Response:
 
 
 async def _receive(request: Request) -> bytes:
-    """The body, if it is not too large and comes in time."""
+    """The body of a request, if it is not too large and comes in time."""
     if not request.headers.get("content-type", "").startswith(media.BYTES):
         raise HTTPException(415, f"expected {media.BYTES}")
 

@@ -1,4 +1,4 @@
-"""What a page shows of a segment, and of a sound with its best seconds."""
+"""Describes a segment, or a sound with its best seconds, for a page."""
 
 from typing import Any
 
@@ -25,12 +25,15 @@ class Cards:
     def sound(
         self, clip: int, rows: NDArray[np.int64], scores: NDArray[np.floating] | None
     ) -> dict[str, Any]:
-        """A sound.
+        """Describe a sound.
 
         Args:
-            clip: its number.
-            rows: segments of it, in order.
-            scores: of these [n]; by them the best come first.
+            clip: number of the clip.
+            rows: its segments, in order.
+            scores: scores of these [n]; the best come first.
+
+        Returns:
+            JSON values.
         """
         order = range(len(rows)) if scores is None else np.argsort(-scores, kind="stable")
         seconds = [

@@ -37,6 +37,10 @@ class Collection:
     def __init__(self, table: EmbeddingTable, audio: Path | None = None) -> None:
         """Read the folder.
 
+        Args:
+            table: the embedding folder.
+            audio: where the sounds are, if they have moved.
+
         Raises:
             EmbeddingFolderError: it has no vectors.
             UsageError: the sounds are not where they were embedded.

@@ -1,8 +1,8 @@
-"""Numbers of clips and segments mean something in one edition of a collection alone.
+"""Numbers of clips and segments only mean something in one edition of a collection.
 
-A page holds numbers for hours, and a browser holds answers. So the edition stands in every address
-but the first, and in every answer; what asks by another one is told so, before anything else is
-looked at.
+A page holds numbers for hours, and a browser holds answers. The edition therefore stands in every
+address except the first, and in every answer; a request for another edition is told so before
+anything else is looked at.
 """
 
 import asyncio
@@ -26,7 +26,15 @@ DRAINED, DRAIN_S = 64 * 2**20, 30.0  # of a stale request: bytes and seconds tha
 
 
 def edition_of(collection: Collection, labels: Path) -> str:
-    """16 hexadecimal digits: of what the numbers mean, and of where labels go."""
+    """The edition: a digest of what the numbers mean, and of where labels go.
+
+    Args:
+        collection: the collection.
+        labels: the file of labels.
+
+    Returns:
+        16 hexadecimal digits.
+    """
     about = [
         str(collection.audio), str(labels.absolute()), asdict(collection.table.provenance),
         collection.clips,
@@ -38,10 +46,15 @@ def edition_of(collection: Collection, labels: Path) -> str:
 
 
 class Editions:
-    """Answers requests of one edition alone: below /api/, all but the entry begin with it."""
+    """Answers requests of only one edition: below /api/, all routes but the entry begin with it."""
 
     def __init__(self, app: ASGIApp, edition: str) -> None:
-        """Put it before an application whose routes begin with `/api/<edition>/`."""
+        """Put it before an application whose routes begin with `/api/<edition>/`.
+
+        Args:
+            app: the application.
+            edition: its edition.
+        """
         self._app, self._edition = app, edition
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -66,7 +79,7 @@ class Editions:
 
 
 async def _drain(receive: Receive) -> None:
-    """Take the body: a browser that is still sending it would see the connection break."""
+    """Take the body, since a browser that is still sending it would see the connection break."""
     total, message = 0, await receive()
     while message.get("more_body") and total < DRAINED:
         total += len(message.get("body", b""))

@@ -1,4 +1,4 @@
-"""A folder of sound that is embedded while its page is open already."""
+"""Embeds a folder of sound while its page is already open."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ class Embedding:
     """Tells how far the embedding is, and answers as the explorer once it is done.
 
     Attributes:
-        error: what ended it early, if anything did.
+        error: what ended it early; empty if nothing did.
     """
 
     def __init__(
@@ -33,12 +33,13 @@ class Embedding:
         model: Path | None,
         explore: Callable[[], ASGIApp],
     ) -> None:
-        """Of a folder of sound.
+        """Prepare to embed a folder of sound.
 
         Args:
             sounds: the folder.
-            folder: the embedding folder; made, or gone on with as it was begun.
-            model: the model folder; by default what made the folder, in a new one embedkit's own.
+            folder: the embedding folder; it is made, or gone on with as it was begun.
+            model: the model folder; by default what made the folder, and for a new folder
+                embedkit's own.
             explore: makes the explorer of what is embedded.
         """
         self._arguments = (sounds, model, folder)
@@ -51,7 +52,7 @@ class Embedding:
 
     @contextmanager
     def under_way(self, end: Callable[[], None]) -> Iterator[None]:
-        """Embed in the meantime; afterwards what is embedded stays, and another one goes on.
+        """Embed while it is open; afterwards what is embedded stays, and another run goes on.
 
         Args:
             end: is called when there will be no explorer.
@@ -78,7 +79,7 @@ class Embedding:
             await self._page(scope, receive, send)
 
     def facts(self) -> dict[str, Any]:
-        """How many files are done, of how many; zeros before they are counted."""
+        """The number of files that are done, and of all files; zeros before they are counted."""
         run = self._run
         if run is None:
             return {"done": 0, "total": 0, "failed": 0, "seconds_of_audio": 0.0}

@@ -1,4 +1,4 @@
-"""What stands behind the pages: the collection, the labels, and what was learned of them."""
+"""What is behind the pages: the collection, the labels, and what was learned from them."""
 
 from collections.abc import Callable, Hashable
 from pathlib import Path
@@ -29,8 +29,8 @@ class Made(NamedTuple):
     """A sound or a picture of a span.
 
     Attributes:
-        key: of the content: changes when the file does.
-        make: the content.
+        key: changes when the content does.
+        make: makes the content.
     """
 
     key: Hashable
@@ -60,22 +60,35 @@ class Explorer:
         self.regions = Regions(collection, self.plane, self.finder)
 
     def name(self, clip: int) -> str:
-        """A clip's name, or 404."""
+        """A clip's name; raises HTTPException 404 if there is no such clip."""
         if clip >= len(self.collection.clips):
             raise HTTPException(404, "no such clip")
         return self.collection.clips[clip]
 
     def path(self, clip: int) -> Path:
-        """A clip's file, or 404."""
+        """A clip's file; raises HTTPException 404 if there is no such clip."""
         self.name(clip)
         return self.collection.path(clip)
 
     def label(self, clip: int, label: str) -> None:
-        """Give a clip a label, or with an empty one take it away."""
+        """Give a clip a label, or take it away with an empty one.
+
+        Args:
+            clip: number of the clip.
+            label: the label.
+        """
         self.answers.set(self.name(clip), label)
 
     def stretch(self, clip: int, start_s: float) -> dict[str, Any]:
-        """Two minutes of a clip, as they are heard: peaks, segments, and their scores."""
+        """Two minutes of a clip, as they are heard: peaks, segments, and their scores.
+
+        Args:
+            clip: number of the clip.
+            start_s: where the stretch begins, in seconds.
+
+        Returns:
+            JSON values.
+        """
         collection, speed = self.collection, self.hearing.speed
 
         def measure(samples: Samples) -> bytes:
@@ -100,13 +113,32 @@ class Explorer:
         }
 
     def cut(self, clip: int, start_s: float, end_s: float) -> Made:
-        """A span as it stands in the file."""
+        """A span as it is in the file.
+
+        Args:
+            clip: number of the clip.
+            start_s: where the span begins, in seconds.
+            end_s: where it ends.
+
+        Returns:
+            a WAV file.
+        """
         path, track = self.path(clip), self.collection.track
         key = ("cut", clip, start_s, end_s, sound.stamp(path))
         return Made(key, lambda: take.cut(path, start_s, end_s, track))
 
     def wav(self, clip: int, start_s: float, end_s: float, heard: HeardAs) -> Made:
-        """The sound of a span."""
+        """The sound of a span.
+
+        Args:
+            clip: number of the clip.
+            start_s: where the span begins, in seconds.
+            end_s: where it ends.
+            heard: speed, band and gain.
+
+        Returns:
+            a WAV file.
+        """
         gain = np.float32(10 ** (heard.gain_db / 20))
         return self._made(
             f"wav {heard.gain_db}", lambda samples: sound.wav(gain * samples), clip, start_s, end_s,
@@ -114,7 +146,7 @@ class Explorer:
         )  # fmt: skip
 
     def recording(self, clip: int) -> dict[str, Any]:
-        """What is known of a whole recording, but for its sound."""
+        """What is known about a whole recording, except its sound."""
         path, collection = self.path(clip), self.collection
         rate = self.cache.get(
             ("rate", clip, sound.stamp(path)),
@@ -132,6 +164,15 @@ class Explorer:
 
     def view(self, clip: int, start_s: float, end_s: float, heard: HeardAs) -> Made:
         """The picture of a span of any length, in the recording's own Hz.
+
+        Args:
+            clip: number of the clip.
+            start_s: where the span begins, in seconds.
+            end_s: where it ends.
+            heard: band and gain.
+
+        Returns:
+            a PNG file.
 
         Raises:
             EmbedkitError: the span or the band is empty.
@@ -151,7 +192,16 @@ class Explorer:
         return Made(key, lambda: self.cache.get(key, make))
 
     def spectrogram(self, clip: int, start_s: float, end_s: float) -> Made:
-        """The picture of a span."""
+        """The picture of a span as the network hears it.
+
+        Args:
+            clip: number of the clip.
+            start_s: where the span begins, in seconds.
+            end_s: where it ends.
+
+        Returns:
+            a PNG file.
+        """
         return self._made("png", picture.spectrogram, clip, start_s, end_s)
 
     def _made(

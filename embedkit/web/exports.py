@@ -11,7 +11,14 @@ from embedkit.web.explorer import Explorer
 
 
 def export(explorer: Explorer, form: str) -> tuple[str, bytes]:
-    """A file's name and content: the labels file itself, or a ZIP of one track for each clip.
+    """The labels file itself, or a ZIP of one track for each clip.
+
+    Args:
+        explorer: holds the labels.
+        form: csv, audacity or raven.
+
+    Returns:
+        the file's name and content.
 
     Raises:
         HTTPException: 404, there is no such form.
@@ -27,7 +34,7 @@ def export(explorer: Explorer, form: str) -> tuple[str, bytes]:
 
 
 def _spans(explorer: Explorer) -> list[Span]:
-    """One over each clip that has a label."""
+    """A span over each clip that has a label."""
     spans = []
     for clip, label in explorer.answers.labels.items():
         if clip in explorer.number:

@@ -1,4 +1,4 @@
-"""Who may ask: hosts and origins of an allow-list, a token, a strict policy."""
+"""Checks who asks: allowed hosts and origins, a token, and a strict policy for the page."""
 
 import hmac
 import re
@@ -40,7 +40,7 @@ HEADERS = {
 
 
 def new_token() -> str:
-    """One that nobody guesses."""
+    """A token that nobody guesses."""
     return secrets.token_urlsafe(24)
 
 
@@ -48,7 +48,8 @@ def check_token(token: str) -> None:
     """Refuse a token that can be guessed.
 
     Raises:
-        UsageError: it is short, of few characters, a run of them, or none that an address can hold.
+        UsageError: it is short, of few characters, a run of characters, or an address cannot hold
+            it.
     """
     steps = {ord(one) - ord(other) for one, other in pairwise(token)}
     if len(token) < SHORTEST or min(len(set(token)), len(steps)) < DIFFERENT:
@@ -61,13 +62,16 @@ def check_token(token: str) -> None:
 
 
 def served_as(host: str, allowed: Iterable[str] = ()) -> set[str]:
-    """What browsers may call a server in their Host header, without ports.
+    """The names that browsers may give a server in their Host header, without ports.
 
-    Of one that serves all addresses, the machine's name and the addresses that it stands for too.
+    For a server at all addresses, these are also the machine's name and its addresses.
 
     Args:
         host: the address that it serves.
         allowed: further names, such as that of a machine which passes requests on.
+
+    Returns:
+        the names.
 
     Raises:
         UsageError: one of these is no name or address of a machine.
@@ -91,9 +95,9 @@ class Guard:
 
     A page of another site that makes a browser ask this server sends its own Origin, or a Host that
     it has pointed here (DNS rebinding): both are checked on every request. There is no CORS. A link
-    on such a page opens the explorer, as one in a mail does.
+    on such a page opens the explorer, as a link in a mail does.
 
-    Ports are not checked: what comes through a tunnel calls this server by the other end's port.
+    Ports are not checked: what comes through a tunnel names the port of its other end.
     """
 
     def __init__(
@@ -102,11 +106,11 @@ class Guard:
         """Guard an application.
 
         Args:
-            app: what answers.
-            hosts: names, as `served_as` has them.
-            token: that a request must carry.
-            entry: another one, that opens the explorer once; programs that open a browser show it
-                to everybody on the machine.
+            app: answers.
+            hosts: names, as `served_as` gives them.
+            token: a request must carry it.
+            entry: another token, which opens the explorer once. Programs that open a browser show
+                it to everybody on the machine.
         """
         self._app = app
         self._hosts = frozenset(hosts)
@@ -176,7 +180,7 @@ class Guard:
 
 
 def _split(host: str) -> tuple[str, str]:
-    """A Host header's name and port; empty where it is nonsense."""
+    """A Host header's name and port; empty where it cannot be read."""
     try:
         found = urlsplit(f"//{host}")
         return found.hostname or "", str(found.port or 80)
@@ -185,12 +189,12 @@ def _split(host: str) -> tuple[str, str]:
 
 
 def _cookie(headers: Headers) -> str:
-    """The cookie's name: a browser has one for all ports of a machine."""
+    """The cookie's name; a browser has one name for all ports of a machine."""
     return f"embedkit-{_split(headers.get('host', ''))[1]}"
 
 
 def _brought(headers: Headers) -> Iterator[str]:
-    """What the cookies of this server have; those of others may be anything."""
+    """The values of this server's cookies; those of others may be anything."""
     for line in headers.getlist("cookie"):
         for cookie in line.split(";"):
             name, _, value = cookie.strip().partition("=")

@@ -17,7 +17,7 @@ PROPOSED = 12  # clips to label next
 
 
 class Learner:
-    """Learns from the labels as they stand, when something is asked of it."""
+    """Learns from the labels as they are when something is asked of it."""
 
     def __init__(self, collection: Collection, answers: Answers) -> None:
         self._collection, self._answers = collection, answers
@@ -28,7 +28,7 @@ class Learner:
         """What the labels have led to so far, and the clips to label next, by number.
 
         Args:
-            passed: numbers of clips that a person has passed over, and that are left out.
+            passed: numbers of clips that a person has skipped, and that are left out.
         """
         from embedkit.classifiers.active import suggest  # scikit-learn: seconds, for who labels
 
@@ -51,7 +51,7 @@ class Learner:
         }
 
     def scores(self, rows: NDArray[np.int64]) -> dict[str, Any]:
-        """Of segments, by what the labels teach; empty while there are less than two labels."""
+        """Scores of segments by what the labels teach; empty if there are fewer than two labels."""
         from embedkit.classifiers.active import learn
 
         known = self._known()

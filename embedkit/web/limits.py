@@ -1,4 +1,4 @@
-"""How much a request may send, before anything reads it."""
+"""Limits what a request may send, before anything reads it."""
 
 from fastapi import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -7,7 +7,7 @@ MOST_BYTES = 2**20  # of JSON: a shortlist of 1,000 has a tenth of it
 
 
 class SmallBodies:
-    """Refuses larger bodies than a page sends, but for sounds, which have a limit of their own."""
+    """Refuses larger bodies than a page sends, except sounds, which have a limit of their own."""
 
     def __init__(self, app: ASGIApp) -> None:
         """Put it before an application."""

@@ -118,7 +118,18 @@ class Marking:
         return {"total": counts.total(), "by_label": dict(counts), "found": shown}
 
     def file(self, form: str, asked: Detections) -> tuple[str, bytes]:
-        """Detections as a file of a format of `embedkit detect`: its name and content."""
+        """Detections as a file of a format of `embedkit detect`.
+
+        Args:
+            form: the format.
+            asked: which detections.
+
+        Returns:
+            the file's name and content.
+
+        Raises:
+            HTTPException: 404, there is no such format.
+        """
         from embedkit.classifiers.detections import DetectionFormat, write_detections
 
         if form not in set(DetectionFormat):
@@ -136,7 +147,15 @@ class Marking:
             return name, path.read_bytes()
 
     def review(self, label: str, count: int | None = None) -> dict[str, Any]:
-        """A label's sheet, drawn if so many are asked for, and what its answers say."""
+        """A label's sheet, and what its answers say.
+
+        Args:
+            label: the label.
+            count: number of segments to draw, if none are drawn; None: draw none.
+
+        Returns:
+            JSON values.
+        """
         detector = self.detector
         if count is not None:
             detector.draw(label, count)
@@ -160,7 +179,16 @@ class Marking:
     def answer(self, label: str, number: int, sign: Sign, other: str) -> dict[str, Any]:
         """Answer a segment of a sheet, and mark it so; what is heard instead is marked too.
 
-        Where a mark contradicts one that is there, the answer counts for the review alone.
+        If a mark would contradict another one, the answer only counts for the review.
+
+        Args:
+            label: the label.
+            number: number of the segment in the sheet.
+            sign: the answer.
+            other: what is heard instead; empty: nothing.
+
+        Returns:
+            JSON values.
         """
         span = self.detector.answer(label, number, sign)
         warning = ""

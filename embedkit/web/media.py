@@ -1,4 +1,4 @@
-"""Sounds, pictures and files as answers: in ranges, and browsers ask whether theirs still hold."""
+"""Answers with sounds, pictures and files, in ranges and with what browsers need to cache them."""
 
 import hashlib
 import mimetypes
@@ -32,14 +32,17 @@ def attached(name: str) -> dict[str, str]:
 def answer(
     request: Request, kind: str, key: Hashable, make: Callable[[], bytes], name: str = ""
 ) -> Response:
-    """The whole, the one range of its bytes that was asked for, or that nothing has changed.
+    """Answer with the whole content, with one range of it, or that nothing has changed.
 
     Args:
         request: may say what the browser has (If-None-Match) and which range it lacks.
         kind: the media type.
         key: changes when the content does.
-        make: the content.
-        name: of the file that it is saved as, if it is.
+        make: makes the content.
+        name: the name to save it under; empty: it is not saved.
+
+    Returns:
+        the response.
     """
     headers = _headers(key) | (attached(name) if name else {})
     tag = headers["ETag"]
@@ -56,7 +59,14 @@ def answer(
 
 
 def answer_file(request: Request, path: Path) -> Response:
-    """A file, or the one range of its bytes that was asked for, to save.
+    """Answer with a file to save, or with one range of it.
+
+    Args:
+        request: may say which range it lacks.
+        path: the file.
+
+    Returns:
+        the response.
 
     Raises:
         AudioError: it is no regular file, has no byte, or cannot be opened.
@@ -92,7 +102,7 @@ def _headers(key: Hashable) -> dict[str, str]:
 
 
 def _asked(request: Request, tag: str, total: int) -> range | None:
-    """The bytes of so many that were asked for; None: all."""
+    """The range that was asked for; None: all."""
     found = RANGE.fullmatch(request.headers.get("range", ""))
     changed = request.headers.get("if-range", tag) != tag  # since the browser got the rest
     if changed or not found or found[0] == "bytes=-":  # or several ranges, or nonsense

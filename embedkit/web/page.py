@@ -6,5 +6,5 @@ from starlette.staticfiles import StaticFiles
 
 
 def page_files() -> StaticFiles:
-    """What a browser loads first."""
+    """The files that a browser loads first."""
     return StaticFiles(directory=str(files("embedkit.web") / "static"), html=True)

@@ -1,4 +1,4 @@
-"""What the explorer lets a person see of a sound: a spectrogram as a PNG."""
+"""Draws a sound for the explorer: a spectrogram as a PNG."""
 
 import struct
 import zlib
@@ -49,7 +49,15 @@ def spectrogram(samples: Samples) -> bytes:
 
 
 def png(pixels: NDArray[np.uint8], palette: bytes) -> bytes:
-    """A picture whose pixels [rows, columns] are numbers of colours, three bytes each."""
+    """A picture as a PNG.
+
+    Args:
+        pixels: numbers of colours [rows, columns].
+        palette: three bytes for each colour.
+
+    Returns:
+        the content of the file.
+    """
     rows, columns = pixels.shape
     # Each row begins with the filter that it is written with: none.
     lines = np.pad(pixels, ((0, 0), (1, 0))).tobytes()

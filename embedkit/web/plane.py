@@ -45,7 +45,12 @@ class Plane:
     """
 
     def __init__(self, collection: Collection, how: Projection = Projection.PCA) -> None:
-        """Of a collection."""
+        """Prepare the planes of a collection.
+
+        Args:
+            collection: the collection.
+            how: the better projection, which replaces PCA's when it is done.
+        """
         self._collection = collection
         self._planes = {Projection.PCA: _pca(collection)}
         self._wanted = how if len(collection.clip) >= FEWEST else Projection.PCA

@@ -15,7 +15,7 @@ MOST = 12
 
 
 class Regions:
-    """Of the planes of a collection, found when somebody asks."""
+    """The regions of the planes of a collection, found when somebody asks."""
 
     def __init__(self, collection: Collection, plane: Plane, finder: Finder) -> None:
         self._collection, self._plane, self._finder = collection, plane, finder
@@ -23,9 +23,9 @@ class Regions:
         self._lock = threading.Lock()
 
     def of(self, how: str) -> dict[str, Any]:
-        """The number of each segment's region; and of each region its middle and its name.
+        """The number of each segment's region; and the middle and the name of each region.
 
-        A name is what tells the region's sounds from the others: of the names that the model
+        A name tells the region's sounds from the others: it is one of the names that the model
         brings, or else of the folders.
 
         Raises:
@@ -61,7 +61,7 @@ class Regions:
 
 
 def _shelves(clips: list[str]) -> list[str]:
-    """Of each clip the first folder of its path that not all clips share; empty: none."""
+    """For each clip the first folder of its path that not all clips share; else empty."""
     parts = [PurePosixPath(clip).parts[:-1] for clip in clips]
     shared = 0
     while parts and len({part[shared : shared + 1] for part in parts}) == 1 and parts[0][shared:]:

@@ -1,4 +1,4 @@
-"""A file shown in the file manager of the machine that the server runs on."""
+"""Shows a file in the file manager of the machine that the server runs on."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ def possible() -> bool:
 
 
 def has_screen() -> bool:
-    """Whether what this process opens is seen by somebody who sits at the machine."""
+    """Whether somebody who sits at the machine sees what this process opens."""
     if "SSH_CONNECTION" in os.environ:
         return False
     if sys.platform in {"darwin", "win32"}:
@@ -25,7 +25,17 @@ def has_screen() -> bool:
 
 
 def command(path: Path, platform: str = sys.platform) -> list[str]:
-    """What shows a file in its folder: selected, but for Linux, which has no common word for it."""
+    """The command that shows a file in its folder.
+
+    The file is selected, except on Linux, which has no common command for that.
+
+    Args:
+        path: the file.
+        platform: as `sys.platform`.
+
+    Returns:
+        the program and its arguments.
+    """
     if platform == "darwin":
         return ["open", "-R", str(path)]
     if platform == "win32":
@@ -34,5 +44,5 @@ def command(path: Path, platform: str = sys.platform) -> list[str]:
 
 
 def reveal(path: Path) -> None:
-    """Show a file in its folder, and do not wait."""
+    """Show a file in its folder, without waiting."""
     launch(command(path))

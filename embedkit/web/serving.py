@@ -8,10 +8,15 @@ from starlette.types import ASGIApp
 
 
 class Server(uvicorn.Server):
-    """Serves an application until Ctrl-C, which ends what is under way first: nobody waits."""
+    """Serves an application until Ctrl-C, which first ends what is under way."""
 
     def __init__(self, app: ASGIApp, end: Callable[[], None]) -> None:
-        """Of an application; `end` ends its work, and may be called twice."""
+        """Serve an application.
+
+        Args:
+            app: the application.
+            end: ends its work, and may be called twice.
+        """
         config = uvicorn.Config(
             app,
             lifespan="off",
@@ -30,6 +35,6 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End, once no more is to be answered."""
+        """End, once nothing more is to be answered."""
         self._end()
         await super().shutdown(sockets)

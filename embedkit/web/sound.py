@@ -1,4 +1,4 @@
-"""What the explorer lets a person hear of a sound: slices, and their peaks."""
+"""Lets a person hear a sound in the explorer: slices, and their peaks."""
 
 import io
 import math
@@ -25,7 +25,7 @@ CACHED_BYTES = 128 * 2**20
 
 
 class Cache:
-    """Values by key, the oldest forgotten when they are too many bytes together."""
+    """Values by key; the oldest are forgotten when all together have too many bytes."""
 
     def __init__(self, most: int = CACHED_BYTES) -> None:
         self._most = most
@@ -34,7 +34,15 @@ class Cache:
         self._lock = threading.Lock()
 
     def get(self, key: Hashable, make: Callable[[], bytes]) -> bytes:
-        """The value of a key, made if it is not there."""
+        """The value of a key.
+
+        Args:
+            key: the key.
+            make: makes the value, if it is not there.
+
+        Returns:
+            the value.
+        """
         with self._lock:
             if key in self._held:
                 self._held.move_to_end(key)
@@ -50,7 +58,7 @@ class Cache:
 
 
 def stamp(path: Path) -> tuple[int, ...]:
-    """Size and time of change of a file, by which its sound is kept; of none that is there: ()."""
+    """Size and time of change of a file, by which its sound is kept; () if there is none."""
     try:
         status = path.stat()
     except OSError:
@@ -59,26 +67,30 @@ def stamp(path: Path) -> tuple[int, ...]:
 
 
 def longest_s(hearing: Hearing) -> float:
-    """Seconds of a recording that a slice has at most: what is slowed down takes longer to hear."""
+    """The most seconds of a recording in a slice: what is slowed down takes longer to hear."""
     return LONGEST_S * min(1.0, hearing.speed)
 
 
 def read_span(
     path: Path, start_s: float, end_s: float, track: int = 1, hearing: Hearing = AS_RECORDED
 ) -> Samples:
-    """The samples of a span of a sound track as they are heard at 32 kHz, of two minutes at most.
+    """The samples of a span of a sound track as they are heard at 32 kHz, of at most two minutes.
 
-    Of a damaged file what there is.
+    Of a damaged file what can be decoded is given.
 
     Args:
-        path: of the file.
+        path: the file.
         start_s: where the span begins, in seconds of the recording.
         end_s: where it ends.
-        track: of several.
-        hearing: at a speed of 0.1, a second of the recording has ten seconds of samples.
+        track: which of several sound tracks, from 1 on.
+        hearing: speed and band; at a speed of 0.1 a second of the recording has ten seconds of
+            samples.
+
+    Returns:
+        float32 [samples].
 
     Raises:
-        AudioError: nothing of it can be decoded, or nothing of the band can be there.
+        AudioError: nothing of it can be decoded, or it has nothing of the band.
     """
     end_s = min(end_s, start_s + longest_s(hearing))
     # From a whole second on: there samples of every rate stand at the same time.
@@ -106,7 +118,7 @@ def wav(samples: Samples) -> bytes:
 
 
 def peaks(samples: Samples) -> NDArray[np.float32]:
-    """The largest magnitude in each of 800 parts, or of every sample of fewer."""
+    """The largest magnitude in each of 800 parts; of fewer samples, the magnitude of each."""
     if not len(samples):
         return samples
     bounds = np.linspace(0, len(samples), min(PEAKS, len(samples)) + 1).astype(int)[:-1]

@@ -1,4 +1,4 @@
-"""What a person takes away: the sound of a stretch, or of a shortlist a list or a ZIP."""
+"""Files that a person takes away: the sound of a stretch, or a shortlist as a list or a ZIP."""
 
 import csv
 import io
@@ -30,11 +30,11 @@ class Taken(NamedTuple):
     """A sound of a shortlist, or a stretch of it.
 
     Attributes:
-        name: of the clip.
-        path: of its file.
+        name: name of the clip.
+        path: its file.
         span: start_s and end_s, if it is a stretch.
-        duration_s: of the clip.
-        label: of the clip; empty: none.
+        duration_s: length of the clip in seconds.
+        label: label of the clip; empty: none.
     """
 
     name: str
@@ -46,6 +46,15 @@ class Taken(NamedTuple):
 
 def cut(path: Path, start_s: float, end_s: float, track: int) -> bytes:
     """A stretch as a WAV of 24 bits, at the file's own rate and with all its channels.
+
+    Args:
+        path: the file.
+        start_s: where the stretch begins, in seconds.
+        end_s: where it ends.
+        track: which of several sound tracks, from 1 on.
+
+    Returns:
+        the content of the WAV file.
 
     Raises:
         AudioError: it has no sound, or cannot be read.
@@ -62,12 +71,29 @@ def cut(path: Path, start_s: float, end_s: float, track: int) -> bytes:
 
 
 def cut_name(name: str, start_s: float, end_s: float) -> str:
-    """A cut's file name, by that of its clip."""
+    """The file name of a cut.
+
+    Args:
+        name: name of the clip.
+        start_s: where the cut begins, in seconds.
+        end_s: where it ends.
+
+    Returns:
+        the name.
+    """
     return f"{PurePosixPath(name).stem}_{_brief(start_s)}-{_brief(end_s)}s.wav"
 
 
 def shortlist(cards: Cards, form: str, items: Iterable[Item]) -> tuple[str, Iterator[bytes]]:
-    """A shortlist as a file: its name, and its content piece by piece.
+    """A shortlist as a file.
+
+    Args:
+        cards: describe its sounds.
+        form: csv, m3u or zip.
+        items: its sounds.
+
+    Returns:
+        the name of the file, and its content piece by piece.
 
     Raises:
         HTTPException: 404, there is no such clip or form; 413, it is too large.
@@ -154,7 +180,7 @@ def _byte_rate(path: Path) -> int:
 
 
 class _Sink:
-    """What a ZIP is written to, and taken from piece by piece."""
+    """The file that a ZIP is written to, and taken from piece by piece."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
@@ -164,7 +190,7 @@ class _Sink:
         return len(data)
 
     def flush(self) -> None:
-        """Nothing waits."""
+        """Do nothing, since nothing waits."""
 
     def take(self) -> bytes:
         taken = b"".join(self._parts)
@@ -173,7 +199,7 @@ class _Sink:
 
 
 def _zip(taken: Iterable[Taken], track: int) -> Iterator[bytes]:
-    """The originals, and cuts beside them; what cannot be read is told in a file of its own."""
+    """The originals, with cuts beside them; what cannot be read is listed in a file of its own."""
     sink, failed, names = _Sink(), [], {FAILED}
     with zipfile.ZipFile(sink, "w") as archive:  # type: ignore[call-overload]
         for each in dict.fromkeys(taken):
@@ -205,7 +231,7 @@ def _copy(each: Taken, archive: zipfile.ZipFile, names: set[str]) -> Iterator[No
 
 
 def _entry(name: str, names: set[str]) -> zipfile.ZipInfo:
-    """Of an archive, under a name that it does not have yet."""
+    """An entry of an archive, under a name that it does not have yet."""
     path, number = PurePosixPath(name), 1
     while name in names:
         number += 1

@@ -1,4 +1,4 @@
-"""Sounds that a person drops on the page: embedded in a process of its own, with limits."""
+"""Embeds sounds that a person drops on the page, in a process of its own, with limits."""
 
 import secrets
 import sys
@@ -31,7 +31,12 @@ class Uploads:
     """Embeds uploads one at a time, and keeps the vectors of the last ones by number."""
 
     def __init__(self, provenance: Provenance, model: Path | None = None) -> None:
-        """Of a collection; the process starts when it is warmed, or with the first upload."""
+        """Prepare; the process starts when it is warmed, or with the first upload.
+
+        Args:
+            provenance: that of the collection.
+            model: where its model is now, if it has moved.
+        """
         self._arguments = (provenance, model)
         self._pool: WorkerPool | None = None
         self._lock = threading.Lock()
@@ -41,12 +46,15 @@ class Uploads:
         self._number = secrets.randbits(48)
 
     def add(self, content: bytes) -> int:
-        """Embed a sound; the number of its vector.
+        """Embed a sound.
+
+        Returns:
+            the number of its vector.
 
         Raises:
             AudioError: it cannot be decoded, or not in time.
-            EmbedkitError: the collection's model is not there, embedding failed, or no room for
-                temporary files.
+            EmbedkitError: the collection's model is not there, embedding failed, or there is no
+                room for temporary files.
         """
         with self._lock, scratch_folder() as folder:
             path = folder / "upload"
@@ -60,16 +68,16 @@ class Uploads:
             return self._number
 
     def warm(self) -> None:
-        """Load the model in the meantime: then the first upload is answered at once."""
+        """Load the model in the background, so that the first upload is answered at once."""
         with self._lock:
             self._start()  # what is wrong with the model is told to who drops a sound
 
     def vector(self, number: int) -> NDArray[np.float32] | None:
-        """Of an upload, if it is still kept."""
+        """The vector of an upload, or None if it is no longer kept."""
         return self._vectors.get(number)
 
     def end(self) -> None:
-        """Embed nothing more; who waits is told so."""
+        """Embed nothing more; whoever waits gets an error."""
         self._ended = True
         self.close()
 
@@ -80,7 +88,7 @@ class Uploads:
             self._pool = None
 
     def _start(self) -> "tuple[WorkerPool, Future[None]]":
-        """The process, and when it has the model."""
+        """The process, and the moment when it has the model."""
         self._pool = self._pool or WorkerPool(1, _limit_memory)
         with undisturbed():  # the first task starts it
             return self._pool, self._pool.submit(_load, *self._arguments)

@@ -1,7 +1,7 @@
-"""A recording as a picture of any span, from hours to a second: in its own Hz, whatever is heard.
+"""A recording as a picture of any span, from hours to a second, in its own Hz.
 
-Of a long span each column is a look of a fraction of a second in its middle: the file is not read
-whole, and what is shorter than a column may be missed.
+In a long span each column is a short look at its middle: the file is not read completely, and what
+is shorter than a column may be missed.
 """
 
 from pathlib import Path
@@ -27,7 +27,14 @@ Power = NDArray[np.float32]
 
 
 def rate_of(path: Path, track: int) -> int:
-    """Samples of a second of a recording.
+    """The sample rate of a recording.
+
+    Args:
+        path: the file.
+        track: which of several sound tracks, from 1 on.
+
+    Returns:
+        the rate in Hz.
 
     Raises:
         AudioError: it cannot be read.
@@ -44,13 +51,16 @@ def view(
     """A spectrogram of a span as a PNG: time to the right, `low_hz` at the foot.
 
     Args:
-        path: of the file.
-        start_s: where the span begins.
+        path: the file.
+        start_s: where the span begins, in seconds.
         end_s: where it ends; what is behind the recording's end is black.
         low_hz: the lowest frequency.
-        high_hz: the highest.
-        gain_db: how much brighter it is.
-        track: of several.
+        high_hz: the highest frequency.
+        gain_db: how much brighter the picture is.
+        track: which of several sound tracks, from 1 on.
+
+    Returns:
+        the content of the PNG file.
 
     Raises:
         AudioError: nothing of it can be read.
