@@ -59,17 +59,20 @@ def missing(source: str) -> list[str]:
     return found
 
 
+ARGS = "Do.\n\n  Args:\n    a: one.\n    b: another.\n  "
+
+
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
-        ("def f(a, b) -> None:\n '''Do.'''", ["f: Args"]),
-        ("def f(a) -> int:\n '''Do.'''", []),
-        ("def _f(a, b) -> int:\n '''Do.'''", []),
-        ("class A:\n def f(self, a, b) -> int:\n  '''Do.\n\n  Args:\n   a: b.\n  '''", ["A.f: Returns"]),
-        ("def f(a, b) -> None:\n '''Do.\n\n Args:\n  a: b.\n '''\n raise ValueError", ["f: Raises"]),
+        ("def f(a, b) -> None:\n  '''Do.'''", ["f: Args"]),
+        ("def f(a) -> int:\n  '''Do.'''", []),
+        ("def _f(a, b) -> int:\n  '''Do.'''", []),
+        (f"class A:\n def f(self, a, b) -> int:\n  '''{ARGS}'''", ["A.f: Returns"]),
+        (f"def f(a, b) -> None:\n  '''{ARGS}'''\n  raise ValueError", ["f: Raises"]),
         ("class A:\n def f(self, a) -> int:\n  '''Do.'''", []),
     ],
-)  # fmt: skip
+)
 def test_it_finds_what_is_missing(source: str, expected: list[str]) -> None:
     assert missing(source) == expected
 

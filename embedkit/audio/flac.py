@@ -10,9 +10,16 @@ CODED = (1, 0, 2, 3, 4, 5, 6, 7)  # bytes of a number, by the ones that its firs
 
 
 def has_more(file: Part, stated: int) -> bool:
-    """Whether a frame near the end of a FLAC begins behind so many samples.
+    """Whether a frame near the end of a FLAC begins behind the stated number of samples.
 
-    By chance bytes of a frame may look like one that does.
+    Bytes of a frame may look like the beginning of one by chance.
+
+    Args:
+        file: the file.
+        stated: number of samples that its header states.
+
+    Returns:
+        whether one does.
     """
     head = file.pread(42, 0)
     block = int.from_bytes(head[8:10], "big")  # STREAMINFO's, if that is where it stands
