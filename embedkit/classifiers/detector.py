@@ -7,7 +7,7 @@ those of `review`, so that the command line can go on at any point.
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -136,13 +136,11 @@ class Detector:
             self._scores[key] = reviewing.label_scores(self.table, classifier, label)
         return self._scores[key]
 
-    def detect(
-        self, thresholds: Mapping[str, float], recorded: FieldFilter | None = None
-    ) -> Iterable[Span]:
+    def detect(self, criteria: Criteria, recorded: FieldFilter | None = None) -> Iterable[Span]:
         """Detections, as the function `detect` gives them.
 
         Args:
-            thresholds: the score that is enough, by label.
+            criteria: what becomes a detection.
             recorded: what is looked at; None: everything.
 
         Returns:
@@ -151,12 +149,12 @@ class Detector:
         Raises:
             UsageError: there is no such label.
         """
-        for label in thresholds:
+        for label in criteria.thresholds:
             self._with(label)
         batches = predict(self.table, self.classifier, Unit.SEGMENT)
         if recorded is not None:
             batches = silence(batches, recorded.rows)
-        return detect(batches, self.classifier.labels, Criteria(thresholds=thresholds))
+        return detect(batches, self.classifier.labels, criteria)
 
     def sheet(self, label: str) -> Path:
         """The file of a label's review; each fit has its own."""

@@ -113,10 +113,11 @@ class BroughtTable(_Body):
 
 
 class Detections(When):
-    """Detections: the score that is enough by label, in one clip or in all."""
+    """Detections: the score that is enough by label, and which segments are one of them."""
 
     thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(max_length=1000)
-    clip: Number | None = None
+    gap_s: Second = 0.0
+    least_s: Second = 0.0
 
 
 class Drawn(_Body):

@@ -117,6 +117,13 @@ class Marking:
                 shown.append(self._shown_span(span))
         return {"total": counts.total(), "by_label": dict(counts), "found": shown}
 
+    def along(self, clip: int, asked: Detections) -> dict[str, list[Any]]:
+        """All detections in a recording, by time, as columns: an hour may have thousands."""
+        name = self._name(clip)
+        spans = [span for span in self._detect(asked) if span.clip == name]
+        columns = ("start_s", "end_s", "label", "score")
+        return {column: [getattr(span, column) for span in spans] for column in columns}
+
     def file(self, form: str, asked: Detections) -> tuple[str, bytes]:
         """Detections as a file of a format of `embedkit detect`.
 
@@ -204,12 +211,10 @@ class Marking:
         return {**self.review(label), "marks": self.all(), "warning": warning}
 
     def _detect(self, asked: Detections) -> Iterable["Span"]:
-        recorded = asked.of(self._collection.recordings)
-        spans = self.detector.detect(asked.thresholds, recorded)
-        if asked.clip is None:
-            return spans
-        clip = self._name(asked.clip)
-        return (span for span in spans if span.clip == clip)
+        from embedkit.classifiers.detect import Criteria
+
+        criteria = Criteria(thresholds=asked.thresholds, gap_s=asked.gap_s, least_s=asked.least_s)
+        return self.detector.detect(criteria, asked.of(self._collection.recordings))
 
     def _name(self, clip: int) -> str:
         if clip >= len(self._collection.clips):

@@ -63,6 +63,10 @@ def recording_routes(explorer: Explorer) -> APIRouter:
     def found(asked: Detections) -> dict[str, Any]:
         return marking.found(asked)
 
+    @routes.post("/detector/found/{clip}")
+    def along(clip: Number, asked: Detections) -> dict[str, Any]:
+        return marking.along(clip, asked)
+
     @routes.post("/detector/file/{form}")
     def file(form: str, asked: Detections) -> Response:
         name, content = marking.file(form, asked)

@@ -583,6 +583,88 @@ def test_the_shortlist_survives_and_is_taken_away(page: Any, address: tuple[str,
     assert names(page, "#shortlist-rows") == ["b/5.wav"]
 
 
+def test_views_in_which_nothing_is_chosen_offer_sounds_in_even_rows(page: Any, ask: Ask) -> None:
+    everything = ask("clips")["names"]
+    spread = [everything[at * len(everything) // 8] for at in range(8)]
+    for view in ("listen", "shortlist"):
+        page.click(f"#tab-{view}")
+        page.wait_for_selector(f"body[data-view={view}]")
+        assert page.inner_text(f"#{view}-offers-title") == "Some of the collection"
+        assert names(page, f"#{view}-offers") == spread
+        for width in (360, 1400, 2560):
+            page.set_viewport_size({"width": width, "height": 900})
+            boxes = page.locator(f"#{view}-offers .card").evaluate_all(
+                "(cards) => cards.map((card) => card.getBoundingClientRect().toJSON())"
+            )
+            assert len({round(box["width"]) for box in boxes}) == 1
+            assert len({round(box["height"]) for box in boxes}) == 1
+            a_row = len({round(box["left"]) for box in boxes})
+            assert len({round(box["top"]) for box in boxes}) * a_row == 8, width
+    # A star there puts it on the list, and keeps the keyboard.
+    page.click(f"#shortlist-offers [aria-label='Keep {spread[2]}']")
+    assert names(page, "#shortlist-rows") == [focused(page)] == [spread[2]]
+    assert page.locator("#shortlist-nothing").is_hidden()
+    # What was labelled last comes first.
+    for name in ("b/5.wav", "a/4.wav"):
+        ask("labels", {"clip": everything.index(name), "label": "rain"})
+    page.goto(page.url.partition("#")[0] + "#/listen")
+    page.reload()
+    page.locator("#listen-offers .card").first.wait_for()
+    assert page.inner_text("#listen-offers-title") == "Labelled last, and some others"
+    assert names(page, "#listen-offers")[:2] == ["a/4.wav", "b/5.wav"]
+    assert len(set(names(page, "#listen-offers"))) == 8
+    for name in ("b/5.wav", "a/4.wav"):
+        ask("labels", {"clip": everything.index(name), "label": ""})
+    page.click("#listen-any")
+    page.locator("#listen-clip:not([hidden])").wait_for()
+    assert page.inner_text("#listen-title") in everything
+    assert page.locator("#listen-empty").is_hidden()
+
+
+def test_on_a_small_screen_results_start_on_the_first_one(page: Any) -> None:
+    folded = page.locator("#search :is(#search-folder, #search-sort, #search-mark)")
+    assert page.locator("#search-fold").is_hidden()
+    assert [each.is_visible() for each in folded.all()] == [True] * 3
+    page.set_viewport_size({"width": 360, "height": 640})
+    assert [each.is_visible() for each in folded.all()] == [False] * 3
+    first = page.locator("#search-results .sound").first.bounding_box()
+    assert first["y"] + first["height"] < page.locator("#player-bar").bounding_box()["y"]
+    page.click("#search-fold")
+    assert page.locator("#search-fold").get_attribute("aria-expanded") == "true"
+    page.select_option("#search-sort", "longest")
+    page.fill("#search-folder", "a")
+    page.press("#search-folder", "Tab")
+    page.locator("#search-said", has_text="20 sounds, longest first").wait_for()
+    page.click("#search-fold")
+    assert [each.is_visible() for each in folded.all()] == [False] * 3
+    assert page.inner_text("#search-fold") == "Filters and order · 2 set"
+
+
+def test_a_view_that_is_left_before_it_started_takes_no_keys(page: Any) -> None:
+    page.goto(page.url.partition("#")[0] + "#/search")
+    page.reload()
+    wait_for_rows(page)
+    held: list[Any] = []
+
+    def hold(route: Any) -> None:
+        held.append(route)
+
+    page.route("**/refit", hold)
+    page.click("#tab-label")
+    wait(page, lambda: len(held) > 0, "Label does not start")
+    page.click("#tab-search")
+    with page.expect_response("**/refit"):
+        held[0].continue_()
+    page.wait_for_timeout(200)
+    listen(page, ("a/4.wav", 0.0))
+    page.locator("#search-results .name").nth(2).focus()
+    at = focused(page)
+    page.keyboard.press("s")  # there: over this sound
+    page.wait_for_timeout(200)
+    assert (focused(page), player(page)["name"]) == (at, "a/4.wav")
+    page.unroute("**/refit")
+
+
 def test_the_page_waits_for_a_collection_that_is_being_embedded(page: Any) -> None:
     answers = [{"done": 0, "total": 0, "failed": 0, "seconds_of_audio": 0.0},
                {"done": 30, "total": 120, "failed": 2, "seconds_of_audio": 600.0}]  # fmt: skip

@@ -121,8 +121,11 @@ def test_detections_are_those_of_the_commands(fitted: Any, root: Path, tmp_path:
             own["path"], own["start_s"], own["end_s"],
         )  # fmt: skip
         assert span["score"] == pytest.approx(own["score"], abs=1e-6)
-    one = fitted.post("/detector/found", json={**asked, "clip": 1}).json()
-    assert one["total"] == sum(span["path"] == "two.wav" for span in spans)
+    columns = fitted.post("/detector/found/1", json=asked).json()
+    along = zip(*(columns[name] for name in ("start_s", "end_s", "label")), strict=True)
+    assert list(along) == [
+        (span["start_s"], span["end_s"], "wren") for span in spans if span["path"] == "two.wav"
+    ]
     own = tmp_path / "labels-detector"  # what the page fitted, by the command
     for form, name in (("csv", "d.csv"), ("raven", "d.selections.txt"), ("birdnet", "b.csv")):
         succeed("detect", root / "emb", "--classifier", own, "--threshold", "0.3", "--format", form,
@@ -137,6 +140,33 @@ def test_detections_are_those_of_the_commands(fitted: Any, root: Path, tmp_path:
     assert fitted.post("/detector/file/zip", json=asked).status_code == 404
     wrong = fitted.post("/detector/found", json={"thresholds": {"wen": 0.5}})
     assert "did you mean wren?" in wrong.json()["detail"]
+
+
+def test_segments_are_joined_into_detections_as_the_command_joins_them(
+    fitted: Any, root: Path, tmp_path: Path
+) -> None:
+    """With the thresholds of two labels, gaps and a least length, in every format, byte by byte."""
+    for at in np.setdiff1d(np.arange(SECONDS), CALLS)[:20].tolist():
+        mark = {"clip": 0, "start_s": at, "end_s": at + 1, "label": "wind", "sign": "+"}
+        fitted.post("/marks", json=mark).raise_for_status()
+    fitted.post("/detector/fit").raise_for_status()
+    thresholds = tmp_path / "thresholds.csv"
+    thresholds.write_text("label,threshold\nwren,0.3\nwind,0.9\n")
+    asked = {"thresholds": {"wren": 0.3, "wind": 0.9}}
+    command = ("detect", root / "emb", "--classifier", tmp_path / "labels-detector",
+               "--thresholds", thresholds)  # fmt: skip
+    totals = []
+    for gap, least in ((0, 0), (3, 0), (3, 4.5)):
+        own = {**asked, "gap_s": gap, "least_s": least}
+        for form, name in (("csv", "d.csv"), ("raven", "d.selections.txt"),
+                           ("birdnet", "b.csv"), ("parquet", "d.parquet")):  # fmt: skip
+            succeed(*command, "--gap", gap, "--least", least, "--format", form,
+                    "--out", tmp_path / name)  # fmt: skip
+            sent = fitted.post(f"/detector/file/{form}", json=own).content
+            assert sent == (tmp_path / name).read_bytes(), (gap, least, form)
+        totals.append(fitted.post("/detector/found", json=own).json()["total"])
+    assert totals[0] > totals[1] > totals[2] > 0
+    assert fitted.post("/detector/found", json={**asked, "gap_s": -1}).status_code == 422
 
 
 def test_the_histogram_is_of_all_segments(fitted: Any) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser import explored, needs_browser, wait
+from browser import explored, needs_browser, serve, wait
 from command import succeed
+from made import draw, write_table_of
 
 pytestmark = needs_browser
 
@@ -66,6 +67,26 @@ def marks(root: Path) -> list[dict[str, str]]:
     """What is on the disk."""
     with (root / "emb-labels-stretches.csv").open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def test_before_anything_is_chosen_the_longest_recordings_are_offered(page: Any) -> None:
+    for tab in ("recording", "detector"):
+        page.click(f"#tab-{tab}")
+        page.wait_for_selector(f"body[data-view={tab}]")
+        offers = page.locator(f"#{tab}-offers .card")
+        assert offers.locator(".name").all_inner_texts() == [CLIP, "other.wav"]
+        assert offers.locator(".facts").all_inner_texts() == ["5:00", "5 s"]
+    assert page.locator("#detector-fit").is_disabled()
+    page.locator("#detector-offers .name", has_text="other.wav").click()
+    page.locator("#recording-title", has_text="other.wav").wait_for()
+    assert page.locator("#recording-empty").is_hidden()
+    page.reload()
+    page.locator("#recording-times span").first.wait_for()
+    page.goto(page.url.partition("#")[0] + "#/recording")
+    page.reload()
+    page.click("#recording-longest")
+    page.locator("#recording-title", has_text=CLIP).wait_for()
+    page.locator("#recording-times span").first.wait_for()
 
 
 def test_a_walk_from_a_raven_table_to_reviewed_detections(page: Any, root: Path) -> None:
@@ -206,3 +227,74 @@ def test_what_is_drawn_becomes_a_mark_and_a_query(page: Any, root: Path) -> None
         page.set_viewport_size({"width": 360, "height": 640})
         page.wait_for_selector(f"body[data-view={tab}]")
         assert not page.locator("body").evaluate("(body) => body.scrollWidth > innerWidth"), tab
+
+
+def test_detections_are_joined_and_saved_label_by_label_or_all(page: Any, root: Path) -> None:
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.click("#tab-detector")
+    page.wait_for_selector("body[data-view=detector]")
+    page.click("#detector-fit")
+    tell(page, "said", "Fitted")
+    page.locator("#detector-labels button", has_text="wren").click()
+    page.fill("#detector-gap", "4")
+    page.fill("#detector-least", "2")
+    page.press("#detector-least", "Tab")
+    page.locator("#detector-labels button", has_text="owl").click()
+    page.press("#detector-threshold", "ArrowLeft")
+    page.reload()  # what was chosen stays
+    page.wait_for_selector("body[data-view=detector]")
+    labels = page.locator("#detector-labels button").all_inner_texts()
+    assert "wren" in labels
+    thresholds = {}
+    for label in labels:
+        page.locator("#detector-labels button", has_text=label).click()
+        page.locator("#detector-title", has_text=label).wait_for()
+        if page.locator("#detector-fitted").is_visible():
+            thresholds[label] = page.input_value("#detector-threshold")
+    assert thresholds["owl"] == "0.49"
+    table = root / "thresholds.csv"
+    rows = [f"{label},{threshold}" for label, threshold in thresholds.items()]
+    table.write_text("\n".join(["label,threshold", *rows, ""]))
+    page.locator("#detector-labels button", has_text="wren").click()
+    for label, every in (("wren", False), (None, True)):
+        page.locator(f"label:has(#detector-{'every' if every else 'one'})").click()
+        with page.expect_download() as waiting:
+            page.click("#detector-csv")
+        only = ("--labels", label) if label else ()
+        succeed("detect", root / "emb", "--classifier", root / "emb-labels-detector",
+                "--thresholds", table, "--gap", "4", "--least", "2", *only,
+                "--out", root / "d.csv")  # fmt: skip
+        content = waiting.value.path().read_bytes()
+        assert content == (root / "d.csv").read_bytes()
+        assert content.count(b"\n") > 1
+
+
+def test_a_recording_of_more_than_500_detections_is_gone_through_to_its_end(
+    page: Any, tmp_path: Path, write_audio: Any
+) -> None:
+    """Of 600 calls, in every second second."""
+    calls = np.arange(0, 1200, 2)
+    vectors = draw(1200, 8)
+    vectors[calls] += [9, 9, 0, 0, 0, 0, 0, 0]
+    write_audio(tmp_path / "audio/long.flac", np.zeros(1200 * 8000, np.float32), 8000)
+    write_table_of(tmp_path / "emb", {"long.flac": vectors}, root=tmp_path / "audio", last_s=1.0)
+    marks = tmp_path / "emb-labels-stretches.csv"
+    rows = [f"long.flac,{at},{at + 1},{'wren' if at in calls else 'rain'},+" for at in range(80)]
+    marks.write_text("\n".join(["path,start_s,end_s,label,sign", *rows, ""]))
+    succeed("classify", "fit", tmp_path / "emb", "--labels", marks, "--segments",
+            "--out", tmp_path / "emb-labels-detector")  # fmt: skip
+    with serve(tmp_path / "emb") as url:
+        for at, numbers in ((1010.5, [507, 508]), (1190.5, [597, 598, 599, 600])):
+            page.goto(f"{url}#/recording?sound=long.flac@{at}&seconds=10")
+            page.reload()
+            page.locator("#recording-lanes .lane").first.wait_for()
+            page.fill("#recording-label", "wren")
+            page.locator("#recording-title").focus()
+            for number in numbers:
+                page.keyboard.press(".")
+                page.locator("#recording-place", has_text=f"{number} of 600").wait_for()
+                minutes, seconds = divmod(2 * (number - 1), 60)
+                assert page.inner_text("#recording-selected").startswith(f"{minutes}:{seconds:02}")
+        page.keyboard.press(".")
+        page.locator("#recording-place", has_text="No detection after this; 600").wait_for()
+        page.goto("about:blank")

@@ -4,6 +4,7 @@ import { addressOf, refer } from "./address.js";
 import { askWhy, pictureOf } from "./api.js";
 import { icon, iconed } from "./icons.js";
 import { now, play } from "./player.js";
+import { timeText } from "./scale.js";
 import { state } from "./state.js";
 import { drag, moreFor, starFor } from "./take.js";
 
@@ -41,17 +42,18 @@ export function showPicture(picture, card) {
   picture.src = pictureOf(card);
 }
 
-/** A name to read, and quietly before it where it lies. */
-export function nameLink(card) {
+/** A name to read, and quietly before it where it lies; it leads to a view. */
+function nameLink(card, view) {
   const slash = card.name.lastIndexOf("/") + 1;
   const link = element("a", "name", element("span", "quiet", card.name.slice(0, slash)),
     card.name.slice(slash));
   link.title = card.name;
-  link.href = addressOf("listen", { sound: refer(card) });
+  link.href = addressOf(view, { sound: refer(card) });
   return link;
 }
 
-export function makeCard(card) {
+/** Of a segment; or of a recording, which shows how long it is and leads to the view of such. */
+export function makeCard(card, { isRecording = false } = {}) {
   const made = element("article", "card");
   made.dataset.row = card.row;
   const picture = document.createElement("img");
@@ -61,7 +63,8 @@ export function makeCard(card) {
   player.type = "button";
   player.setAttribute("aria-label", `Play ${card.name}, ${time(card.start_s)}`);
   player.addEventListener("click", () => play(card));
-  const facts = [`${time(card.start_s)} – ${time(card.end_s)}`];
+  const facts = [isRecording ? timeText(state.seconds[card.clip], undefined, 1)
+    : `${time(card.start_s)} – ${time(card.end_s)}`];
   if (card.similarity != null) facts.push(card.similarity.toFixed(3));
   if (card.heard) facts.push(card.heard);
   if (card.label) facts.push(card.label);
@@ -71,7 +74,7 @@ export function makeCard(card) {
   made.star = starFor(() => card);
   const about = element("div", "facts", facts.join(" · "));
   drag(picture, () => card, true);
-  made.append(player, element("div", "what", nameLink(card), about),
+  made.append(player, element("div", "what", nameLink(card, isRecording ? "recording" : "listen"), about),
     element("div", "actions", similar, made.star, moreFor(() => card)));
   made.card = card;
   return made;
@@ -90,4 +93,5 @@ state.addEventListener("player", () => {
   }
 });
 
-export const showCards = (place, cards) => place.replaceChildren(...cards.map(makeCard));
+export const showCards = (place, cards, about) =>
+  place.replaceChildren(...cards.map((card) => makeCard(card, about)));

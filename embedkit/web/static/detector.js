@@ -5,6 +5,7 @@ import { post, postForFile } from "./api.js";
 import * as detecting from "./detecting.js";
 import { Hits } from "./hits.js";
 import * as marks from "./marks.js";
+import { offerRecordings } from "./offers.js";
 import { mention, state, trying } from "./state.js";
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -34,6 +35,11 @@ export async function start() {
   byId("site").replaceChildren(new Option("Any site", ""),
     ...(known?.sites ?? []).map((name) => new Option(name, name)));
   for (const name of FIELDS) byId(name).addEventListener("change", detect);
+  for (const name of ["gap", "least"]) {
+    byId(name).value = detecting.joining()[`${name}_s`];
+    byId(name).addEventListener("change", ({ target }) =>
+      detecting.join({ [`${name}_s`]: Math.max(0, target.valueAsNumber || 0) }));
+  }
   state.addEventListener("detector", () => { draw(); detect(); });
   state.addEventListener("marks", count);
   await Promise.all([marks.load(), detecting.load()]);
@@ -45,7 +51,7 @@ async function fit() {
   said.textContent = "Fitting …";
   byId("fit").disabled = true;
   const went = await trying(async () => { await detecting.fit(); return true; });
-  byId("fit").disabled = false;
+  drawFit();
   const { labels } = detecting.detector();
   const unopposed = labels.length > 1 && labels.every(({ marked }) => !marked["-"]);
   const hint = unopposed ? " Nothing is marked as absent: sound that has none of the labels is given"
@@ -68,10 +74,21 @@ async function bring({ target }) {
   await trying(detecting.load);
 }
 
+// What is to be done first has the colour: marks, and then a fit on them.
+function drawFit() {
+  const isMarked = detecting.detector().labels.length > 0;
+  byId("fit").disabled = !isMarked;
+  byId("fit").classList.toggle("main", isMarked);
+  byId("bring").classList.toggle("main", !isMarked);
+}
+
 function draw() {
   const { labels } = detecting.detector();
+  drawFit();
   byId("empty").hidden = labels.length > 0;
+  if (!labels.length) offerRecordings("detector");
   byId("labels").hidden = !labels.length;
+  byId("whose").hidden = detecting.fitted().length < 2;
   if (!labels.some((each) => each.label === label)) choose(labels[0]?.label);
   byId("labels").replaceChildren(...labels.map((each) => {
     const made = document.createElement("button");
@@ -210,8 +227,9 @@ async function markHit(item, sign, other) {
 }
 
 async function download(form) {
+  const labels = byId("every").checked ? detecting.fitted() : [label];
   const file = await trying(() =>
-    postForFile(`detector/file/${form}`, { ...detecting.wanted([label]), ...filters() }));
+    postForFile(`detector/file/${form}`, { ...detecting.wanted(labels), ...filters() }));
   if (!file) return;
   const link = document.createElement("a");
   link.href = URL.createObjectURL(file);

@@ -5,10 +5,11 @@ import { get, post } from "./api.js";
 import { bestOf, button, play, showCards, showPicture, time } from "./cards.js";
 import { catchFocus } from "./focus.js";
 import { take } from "./labelling.js";
+import { offerSounds } from "./offers.js";
 import { now, seek, toggle } from "./player.js";
 import { markPlace } from "./playhead.js";
 import { drawScores } from "./scores.js";
-import { labelOf, longest, open, state, trying } from "./state.js";
+import { labelOf, longest, open, state, trying, wholeOf } from "./state.js";
 
 const byId = (name) => document.getElementById(`listen-${name}`);
 const [title, segments] = ["title", "segments"].map(byId);
@@ -24,6 +25,8 @@ const turned = (step) => ({ ...stretch, row: undefined, start_s: shown.start_s +
 
 export function start() {
   byId("play").addEventListener("click", playAll);
+  byId("any").addEventListener("click", () =>
+    open("listen", wholeOf(Math.floor(Math.random() * state.names.length))));
   byId("earlier").addEventListener("click", () => show(turned(-1)));
   byId("later").addEventListener("click", () => show(turned(1)));
   byId("label").addEventListener("click", () => {
@@ -41,6 +44,7 @@ export function start() {
 export async function show(card) {
   if (!card) {
     if (shown) await relearn();
+    else if (!byId("empty").hidden) offerSounds("listen");
     return;
   }
   const mine = ++asked;
@@ -67,7 +71,7 @@ function clear(card) {
   title.textContent = card.name;
   byId("loading").textContent = "Loading …";
   byId("loading").hidden = false;
-  byId("clip").hidden = true;
+  byId("empty").hidden = byId("clip").hidden = true;
   wave?.destroy();
   wave = undefined;
   for (const name of ["picture", "segments", "near"]) byId(name).replaceChildren();

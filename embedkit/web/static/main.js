@@ -21,6 +21,7 @@ const views = { map, search, listen, recording, detector, shortlist, label, coll
 const tabOf = (name) => document.getElementById(`tab-${name}`);
 const starts = new Map();  // of each view that was shown, the promise of its start
 let left = {};  // the address of each view, as it was left
+const given = {};  // the address that each view was told of last
 let shown;
 
 async function show() {
@@ -28,7 +29,6 @@ async function show() {
   const name = asked.view in views ? asked.view : "map";
   const address = addressOf(name, asked.wanted);
   if (address !== location.hash) go(address, { quietly: true });
-  const fresh = left[name] !== address || !starts.has(name);
   left[name] = shown = address;
   for (const other of Object.keys(views)) {
     document.getElementById(other).hidden = other !== name;
@@ -40,7 +40,10 @@ async function show() {
   entitle(name, asked.wanted);
   if (!starts.has(name)) starts.set(name, start(name));
   await starts.get(name);
-  if (shown === address) keepFocus(name);
+  if (shown !== address) return;  // another view came forward meanwhile
+  keepFocus(name);
+  const fresh = given[name] !== address;
+  given[name] = address;
   await views[name].show?.(fresh ? detail(name, asked.wanted) : undefined);
   if (shown === address) document.body.dataset.view = name;
 }
@@ -123,6 +126,7 @@ try {
     if (event.key !== "/" || event.target.closest("input:not([type=range]), textarea")) return;
     event.preventDefault();
     go(left.search ?? addressOf("search"));
+    await starts.get("search");
     document.getElementById("search-words").select();
   });
   window.addEventListener("popstate", show);

@@ -6,6 +6,7 @@ import { askWhy, get, getNumbers, viewOf } from "./api.js";
 import * as detecting from "./detecting.js";
 import { drawLanes } from "./lanes.js";
 import * as marks from "./marks.js";
+import { longest as longestFirst, offerRecordings } from "./offers.js";
 import { now, play, seek, toggle } from "./player.js";
 import { markPlace } from "./playhead.js";
 import { dayTime, drawHertz, drawTimes, timeText } from "./scale.js";
@@ -25,13 +26,14 @@ let about;  // the recording that is open
 let span;  // the part of it that is shown
 let selection;  // a stretch of it
 let scores;  // of its segments, label by label
-let found;  // its detections
+let found;  // the promise of its detections
+let asked = 0;
 let drawing;
 
 export function start() {
-  const names = state.names.map((name, clip) => [name, state.seconds[clip]])
-    .sort((one, other) => other[1] - one[1]).slice(0, LISTED);
-  byId("names").append(...names.map(([name]) => new Option(name, name)));
+  const names = longestFirst().slice(0, LISTED).map((clip) => state.names[clip]);
+  byId("names").append(...names.map((name) => new Option(name, name)));
+  byId("longest").href = addressOf("recording", { sound: refer(cardNamed(names[0])) });
   byId("find").addEventListener("change", ({ target }) => {
     const card = cardNamed(target.value);
     if (card) go(addressOf("recording", { sound: refer(card) }));
@@ -69,7 +71,7 @@ export function start() {
 export async function show(card) {
   active = true;
   if (!card) {
-    if (!about) byId("find").focus();
+    if (!byId("empty").hidden) offerRecordings("recording");
     return;
   }
   const { wanted } = here();  // its very time, not that of the segment which is nearest
@@ -84,9 +86,11 @@ export const hide = () => { active = false; };
 async function openClip(card) {
   byId("title").textContent = card.name;
   byId("about").textContent = "Loading …";
-  byId("all").hidden = true;
+  byId("empty").hidden = byId("all").hidden = true;
   about = selection = found = scores = undefined;
+  const mine = ++asked;
   const facts = await trying(() => get(`recording/${card.clip}`));
+  if (mine !== asked) return false;  // another was opened meanwhile
   byId("about").textContent = facts ? "" : "This recording could not be read.";
   if (!facts) return false;
   about = facts;
@@ -108,8 +112,7 @@ async function openClip(card) {
   byId("looks").textContent = duration_s > LOOKS / 10
     ? `A column of this picture stands for ${(duration_s / LOOKS).toFixed(1)} s, and shows a moment`
       + " in its middle; the lanes miss nothing." : "";
-  await learn();
-  drawMarks();
+  learn();
   return true;
 }
 
@@ -117,11 +120,11 @@ async function openClip(card) {
 async function learn() {
   const { clip } = about;
   found = undefined;
+  byId("previous").disabled = byId("next").disabled = !detecting.fitted().length;
   const there = detecting.fitted().length
     && await trying(() => getNumbers(`detector/scores/${clip}`, Float32Array));
   if (about?.clip !== clip) return;
   scores = there || undefined;
-  byId("previous").disabled = byId("next").disabled = !scores;
   if (span) drawScales();
 }
 
@@ -294,18 +297,23 @@ function drawPlaying() {
 /** The detection before or after the stretch that is chosen, else the middle: of the label that is
  * written, if the detector knows it. */
 async function jump(step) {
-  if (!scores) return;
-  const asked = { ...detecting.wanted(), clip: about.clip };
-  found ??= await trying(async () => (await detecting.found(asked)).found);
-  if (!found) return;
+  if (!detecting.fitted().length) return;
+  const mine = found ??= trying(() => detecting.along(about.clip));
+  const all = await mine;
+  if (!about || mine !== found) return;  // of another recording, or by other thresholds
+  if (!all) found = undefined;  // to be asked for again
+  else turn(all, step);
+}
+
+function turn(all, step) {
   const at = selection?.start_s ?? middle();
   const label = text.value.trim();
   const own = detecting.fitted().includes(label)
-    ? found.filter((each) => each.label === label) : found;
+    ? all.filter((each) => each.label === label) : all;
   const ahead = own.filter(({ start_s }) => (step > 0 ? start_s > at : start_s < at));
   const next = ahead.at(step > 0 ? 0 : -1);
   const count = `${own.length} ${own.length === 1 ? "detection" : "detections"}`
-    + `${own === found ? "" : ` of ${label}`}`;
+    + `${own === all ? "" : ` of ${label}`}`;
   byId("place").textContent = next ? `${own.indexOf(next) + 1} of ${count}`
     : `No detection ${step > 0 ? "after" : "before"} this; ${count}`;
   if (!next) return;

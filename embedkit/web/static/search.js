@@ -78,6 +78,10 @@ export function start() {
     await showMore();
     rows.focus(before);
   });
+  byId("fold").addEventListener("click", () => {  // on a small screen
+    const wide = document.getElementById("search").classList.toggle("open");
+    byId("fold").setAttribute("aria-expanded", wide);
+  });
   hover.checked = recall(HOVER) ?? true;
   hover.addEventListener("change", () => store(HOVER, hover.checked));
 }
@@ -133,6 +137,8 @@ function alter(change) {
 function fill() {
   listLabels();
   for (const name of fields) byId(name).value = wanted.get(name) ?? "";
+  const set = [...fields, "size"].filter((name) => wanted.has(name)).length;
+  byId("fold").textContent = `Filters and order${set ? ` · ${set} set` : ""}`;
   const best = byId("sort").options[0];
   best.text = { words: "Surest first", search: "Closest first", named: "By name" }[kind()];
   const at = state.facts.sizes.indexOf(Number(wanted.get("size")));

@@ -2,6 +2,7 @@
 
 import { postForFile } from "./api.js";
 import * as kept from "./kept.js";
+import { offerSounds } from "./offers.js";
 import { Rows } from "./rows.js";
 import { cardNamed, state, trying } from "./state.js";
 
@@ -29,6 +30,9 @@ export function start() {
   draw();
 }
 
+/** What is offered is as it is now. */
+export const show = () => offerSounds("shortlist");
+
 // Those that are in this collection; the others wait for theirs.
 const here = () => kept.all().flatMap((item) => {
   const card = cardNamed(item.name, item.start_s);
@@ -42,11 +46,16 @@ function draw() {
   byId("said").textContent = cards.length || away
     ? `${cards.length} ${cards.length === 1 ? "sound" : "sounds"} kept${lost}`
     : "Nothing is kept yet. The star of a sound puts it here.";
-  for (const name of [...FORMS, "empty"]) byId(name).disabled = !cards.length;
-  byId("undo").hidden = !emptied.length || cards.length > 0;
+  const isEmpty = !cards.length;
+  for (const name of [...FORMS, "empty"]) byId(name).disabled = isEmpty;
+  for (const name of ["what", ...FORMS, "empty"]) byId(name).hidden = isEmpty;
+  byId("undo").hidden = !emptied.length || !isEmpty;
+  const wasOffered = byId("nothing").contains(document.activeElement);
   rows.show(cards.map((card) => ({
     ...card, duration_s: state.seconds[card.clip], similarity: null, seconds: [card],
   })));
+  byId("nothing").hidden = !isEmpty;
+  if (wasOffered && !isEmpty) rows.focus();
 }
 
 async function download(form) {
