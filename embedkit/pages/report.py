@@ -1,16 +1,18 @@
 """The page that ends `embedkit demo`: figures of a run, and a search that can be listened to.
 
 Names of clips and classes come from other people's folders. They are text, never markup: the
-template escapes them, and links are quoted here.
+template escapes them, links are quoted here, and the page runs no script but its own.
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from urllib.parse import quote
 
@@ -79,7 +81,7 @@ def write_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(data_uri=_data_uri, source=_source, clock=_clock)
+    environment.filters.update(data_uri=_data_uri, source=_source, clock=_clock, digest=_digest)
     page = environment.get_template("report.html.j2").render(
         title=title,
         facts=facts,
@@ -87,6 +89,7 @@ def write_report(
         query=query,
         neighbours=neighbours,
         commands=commands,
+        script=files("embedkit.pages").joinpath("templates/report.js").read_text("utf-8"),
     )
     with atomic_write(path) as stream:
         # Names of files that are not UTF-8 hold surrogates, which are no text: "?" stands in.
@@ -100,6 +103,11 @@ def _data_uri(figure: Figure) -> str:
         # Without a date, and with a fixed salt for its names, an equal figure gives equal bytes.
         figure.savefig(stream, format="svg", dpi=144, metadata={"Date": None})
     return "data:image/svg+xml;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+
+
+def _digest(text: str) -> str:
+    """SHA-256 of a script, by which the page's policy lets it run and none other."""
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
 
 
 def _source(card: ReportCard) -> str:

@@ -31,7 +31,8 @@ log = logging.getLogger(__name__)
 
 FEWEST = 50  # segments that are worth more than PCA
 FITTED = 50_000  # segments that are laid out; of more, the others are placed among these
-VERSION = 1  # of how places are found: another one finds them again
+VERSION = 2  # of how places are found: another one finds them again
+FAR = 3.0  # times as wide as the middle 99 % of points a plane may be, and be shown whole
 
 Points = NDArray[np.float32]
 
@@ -125,7 +126,7 @@ class Plane:
 
     def _end(self, found: "Future[Points]") -> None:
         try:
-            points = _scale(found.result())
+            points = into_view(found.result())
         except (EmbedkitError, OSError, RuntimeError, CancelledError) as error:
             if not self._error:
                 self._error = f"the map is by PCA, as {self._wanted} failed: {error}"
@@ -146,14 +147,17 @@ def _pca(collection: Collection) -> Points:
     """By the axes that tell clips apart: of segments the first one tells silence from sound."""
     vectors, clips = collection.search.vectors, collection.clip_vectors
     if len(clips) <= 2:
-        return _scale(project(vectors, Projection.PCA))
+        return into_view(project(vectors, Projection.PCA))
     mean = clips.mean(axis=0)
-    return _scale(unit(vectors - mean) @ principal_axes(unit(clips - mean)).T)
+    return into_view(unit(vectors - mean) @ principal_axes(unit(clips - mean)).T)
 
 
-def _scale(points: NDArray[np.floating]) -> Points:
-    """Into [-1, 1], but for a few far ones."""
-    low, high = np.percentile(points, [0.5, 99.5], axis=0)
+def into_view(points: NDArray[np.floating]) -> Points:
+    """Into [-1, 1]; where a few are so far out that the rest were a dot, these to the border."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    inner = np.percentile(points, [0.5, 99.5], axis=0)
+    if (high - low).max() > FAR * np.ptp(inner, axis=0).max():
+        low, high = inner
     span = max(float((high - low).max()), 1e-9)
     scaled: Points = ((points - (low + high) / 2) * 2 / span).astype(np.float32)
     return np.clip(scaled, -1.2, 1.2)

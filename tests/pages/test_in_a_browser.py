@@ -76,6 +76,31 @@ def test_the_map_zooms_searches_and_says_of_how_many(
         assert (max(point, ground) + 0.05) / (min(point, ground) + 0.05) >= 3, theme
 
 
+def test_the_report_searches_its_neighbours(tab: Any, tmp_path: Path) -> None:
+    cards = [
+        ReportCard(
+            clip=f"{'ab'[n % 2]}/{n:02}.wav", label="<i>Owl</i>" if n < 3 else "rain", start_s=0.0,
+            end_s=1.0, similarity=0.5, audio_href="a.wav", picture=Figure(),
+            heard="Wind" if n == 9 else "",
+        )
+        for n in range(12)
+    ]  # fmt: skip
+    write_report(
+        tmp_path / "report.html", title="Report", facts=[], figures=[], query=cards[0],
+        neighbours=cards, commands="",
+    )  # fmt: skip
+    tab.goto((tmp_path / "report.html").as_uri())
+    shown = tab.locator("#nearest > .card:visible .clip:first-of-type")
+    every = [card.clip for card in cards]
+    assert shown.all_inner_texts() == every
+    for text, expected in (("A/", every[::2]), ("<i>owl", every[:3]), ("wind", [every[9]]),
+                           ("gone", []), ("", every)):  # fmt: skip
+        tab.fill("#find", text)
+        assert shown.all_inner_texts() == expected, text
+        said = f"{len(expected)} of 12 have {text}" if text else ""
+        assert tab.inner_text("#said") == said
+
+
 def test_the_report_is_dark_in_the_dark_and_its_charts_grow(tab: Any, tmp_path: Path) -> None:
     card = ReportCard(
         clip="a.wav", label="a", start_s=0.0, end_s=1.0, similarity=None, audio_href="a.wav",

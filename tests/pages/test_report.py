@@ -1,6 +1,8 @@
 import base64
+import hashlib
 import io
 import itertools
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -31,7 +33,7 @@ NASTY_NAMES = [
 
 
 class Page(HTMLParser):
-    """What a browser finds in a page: its start tags and, outside <style>, its text."""
+    """What a browser finds in a page: its start tags, and its text but for styles and scripts."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(convert_charrefs=True)
@@ -44,7 +46,7 @@ class Page(HTMLParser):
         self.tags.append((tag, dict(attrs)))
 
     def handle_data(self, data: str) -> None:
-        if self.tags and self.tags[-1][0] != "style" and data.strip():
+        if self.tags and self.tags[-1][0] not in {"style", "script"} and data.strip():
             self.texts.append(data)
 
     def all(self, tag: str) -> list[dict[str, str]]:
@@ -265,8 +267,9 @@ def test_figures_show_names_as_they_are(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", NASTY_NAMES)
 def test_report_shows_names_as_text_and_links_to_their_files(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "report.html"
     page = write(
-        tmp_path / "report.html",
+        path,
         title=name,
         facts=[(f"fact {name}", f"value {name}")],
         figures=[(f"heading {name}", f"caption {name}", Figure())],
@@ -283,7 +286,12 @@ def test_report_shows_names_as_text_and_links_to_their_files(tmp_path: Path, nam
     assert texts.count(name) >= 3  # in the title of the tab, the heading and the card
     assert f"{name}.wav" in texts
     assert f"embedkit {name}\nembedkit again" in texts
-    assert not {"script", "b", "link", "iframe", "form"} & {tag for tag, _ in page.tags}
+    assert not {"b", "link", "iframe", "form"} & {tag for tag, _ in page.tags}
+    assert page.all("script") == [{}]  # the page's own, the only one that its policy lets run
+    [script] = re.findall("<script>(.*?)</script>", path.read_text("utf-8"), re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = next(m["content"] for m in page.all("meta") if "http-equiv" in m)
+    assert re.findall("script-src ([^;]*)", policy) == [f"'sha256-{digest}'"]
     query, neighbour = (urlsplit(audio["src"]) for audio in page.all("audio"))
     assert unquote(query.path) == f"audio/q {name}.wav"
     assert query.fragment == "t=1.000,2.000"

@@ -25,9 +25,7 @@ def fake_umap(folder: Path, then: str = "pass") -> Path:
 
 
 def laid_out(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Where it puts them, from -1 to 1 but for a few far ones."""
+    """Where it puts them, from -1 to 1: none of them is far out."""
     points = vectors[:, :2] / np.linalg.norm(vectors, axis=1, keepdims=True)
-    low, high = (np.percentile(points[:, axis], [0.5, 99.5]) for axis in (0, 1))
-    corners = np.array([low, high]).T
-    span = (corners[1] - corners[0]).max()
-    return np.clip((points - corners.mean(axis=0)) * 2 / span, -1.2, 1.2)
+    span = max(points[:, axis].max() - points[:, axis].min() for axis in (0, 1))
+    return (points - (points.max(axis=0) + points.min(axis=0)) / 2) * 2 / span

@@ -146,7 +146,8 @@ def test_the_legend_filters_and_a_tip_stands_at_its_point(page: Any) -> None:
     page.locator("#map-place canvas:not([aria-hidden])").focus()
     page.keyboard.press("Escape")
     assert page.locator("#map-chosen .card").count() == 0
-    row = int(points(page)[:, 0].argmax())
+    away = np.linalg.norm(points(page)[:, None] - points(page), axis=2)
+    row = int((away + 9 * np.eye(60)).min(axis=1).argmax())  # no other is near
     x, y = project(page, points(page)[row])
     page.mouse.move(x - 1, y)
     page.mouse.move(x, y)

@@ -14,7 +14,7 @@ from embedkit.errors import EmbedkitError
 from embedkit.pages.projection import Projection
 from embedkit.store import EmbeddingTable
 from embedkit.web.collection import Collection
-from embedkit.web.plane import FEWEST, Plane
+from embedkit.web.plane import FEWEST, Plane, into_view
 from embedkit.web.regions import Regions
 
 
@@ -53,6 +53,24 @@ def test_pca_tells_clips_apart(table: EmbeddingTable) -> None:
     assert np.abs(points).max() <= 1.2
     with pytest.raises(HTTPException):
         plane.points("umap")
+
+
+@pytest.mark.parametrize("far", [2.0, 50.0])
+def test_a_far_group_is_a_group_unless_the_rest_were_a_dot(far: float) -> None:
+    """Of 2,000 points within 1 of the middle, and 10 others, which differ by as much as these."""
+    rng = np.random.default_rng(0)
+    points = rng.uniform(-1, 1, (2010, 2))
+    points[2000:] += far
+    placed = into_view(points)
+    middle = np.ptp(placed[:2000], axis=0)
+    group = np.ptp(placed[2000:], axis=0)
+    if far < 10:
+        np.testing.assert_allclose(group / middle, np.ptp(points[2000:], axis=0)
+                                   / np.ptp(points[:2000], axis=0), rtol=1e-5)  # fmt: skip
+        assert np.abs(placed).max() == pytest.approx(1)
+    else:
+        np.testing.assert_allclose(placed[2000:], 1.2, rtol=1e-6)
+        assert (middle > 1.9).all()
 
 
 def test_better_places_come_in_the_meantime_and_are_kept(

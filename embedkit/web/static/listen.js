@@ -3,6 +3,7 @@
 import WaveSurfer from "./vendor/wavesurfer-8.0.1.esm.js";
 import { get, post } from "./api.js";
 import { bestOf, button, play, showCards, showPicture, time } from "./cards.js";
+import { onTheme } from "./colours.js";
 import { catchFocus } from "./focus.js";
 import { take } from "./labelling.js";
 import { offerSounds } from "./offers.js";
@@ -35,6 +36,7 @@ export function start() {
   });
   segments.addEventListener("keydown", along);
   state.addEventListener("player", drawPlaying);
+  onTheme(() => shown && relearn());  // each theme has its own colours
   for (const name of ["wave", "picture"]) {
     byId(name).parentElement.addEventListener("click", (event) => playFrom(name, event));
     markPlace(byId(`${name}-head`), () => shown);

@@ -36,7 +36,7 @@ export function makePlot(place, { onHover, onClick, onView }) {
 
   function home() {
     middle = [0, 0];
-    scale = Math.max(100, Math.min(place.clientWidth, place.clientHeight)) / 2.3;
+    scale = Math.max(100, Math.min(place.clientWidth, place.clientHeight)) / 2.5;
     draw();
   }
 

@@ -13,7 +13,7 @@ export function makePlot(place, { onHover, onClick, onView }) {
   let places, points, chosen, looks;  // points: made anew with the colours alone, for its buffers
   const home = () => ({
     target: [0, 0, 0],
-    zoom: Math.log2(Math.max(100, Math.min(place.clientWidth, place.clientHeight)) / 2.3),
+    zoom: Math.log2(Math.max(100, Math.min(place.clientWidth, place.clientHeight)) / 2.5),
     minZoom: 4, maxZoom: 16,
     revision: performance.now(),  // a new object each time: it is set again
   });

@@ -3,6 +3,7 @@
 
 import { addressOf, go, here, refer } from "./address.js";
 import { askWhy, get, getNumbers, viewOf } from "./api.js";
+import { onTheme } from "./colours.js";
 import * as detecting from "./detecting.js";
 import { drawLanes } from "./lanes.js";
 import * as marks from "./marks.js";
@@ -64,6 +65,7 @@ export function start() {
   state.addEventListener("detector", () => about && learn());
   state.addEventListener("player", drawPlaying);
   new ResizeObserver(() => about && span && active && drawScales()).observe(byId("scene"));
+  onTheme(() => about && span && drawScales());
   markPlace(byId("head"), () => span && { ...span, clip: about.clip });
   return Promise.all([marks.load(), detecting.load()]);
 }

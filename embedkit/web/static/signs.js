@@ -29,16 +29,16 @@ export class Names {
       return { at: [x, y], sign };
     });
     this.#list.replaceChildren(...this.#signs.map(({ sign }) => sign));
-    for (const each of this.#signs) {
-      each.reach = [each.sign.offsetWidth / 2 + 2, each.sign.offsetHeight / 2];
-    }
   }
 
   draw(project) {
     const { clientWidth, clientHeight } = this.#list.parentElement;
+    // As large as they are now: when they came the map may have been hidden, or the screen another.
+    const reaches = this.#signs.map(({ sign }) => [sign.offsetWidth / 2 + 2, sign.offsetHeight / 2]);
     const taken = [];
-    for (const { at, sign, reach } of this.#signs) {
+    for (const [number, { at, sign }] of this.#signs.entries()) {
       const [x, y] = project(at);
+      const reach = reaches[number];
       const free = x > reach[0] && y > reach[1] && x < clientWidth - reach[0]
         && y < clientHeight - reach[1] && taken.every((other) =>
         Math.abs(other.x - x) > other.reach[0] + reach[0]
