@@ -69,7 +69,7 @@ def test_a_page_of_another_edition_is_told_so_whatever_it_asks(
     client = TestClient(guard, base_url=f"http://{HOST}", headers=COOKIE)
     edition = client.get("/api/collection").json()["edition"]
     every = routes(guard)
-    assert len(every) == 36
+    assert len(every) == 37
     every.remove(("GET", "/api/collection"))
     body = {"clip": 0, "label": "rain", "like": [0]}
     for method, path in every:

@@ -245,9 +245,11 @@ def test_results_are_rows_of_sounds_by_pages_sorted_and_filtered(page: Any, ask:
     assert len(expected) == 6
     wait(page, lambda: names(page) == expected, "not filtered")
     assert page.inner_text("#search-said") == "6 sounds, longest first"
+    page.fill("#search-words", "not asked for yet")
     page.fill("#search-folder", "c")
     page.press("#search-folder", "Tab")
     wait(page, lambda: page.inner_text("#search-said") == "No sound fits.", "nothing is said")
+    assert page.input_value("#search-words") == "not asked for yet"
 
 
 def test_one_field_finds_by_words_and_by_name(page: Any, address: tuple[str, Path]) -> None:

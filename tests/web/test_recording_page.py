@@ -269,6 +269,36 @@ def test_detections_are_joined_and_saved_label_by_label_or_all(page: Any, root: 
         assert content.count(b"\n") > 1
 
 
+def test_what_is_drawn_of_a_label_is_not_shown_under_another(page: Any) -> None:
+    def choose(label: str) -> None:
+        page.locator("#detector-labels button", has_text=label).click()
+        page.locator("#detector-title", has_text=label).wait_for()
+
+    held: list[Any] = []
+
+    def hold(route: Any) -> None:
+        if route.request.post_data_json["label"] == "wren":
+            held.append(route)
+        else:
+            route.continue_()
+
+    choose("wren")
+    page.fill("#detector-count", "10")
+    page.click("#detector-draw")
+    drawn = page.locator("#detector-drawn .hit")
+    wait(page, lambda: drawn.count() == 10, "nothing is drawn")
+    choose("owl")
+    page.route("**/detector/review", hold)
+    choose("wren")
+    wait(page, lambda: len(held) == 1, "the sheet is not asked for")
+    choose("owl")
+    with page.expect_response("**/detector/review"):
+        held[0].continue_()
+    page.wait_for_timeout(300)
+    assert drawn.count() == 0
+    page.unroute("**/detector/review")
+
+
 def test_a_recording_of_more_than_500_detections_is_gone_through_to_its_end(
     page: Any, tmp_path: Path, write_audio: Any
 ) -> None:

@@ -40,7 +40,7 @@ export const setThreshold = (label, score) => choose(({ thresholds }) => thresho
 /** How detections of one label are joined: `gap_s` and `least_s`. */
 export const joining = () => ({ gap_s: choices().gap_s, least_s: choices().least_s });
 
-export const join = (how) => choose((choices) => Object.assign(choices, how));
+export const join = (how) => choose((all) => Object.assign(all, how));
 
 export const load = async () => take(await get("detector"));
 

@@ -113,8 +113,10 @@ function draw() {
 function choose(name) {
   if (name === label) return;
   label = name;
-  drawn.reset();
-  found.reset();
+  for (const hits of [drawn, found]) {  // a key that is pressed now is not for those of the other one
+    hits.reset();
+    hits.show([]);
+  }
   if (detecting.fitted().includes(name)) review();
 }
 
@@ -175,8 +177,9 @@ async function detect() {
 }
 
 async function review(number) {
-  const now = await trying(() => post("detector/review", { label, count: number ?? null }));
-  if (now) drawReview(now);
+  const asked = { label, count: number ?? null };
+  const now = await trying(() => post("detector/review", asked));
+  if (now && asked.label === label) drawReview(now);
 }
 
 function drawReview({ items, said: says }) {
@@ -213,7 +216,7 @@ async function answer(item, sign, other) {
   const now = await trying(() => post("detector/answer", asked));
   if (!now) return false;
   marks.take(now.marks);
-  drawReview(now);
+  if (asked.label === label) drawReview(now);
   if (now.warning) mention(now.warning);
   return true;
 }

@@ -22,6 +22,7 @@ let wanted = new URLSearchParams();  // by the address
 let body = {};  // of the request
 let total = 0;
 let asked = 0;
+let written = null;  // the text of the address that the field was given last
 
 const kind = () => (wanted.has("words") ? "words"
   : ["like", "unlike", "upload"].some((key) => wanted.has(key)) ? "search" : "named");
@@ -145,7 +146,8 @@ function fill() {
   size.value = at < 0 ? state.facts.sizes.length - 1 : at;
   writeSize();
   const text = wanted.get("words") ?? wanted.get("named");
-  typed.value = text ?? "";
+  if (text !== written) typed.value = text ?? "";  // what is typed meanwhile stays
+  written = text;
   if (text !== null) byId(`by-${kind()}`).checked = true;
   const focused = chips.contains(document.activeElement);
   const inFields = kind() !== "search";

@@ -30,8 +30,9 @@ export function start() {
   draw();
 }
 
-/** What is offered is as it is now. */
-export const show = () => offerSounds("shortlist");
+export function show() {
+  if (!byId("nothing").hidden) offerSounds("shortlist");
+}
 
 // Those that are in this collection; the others wait for theirs.
 const here = () => kept.all().flatMap((item) => {
@@ -55,6 +56,7 @@ function draw() {
     ...card, duration_s: state.seconds[card.clip], similarity: null, seconds: [card],
   })));
   byId("nothing").hidden = !isEmpty;
+  show();
   if (wasOffered && !isEmpty) rows.focus();
 }
 
