@@ -96,6 +96,7 @@ def test_folder_links_inside_the_root_or_above_it_list_nothing_twice(tmp_path, w
     wav(root / "top.wav")
     wav(root / "a/b/deep.wav")
     (root / "a/link").symlink_to(target)
+    (root / "0").symlink_to("a/b")  # comes before what it leads to, and takes nothing from there
     assert names(root) == ["a/b/deep.wav", "top.wav"]
 
 
