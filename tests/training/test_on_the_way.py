@@ -398,8 +398,8 @@ def test_a_command_names_what_it_cannot_decode_and_ends_with_3(
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        (("--teacher", "T", "--targets", "V"), "one of the two"),
-        ((), "one of the two"),
+        (("--teacher", "T", "--targets", "V"), "name one of --targets"),
+        ((), "name one of --targets"),
         (("--teacher", "T", "--epochs", "20"), "--epochs goes with --targets, not with --teacher"),
         (("--teacher", "T", "--mixup", "0.1"), "--mixup goes with --targets"),
         (
