@@ -118,7 +118,15 @@ class Marking:
         return {"total": counts.total(), "by_label": dict(counts), "found": shown}
 
     def along(self, clip: int, asked: Detections) -> dict[str, list[Any]]:
-        """All detections in a recording, by time, as columns: an hour may have thousands."""
+        """All detections in a recording, by time, as columns: an hour may have thousands.
+
+        Args:
+            clip: the number of the recording.
+            asked: which detections.
+
+        Returns:
+            start, end, label and score of each.
+        """
         name = self._name(clip)
         spans = [span for span in self._detect(asked) if span.clip == name]
         columns = ("start_s", "end_s", "label", "score")
