@@ -526,4 +526,4 @@ def test_wrong_usage_is_said(folder: Path, options: tuple[str, ...], message: st
 
 
 def test_the_help_names_the_loopback() -> None:
-    assert "answers this machine alone" in " ".join(succeed("explore", "--help").split())
+    assert "answers only this machine" in " ".join(succeed("explore", "--help").split())
