@@ -72,7 +72,7 @@ MUTATIONS = (
     Mutation(
         "store/layout.py", "a clip's name may lead out of the collection",
         'if path.is_absolute() or ".." in path.parts or "\\0" in clip:', "if path.is_absolute():",
-        "tests/store/test_store.py",
+        "tests/audio/test_files.py",
     ),
     Mutation(
         "labels/stretches.py", "a segment that is half covered does not carry the label",

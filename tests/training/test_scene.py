@@ -196,7 +196,7 @@ def test_a_trained_network_decides_in_the_three_ways_too(
         "all", *(f"{right[way] / 6:.3f}" for way in found["decisions"])
     ]  # fmt: skip
     done = run("scene", tmp_path / "model", *where, "--folds")
-    assert (done.returncode, "--folds is for embeddings" in done.stderr) == (2, True)
+    assert (done.returncode, "--folds needs an embedding folder" in done.stderr) == (2, True)
     # A file that is damaged is named, and the rest scored.
     copy = tmp_path / "tut"
     shutil.copytree(work, copy)

@@ -16,6 +16,7 @@ import pytest
 import soundfile
 from made import write_table_of
 from pages import open_page
+from patience import PATIENCE
 
 from embedkit.web import media, reveal, take
 from embedkit.web.collection import Collection
@@ -210,7 +211,7 @@ def test_a_sound_is_shown_in_its_folder_to_who_sits_at_the_machine_alone(
     before = set(threading.enumerate())
     assert show(own=True) == (True, 200)
     for thread in set(threading.enumerate()) - before:
-        thread.join(10)
+        thread.join(PATIENCE)
     assert screen.read_text() == str(taken.path(clip).parent)
     monkeypatch.setenv("SSH_CONNECTION", "x")
     assert show(own=True) == (False, 403)
