@@ -202,7 +202,7 @@ def test_evaluate_hears_held_out_recordings_from_end_to_end(tmp_path: Path) -> N
     assert ["x", "9", "9", "11", "2", "1.000", "1.000", "to", "1.000"] in [
         line.split()[:9] for line in done.stdout.splitlines()
     ]
-    assert "say --marked all if it is" in done.stderr
+    assert "if all are marked, say --marked all" in done.stderr
     assert (tmp_path / "curves.png").read_bytes()[1:4] == b"PNG"
     # Nothing is heard above every score.
     found = json.loads(succeed(*evaluate, "--threshold", 1, "--json"))
