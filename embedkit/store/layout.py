@@ -274,13 +274,13 @@ def _checked(provenance: Provenance) -> Provenance:
             raise TypeError(f"{name} is {value!r}")
     if provenance.embedding_size < 1:
         raise ValueError(f"embedding_size is {provenance.embedding_size}")
-    for name in ("segment_s", "hop_s", "sample_rate"):
-        if not 0 < getattr(provenance, name) < inf:
-            raise ValueError(f"{name} is {getattr(provenance, name)}")
     try:
         _ = provenance.hearing
     except UsageError as error:
         raise ValueError(str(error)) from error
+    for name in ("segment_s", "hop_s", "sample_rate"):
+        if not 0 < getattr(provenance, name) < inf:
+            raise ValueError(f"{name} is {getattr(provenance, name)}")
     return provenance
 
 
