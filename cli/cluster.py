@@ -164,7 +164,7 @@ def _labels(
         alone = {name: clip.labels[0] for name, clip in known.items() if len(clip.labels) == 1}
         return [alone.get(clip, "") for clip in sounds.clips]
     if not segments:
-        raise UsageError("the labels have times: cluster --segments")
+        raise UsageError("the labels have times: add --segments")
     names, owner = np.unique(np.array(sounds.clips), return_inverse=True)
     every = Segments(names=names.tolist(), owner=owner, start_s=sounds.start_s, end_s=sounds.end_s)
     labels = sorted({label for clip in known.values() for label in clip.labels})

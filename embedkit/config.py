@@ -193,7 +193,10 @@ class FeatureSpec(Spec):
             )
         if self.kind is FrontEnd.CQT:
             _require(0 < self.min_hz < inf, f"lowest bin at {self.min_hz} Hz: must be above 0")
-            _require(self.bins_per_octave > 0, f"{self.bins_per_octave} bins an octave: at least 1")
+            _require(
+                self.bins_per_octave > 0,
+                f"{self.bins_per_octave} bins an octave: must be at least 1",
+            )
             _require(
                 self.bands / self.bins_per_octave <= log2(self.sample_rate / 2 / self.min_hz),
                 f"{self.bands} bins, {self.bins_per_octave} an octave from {self.min_hz:g} Hz, end"
@@ -232,11 +235,12 @@ class SegmentSpec(Spec):
 
     def __post_init__(self) -> None:
         _require(
-            0.1 <= self.duration_s < 3600, f"segments of {self.duration_s} s: from 0.1 s to an hour"
+            0.1 <= self.duration_s < 3600,
+            f"segments of {self.duration_s} s: must be from 0.1 s to an hour",
         )
         _require(
             0.01 <= self.hop_s <= self.duration_s,
-            f"a hop of {self.hop_s} s: from 0.01 s to the segment's {self.duration_s} s",
+            f"a hop of {self.hop_s} s: must be from 0.01 s to the segment's {self.duration_s} s",
         )
 
     def samples(self, sample_rate: int) -> tuple[int, int]:
@@ -266,7 +270,7 @@ class ModelSpec(Spec):
     def __post_init__(self) -> None:
         object.__setattr__(self, "dims", tuple(self.dims))
         _require(self.classes > 0, f"{self.classes} classes: must be at least 1")
-        _require(0 <= self.dropout < 1, f"dropout {self.dropout}: from 0 to below 1")
+        _require(0 <= self.dropout < 1, f"dropout {self.dropout}: must be from 0 to below 1")
         if self.dims:
             ascending = all(low < high for low, high in pairwise(self.dims))
             _require(
@@ -312,15 +316,17 @@ class TrainSpec(Spec):
         _require(self.batch_size > 1, f"batches of {self.batch_size}: must be at least 2")
         _require(self.learning_rate > 0, f"learning rate {self.learning_rate}: must be above 0")
         betas = (self.beta1, self.beta2)
-        _require(min(betas) >= 0 and max(betas) < 1, f"betas {betas}: from 0 to below 1")
-        _require(self.halve_every > 0, f"halving every {self.halve_every} epochs: at least 1")
+        _require(min(betas) >= 0 and max(betas) < 1, f"betas {betas}: must be from 0 to below 1")
+        _require(
+            self.halve_every > 0, f"halving every {self.halve_every} epochs: must be at least 1"
+        )
         _require(
             0 < self.validation < 1 or (self.validation >= 1 and self.validation % 1 == 0),
             f"validation {self.validation}: a share between 0 and 1, or a number of clips",
         )
         _require(self.weight_decay >= 0, f"weight decay {self.weight_decay}: must not be negative")
         _require(self.mixup >= 0, f"mixup {self.mixup}: must not be negative")
-        _require(min(self.time_mask, self.band_mask) >= 0, "SpecAugment masks: not negative")
+        _require(min(self.time_mask, self.band_mask) >= 0, "SpecAugment masks must not be negative")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -341,5 +347,5 @@ class TargetSpec(Spec):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "loss", Loss(self.loss))
-        _require(self.size > 0, f"vectors of {self.size} numbers: at least 1")
+        _require(self.size > 0, f"vectors of {self.size} numbers: must be at least 1")
         _require(0 < self.weight < inf, f"weight {self.weight}: must be above 0")

@@ -54,7 +54,7 @@ class Hearing:
     def __post_init__(self) -> None:
         low, high = SPEEDS
         if not (math.isfinite(self.speed) and low <= self.speed <= high):
-            raise UsageError(f"speed {self.speed:g}: from {low:g} to {high:g}")
+            raise UsageError(f"speed {self.speed:g}: must be from {low:g} to {high:g}")
 
 
 AS_RECORDED = Hearing()

@@ -95,11 +95,11 @@ class DistilSpec(Spec):
                 raise UsageError(f"{name} {getattr(self, name)}: must not be negative")
         if self.teacher_window_s is not None and not 0 < self.teacher_window_s <= LONGEST_S:
             raise UsageError(
-                f"a teacher's window of {self.teacher_window_s} s: up to {LONGEST_S:g} s"
+                f"a teacher's window of {self.teacher_window_s} s: must be up to {LONGEST_S:g} s"
             )
         for name in ("speed", "second", "third", "cut", "equaliser", "reverberation", "noise"):
             if not 0 <= getattr(self, name) <= 1:
-                raise UsageError(f"{name} {getattr(self, name)}: a share from 0 to 1")
+                raise UsageError(f"{name} {getattr(self, name)}: must be a share from 0 to 1")
 
     @property
     def steps(self) -> int:

@@ -105,7 +105,9 @@ def propose(table: EmbeddingTable, answers: Path, count: int) -> Proposal:
     for clip in dict.fromkeys(skips):
         asked.append({"path": clip, "label": SKIP})
     if Spreadsheet.read(beside, COLUMNS).to_bytes() != before:
-        raise DatasetError(f"{beside}: was changed meanwhile, and is left so; run this again")
+        raise DatasetError(
+            f"{beside}: was changed in the meantime, and is left as it is; run this again"
+        )
     with atomic_write(beside) as file:
         file.write(asked.to_bytes())
     return found

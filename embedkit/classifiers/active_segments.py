@@ -110,7 +110,9 @@ def propose_segments(
     for row in skipped:
         asked.append({**{name: row[name] for name in (PATH, START, END)}, LABEL: SKIP})
     if Spreadsheet.read(beside, COLUMNS).to_bytes() != before:
-        raise DatasetError(f"{beside}: was changed meanwhile, and is left so; run this again")
+        raise DatasetError(
+            f"{beside}: was changed in the meantime, and is left as it is; run this again"
+        )
     with atomic_write(beside) as file:
         file.write(asked.to_bytes())
     stretches = [each for clip in known.values() for each in clip.stretches]

@@ -227,7 +227,7 @@ def read_sheet(sheet: Path, label: str) -> tuple[list[Span], list[Sign]]:
                 f" sign, found {text!r}"
             )
         if name != label:
-            raise DatasetError(f"{table.path}, row {row}: is of {name!r}, not of {label!r}")
+            raise DatasetError(f"{table.path}, row {row}: is about {name!r}, not about {label!r}")
         spans.append(Span(clip or "", start, end, label, score))
         found.append(sign)
     return spans, found

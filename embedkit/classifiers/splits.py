@@ -152,7 +152,7 @@ def random_folds(data: Labelled, k: int, seed: int) -> Iterator[tuple[Indices, I
     """
     groups = len(set(data.groups))
     if not 2 <= k <= groups:
-        raise DatasetError(f"{k} folds: from 2 to the number of groups, {groups}")
+        raise DatasetError(f"{k} folds: must be from 2 to {groups}, the number of groups")
     splitter = GroupKFold(n_splits=k, shuffle=True, random_state=seed)
     yield from splitter.split(data.clips, groups=data.groups)
 

@@ -182,8 +182,8 @@ def _columns(
     for number, cells in records:
         if len(cells) < needed or any(cells[len(headings) :]):
             raise DatasetError(
-                f"{path}, row {number}: its cells number {len(cells)}, those of the header"
-                f" {len(headings)}; a cell that holds {delimiter!r} has to stand in quotes"
+                f"{path}, row {number}: it has {len(cells)} cells, and the header has"
+                f" {len(headings)}; a cell that holds {delimiter!r} must stand in quotes"
             )
         for column, cell in zip(columns, cells, strict=False):
             column.append(cell or None)

@@ -120,7 +120,7 @@ def extract_on_ray(
     ray = importlib.import_module("ray")
     data = importlib.import_module("ray.data")
     if shards is not None and shards < 1:
-        raise UsageError(f"{shards} shards: at least 1")
+        raise UsageError(f"{shards} shards: must be at least 1")
     if not ray.is_initialized():
         ray.init(address=address, log_to_driver=False)
     data.DataContext.get_current().enable_progress_bars = False

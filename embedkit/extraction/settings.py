@@ -70,9 +70,9 @@ class Settings:
         for name in ("batch_size", "workers", "track", "max_errors"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise UsageError(f"{name.replace('_', ' ')} {value}: at least 1")
+                raise UsageError(f"{name.replace('_', ' ')} {value}: must be at least 1")
         if self.timeout <= 0:
-            raise UsageError(f"timeout {self.timeout:g}: above 0")
+            raise UsageError(f"timeout {self.timeout:g}: must be above 0")
 
     def share_processors(self, files: int) -> tuple[int, int]:
         """The number of workers that so many files are worth, and of threads that each may use."""

@@ -96,7 +96,7 @@ class Places:
         for row, key, place in zip(table.rows, keys, _places(table, columns), strict=True):
             name = spell(key or "") if by_path else (key or "").strip()
             if known.setdefault(name, place) != place:
-                raise DatasetError(f"{path}, row {row}: says another thing of {key!r} than before")
+                raise DatasetError(f"{path}, row {row}: contradicts an earlier row about {key!r}")
         self._used: set[str] = set()
 
     def find(self, clip: str, site: str | None) -> Place:

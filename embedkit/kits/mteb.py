@@ -78,7 +78,7 @@ class EmbedkitEncoder(AbsEncoder):
         vectors = []
         for batch in inputs:
             if "audio" not in batch:
-                raise UsageError(f"this model hears; found a task of {', '.join(batch)}")
+                raise UsageError(f"this model takes audio, but the task has {', '.join(batch)}")
             vectors += [self._embed(item) for item in batch["audio"]]
         return np.stack(vectors)
 

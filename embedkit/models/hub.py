@@ -46,7 +46,7 @@ def download(repo: str, revision: str | None = None) -> Path:
                 " another folder"
             ) from error
         reason = str(error).strip().splitlines()[0]
-        raise ModelFolderError(f"{place}: cannot be had from the Hub: {reason}") from error
+        raise ModelFolderError(f"{place}: cannot be fetched from the Hub: {reason}") from error
 
 
 def push_to_hub(folder: str | Path, repo: str, *, private: bool = False) -> str:

@@ -73,7 +73,7 @@ class OnnxGraph(nn.Module):
         _check_ends(graph, file, heard, outputs)
         if odd := _unserved(model):
             raise ModelFolderError(
-                f"{file}: cannot be computed with torch; not served: {', '.join(odd)}. ONNX"
+                f"{file}: cannot be computed with torch, which lacks: {', '.join(odd)}. ONNX"
                 " Runtime may, on a CPU"
             )
         self._on_cpu: dict[str, Tensor] = {}  # shapes, axes, indices and scalars

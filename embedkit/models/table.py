@@ -138,7 +138,9 @@ def check_spec(spec: ModelSpec) -> None:
         raise UsageError(f"{spec.name} needs an embedding size, for example {spec.name}-256")
     for size in spec.dims or (spec.dim,) if spec.dim is not None else ():
         if size not in SIZES:
-            raise UsageError(f"embedding size {size}: from {SIZES.start} to {SIZES.stop - 1}")
+            raise UsageError(
+                f"embedding size {size}: must be from {SIZES.start} to {SIZES.stop - 1}"
+            )
 
 
 def choose_size(sizes: Sequence[int], dim: int | None) -> int:

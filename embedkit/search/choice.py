@@ -45,7 +45,7 @@ class Choice:
         for name in ("per_clip", "per_folder"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise UsageError(f"{name.replace('_', ' ')} {value}: at least 1")
+                raise UsageError(f"{name.replace('_', ' ')} {value}: must be at least 1")
 
     @classmethod
     def of(cls, *, segments: bool = False, **settings: Any) -> "Choice":

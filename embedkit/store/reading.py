@@ -45,8 +45,7 @@ def reading(path: Path) -> Iterator[pq.ParquetFile]:
             yield part
     except FileNotFoundError as error:
         raise RewrittenError(
-            f"{path}: is not there any more: another run has rewritten the folder meanwhile; run"
-            " this again"
+            f"{path}: is gone: another run has rewritten the folder meanwhile; run this again"
         ) from error
     except OSError as error:  # the disk's, not the part's
         raise EmbeddingFolderError(f"{path}: cannot be read: {error}") from error

@@ -193,7 +193,7 @@ def run_training(
     ranks, own_device = join(device)
     if spec.batch_size < 2 * ranks.count:
         raise UsageError(
-            f"batches of {spec.batch_size} for {ranks.count} processes: at least 2 segments"
+            f"batches of {spec.batch_size} for {ranks.count} processes: must be at least 2 segments"
             " for each"
         )
     ranks.wait()  # until all have looked at the folder

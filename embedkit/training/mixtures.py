@@ -103,9 +103,9 @@ def mix(
     require("audiomentations", "mix")
     require("librosa.core.notation", "mix")  # which the processes load late
     if hours <= 0 or any(weight < 0 for _, weight in weights):
-        raise UsageError("hours: above 0; weights: not negative")
+        raise UsageError("hours must be above 0, and weights must not be negative")
     if sample_rate not in SAMPLE_RATES:
-        raise UsageError(f"{sample_rate} Hz: one of {', '.join(map(str, SAMPLE_RATES))}")
+        raise UsageError(f"{sample_rate} Hz: must be one of {', '.join(map(str, SAMPLE_RATES))}")
     if out.resolve().is_relative_to(root.resolve()):
         raise UsageError(f"{out}: is in {root}, and the next run would mix its own mixtures")
     count = math.ceil(hours * 3600 / (SCENE_S * SCENES))

@@ -302,7 +302,7 @@ def _check(
     window_s = spec.teacher_window_s or segments.duration_s
     if window_s < segments.duration_s:
         raise UsageError(
-            f"a teacher's window of {window_s:g} s: at least the segment's"
+            f"a teacher's window of {window_s:g} s: must be at least the segment's"
             f" {segments.duration_s:g} s"
         )
     return round((window_s - segments.duration_s) / 2 * features.sample_rate)

@@ -74,7 +74,7 @@ class Finder:
         collection, search = self.collection, self.collection.search
         size = asked.size or collection.table.embedding_size
         if size not in collection.sizes:
-            raise HTTPException(422, f"size {size}: one of {collection.sizes}")
+            raise HTTPException(422, f"size {size}: must be one of {collection.sizes}")
         like = [search.vectors[self.row(row)] for row in asked.like]
         for number in asked.uploads:
             vector = self.uploads.vector(number)

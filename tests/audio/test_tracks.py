@@ -127,7 +127,7 @@ def test_a_manifest_of_before_there_were_tracks_is_of_the_first(
 
 
 def test_a_track_below_one_is_refused():
-    with pytest.raises(UsageError, match="track 0: at least 1"):
+    with pytest.raises(UsageError, match="track 0: must be at least 1"):
         dataclasses.replace(Settings(), track=0)
 
 

@@ -211,7 +211,7 @@ def test_a_sheet_that_is_filled_in_meanwhile_is_left_as_it_is(
 
     with monkeypatch.context() as patch:
         patch.setattr(active, "suggest", slow)
-        with pytest.raises(DatasetError, match="was changed meanwhile, and is left so; run this"):
+        with pytest.raises(DatasetError, match="was changed in the meantime, and is left as it is"):
             propose(table, path, 5)
     assert propose(table, path, 5).labels == {"cat": 4, "dog": 1}
 

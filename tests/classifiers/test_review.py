@@ -185,7 +185,7 @@ def test_what_is_drawn_can_be_cut_out(tmp_path: Path) -> None:
     ("change", "words"),
     [
         ({"sign": "maybe"}, r"row 2: expected \+ \(right\)"),
-        ({"label": "a"}, "row 2: is of 'a', not of 'b'"),
+        ({"label": "a"}, "row 2: is about 'a', not about 'b'"),
         ({"path": "elsewhere.wav", "sign": "+"}, "has no such segment"),
         ({"start_s": 0.3, "sign": "+"}, "has no such segment"),
     ],

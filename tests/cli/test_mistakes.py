@@ -51,11 +51,11 @@ MISTAKES = {
     # Values.
     "extract sounds --out out --dim 100": "of 64, 128, 256, 512, 1024, not of 100; `embedkit train",
     "extract sounds --out out --channel middle": "channel 'middle': expected mix, left, right or a",
-    "extract sounds --out out --hop 0": "a hop of 0.0 s: from 0.01 s to the segment's 1.0 s",
+    "extract sounds --out out --hop 0": "a hop of 0.0 s: must be from 0.01 s to the segment's",
     "extract sounds --out out --shard 3": "shard '3': expected I/N with I from 1 to N, as in 1/8",
     "extract sounds --out out --shard 5/4": "shard '5/4': expected I/N with I from 1 to N",
     "extract sounds --out out --band 8000-2000": "band '8000-2000': expected LOW-HIGH in Hz, as",
-    "extract sounds --out out --speed 0": "speed 0: from 0.01 to 100",
+    "extract sounds --out out --speed 0": "speed 0: must be from 0.01 to 100",
     "extract sounds --out out --workers 0": "'--workers': Input should be greater than or equal",
     "search emb a/1.wav --top 0": "'--top': Input should be greater than or equal",
     "search emb a/1.wav@9-12": "a/1.wav has no segment from 9 to 12 s",

@@ -149,7 +149,7 @@ def test_a_semicolon_in_a_single_label_is_part_of_it(tmp_path: Path) -> None:
         ([["path", "mood"], ["a", "x"]], r"no column label \(or labels, .*: path, mood"),
         ([["path", "label"], ["", "x"]], r"m\.csv, row 2: no path"),
         ([["path", "labels"], ["a", " ; "]], r"found: 1 no label"),
-        ([["path", "label"], ["a"]], r"m\.csv, row 2: its cells number 1, those of the header 2"),
+        ([["path", "label"], ["a"]], r"m\.csv, row 2: it has 1 cells, and the header has 2"),
     ],
 )
 def test_a_table_that_lacks_something_is_told_what(

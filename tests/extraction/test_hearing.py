@@ -227,7 +227,7 @@ def test_a_folder_is_gone_on_with_as_it_was_made(
             extract(sounds, model_dir, emb, other)
     text = (emb / MANIFEST).read_text()
     (emb / MANIFEST).write_text(text.replace('"speed": 0.5', '"speed": 0.0'))
-    with pytest.raises(EmbeddingFolderError, match=r"speed 0: from 0\.01 to 100"):
+    with pytest.raises(EmbeddingFolderError, match=r"speed 0: must be from 0\.01 to 100"):
         read_manifest(emb)
 
 

@@ -143,7 +143,7 @@ def test_a_table_of_places_is_joined_by_path_then_folder_then_site(tmp_path: Pat
         ("site,latitude\nx,91\n", "row 2: expected a latitude"),
         ("site,longitude\nx,east\n", "row 2: expected a longitude"),
         ("site,timezone\nx,Europe/Berln\n", "row 2: no timezone .*Europe/Berlin"),
-        ("site,lat\nx,1\nx,2\n", "row 3: says another thing"),
+        ("site,lat\nx,1\nx,2\n", "row 3: contradicts an earlier row"),
     ],
 )
 def test_a_table_that_is_none_of_places_is_refused(tmp_path: Path, text: str, words: str) -> None:

@@ -92,5 +92,5 @@ def test_vectors_are_the_mean_of_the_segments_at_the_models_rate(encoder: Embedk
 
 
 def test_a_task_of_text_is_refused(encoder: EmbedkitEncoder) -> None:
-    with pytest.raises(UsageError, match="this model hears; found a task of text"):
+    with pytest.raises(UsageError, match="this model takes audio, but the task has text"):
         encoder.encode([{"text": ["a"]}])

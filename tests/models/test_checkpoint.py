@@ -297,7 +297,7 @@ NAN = float("nan")
         (DistilSpec, {"segments": 0}, "segments 0: must be at least 1"),
         (DistilSpec, {"batch_size": 1}, "batch_size 1: must be at least 2"),
         (DistilSpec, {"learning_rate": NAN}, "learning rate nan"),
-        (DistilSpec, {"noise": 1.5}, "noise 1.5: a share from 0 to 1"),
+        (DistilSpec, {"noise": 1.5}, "noise 1.5: must be a share from 0 to 1"),
         (DistilSpec, {"speed": NAN}, "speed nan"),
         (DistilSpec, {"names_weight": -1.0}, "names_weight -1.0"),
         (DistilSpec, {"teacher_window_s": NAN}, "a teacher's window of nan s"),

@@ -58,7 +58,7 @@ def test_a_folder_is_a_name_too(cache: Path) -> None:
     ("name", "revision"), [("user/other", None), ("user/name", "v2"), ("no such/name", None)]
 )
 def test_what_cannot_be_had_is_said(cache: Path, name: str, revision: str | None) -> None:
-    with pytest.raises(ModelFolderError, match="cannot be had from the Hub: "):
+    with pytest.raises(ModelFolderError, match="cannot be fetched from the Hub: "):
         Extractor.from_pretrained(name, revision)
 
 

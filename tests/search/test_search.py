@@ -589,5 +589,5 @@ def test_the_command_and_python_keep_the_same(copies: EmbeddingTable) -> None:
     assert 0 < len(hits) <= 8
     with pytest.raises(UsageError, match="no setting 'per_folders'; did you mean per_folder"):
         embedkit.open(copies.folder).search("f0/000.wav", per_folders=2)
-    with pytest.raises(UsageError, match="per clip 0: at least 1"):
+    with pytest.raises(UsageError, match="per clip 0: must be at least 1"):
         Choice(per_clip=0)

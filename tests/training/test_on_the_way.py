@@ -298,7 +298,11 @@ def test_a_training_that_diverges_says_so(
     ("changes", "error", "text"),
     [
         ({"weights": [1.0, 2.0]}, UsageError, "2 weights for 1 teachers"),
-        ({"teacher_window_s": 0.1}, UsageError, "window of 0.1 s: at least the segment's 0.4 s"),
+        (
+            {"teacher_window_s": 0.1},
+            UsageError,
+            "window of 0.1 s: must be at least the segment's 0.4 s",
+        ),
         ({"kinds": "c=1"}, UsageError, "no folder 'c'"),
         ({"kinds": "a=much"}, UsageError, "FOLDER=CHANCE"),
         ({"kinds": "a=0"}, UsageError, "nothing has a chance"),

@@ -133,7 +133,7 @@ def test_two_processes_resume_to_the_same_weights(two: Any) -> None:
 def test_a_batch_that_gives_a_process_one_segment_is_refused(two: Any) -> None:
     for rank in (0, 1):
         refused = (two[0] / f"refused-{rank}").read_text()
-        assert refused == "batches of 3 for 2 processes: at least 2 segments for each"
+        assert refused == "batches of 3 for 2 processes: must be at least 2 segments for each"
 
 
 def main(folder: Path) -> None:
