@@ -145,6 +145,11 @@ def load_model(folder: Path) -> tuple[ModelConfig, Weights]:
         weights = load((folder / WEIGHTS).read_bytes())
     except (OSError, SafetensorError, TypeError, KeyError) as error:
         raise ModelFolderError(f"{folder / WEIGHTS}: cannot be read: {error}") from error
+    for name, values in weights.items():
+        if np.iscomplexobj(values):
+            raise ModelFolderError(
+                f"{folder / WEIGHTS}: {name} holds complex numbers, expected real ones"
+            )
     # Weights may be stored in half precision; everything computes in single.
     return config, {
         name: values.astype(np.float32) if np.issubdtype(values.dtype, np.floating) else values

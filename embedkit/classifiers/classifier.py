@@ -200,7 +200,8 @@ class Classifier:
             )
             # Arrays that do not fit each other, or the labels, show in one vector's scores.
             found = classifier.scores(np.zeros((1, classifier.size), np.float32))
-            if found.shape != (1, len(classifier.labels)) or not np.isfinite(found).all():
+            fits = found.shape == (1, len(classifier.labels)) and np.isrealobj(found)
+            if not fits or not np.isfinite(found).all():
                 raise EmbedkitError(f"{folder}: the classifier's arrays do not fit its labels")
         except FileNotFoundError as error:
             raise EmbedkitError(

@@ -191,6 +191,13 @@ def test_damaged_weights_are_refused(folder: Path, damage: Callable[[bytes], byt
         ExtractorModule.load(folder)
 
 
+def test_complex_weights_are_refused(folder: Path) -> None:
+    tensors = load_file(folder / WEIGHTS)
+    save_file(tensors | {"mean": tensors["mean"].to(torch.complex64)}, folder / WEIGHTS)
+    with pytest.raises(ModelFolderError, match="mean holds complex numbers"):
+        ExtractorModule.load(folder)
+
+
 @pytest.mark.parametrize("change", ["other", "without-mean", "extra"])
 def test_weights_of_another_network_are_refused(folder: Path, change: str) -> None:
     tensors = load_file(folder / WEIGHTS)

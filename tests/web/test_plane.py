@@ -1,5 +1,6 @@
 """Where the map's points are: PCA's places, those found in the meantime, and what is called so."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,12 @@ def test_better_places_come_in_the_meantime_and_are_kept(
     assert Plane(collection, Projection.UMAP).shown == "pca"
     plane.path.write_bytes(b"no tensors")
     assert Plane(collection, Projection.UMAP).shown == "pca"
+    about = {"fingerprint": plane._fingerprint()}
+    for kind, size in {"BF16": 2, "F8_E5M2": 1, "C64": 8}.items():
+        tensor = {"dtype": kind, "shape": [60, 2], "data_offsets": [0, 120 * size]}
+        head = json.dumps({"__metadata__": about, "points": tensor}).encode()
+        plane.path.write_bytes(len(head).to_bytes(8, "little") + head + bytes(120 * size))
+        assert Plane(collection, Projection.UMAP).shown == "pca"
 
 
 def test_where_nothing_can_be_written_they_are_in_memory(
