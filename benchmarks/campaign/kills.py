@@ -20,7 +20,15 @@ from campaign.runs import collection, differences, ended_well, start, wait_for, 
 from embedkit.config import DEFAULT_MODEL
 from embedkit.store import EmbeddingTable
 
-SHORT_PARTS = "writer.PART_SECONDS = 0.05"
+# Renames that take a moment, so that many kills come between two of them.
+SHORT_PARTS = """
+writer.PART_SECONDS = 0.05
+publish = writer.publish
+def publish_slowly(temporary, path):
+    time.sleep(0.02)
+    publish(temporary, path)
+writer.publish = publish_slowly
+"""
 
 # Between the rows and the journal of a part, or between a part and its successor.
 BETWEEN = """
@@ -74,7 +82,7 @@ FAILURES = {
 
 
 def kills(place: Path, share: float) -> Outcome:
-    """Runs killed at random moments of their first seconds of writing."""
+    """Runs killed at random moments of their writing."""
     count = round(100 * share)
     audio = collection(place, 120)
     expected = whole(audio, place)
@@ -83,17 +91,17 @@ def kills(place: Path, share: float) -> Outcome:
     emb, parts = place / "emb-0", 0
     for number in range(count):
         run = start(place, audio, emb, SHORT_PARTS, workers=2, batch_size=2)
-        wait_for((emb / ".lock-00000").exists, run)
-        time.sleep(draw.uniform(0, 1.5))
+        begun = wait_for(lambda: len(list((emb / "files").glob("part-*"))) > parts, run)  # noqa: B023
+        time.sleep(draw.uniform(0, 0.5) * begun)
         ended = run.poll() is not None
         with suppress(ProcessLookupError):
             os.killpg(run.pid, signal.SIGKILL)
         run.communicate()
         (emb / ".lock-00000").unlink(missing_ok=True)
         before, parts = parts, len(list((emb / "files").glob("part-*")))
-        became = "before it had written a part" if parts == before else "when it had written some"
-        if _is_half_written(emb):
-            became = "with a part half written"
+        became = "with a part half written" if _is_half_written(emb) else "between two parts"
+        if parts == before:
+            became = "before a part was written"
         wrong = ended_well(emb, audio, expected) if ended or number == count - 1 else ""
         outcome.add(Case("had ended" if ended else became, wrong), number)
         if ended:

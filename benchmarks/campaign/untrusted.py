@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ from embedkit.config import DEFAULT_MODEL
 from embedkit.datasets import read_dataset
 from embedkit.datasets.targets import read_targets
 from embedkit.errors import EmbedkitError
+from embedkit.exchange import Foreign, import_vectors
+from embedkit.exchange.hoplite import read_annotations, write_hoplite
 from embedkit.labels.answers import Answers
 from embedkit.labels.marks import Marks
 from embedkit.progress import untracked
@@ -173,6 +176,23 @@ def _read_index(folder: Path) -> object:
     return None
 
 
+def _vectors(place: Path) -> Path:
+    folder = place / "vectors"
+    folder.mkdir()
+    vectors = np.random.default_rng(0).standard_normal((5, SIZE)).astype(np.float32)
+    np.save(folder / "a.npy", vectors)
+    np.savez(folder / "b.npz", embedding=vectors, timestamps=np.arange(5.0))
+    write_hoplite(EmbeddingTable.open(_embeddings(place)), folder / "hoplite", "")
+    return folder
+
+
+def _imported(form: str, source: Path) -> object:
+    foreign = Foreign(name="x", window_s=1.0, hop_s=1.0)
+    with TemporaryDirectory() as out:
+        import_vectors(source, form, foreign, Path(out) / "emb")
+    return read_annotations(source) if form == "hoplite" else None
+
+
 # By what is mutated: how its folder is made, where it stands in it, and who reads it.
 Make, Read = Callable[[Path], Path], Callable[[Path], object]
 FILES: dict[str, tuple[Make, str, Read | None, Read]] = {
@@ -201,8 +221,25 @@ FILES: dict[str, tuple[Make, str, Read | None, Read]] = {
     "a Raven table": (_labels, "raven.txt", lambda folder: folder / "raven.txt", _read_labels),
     "an Audacity track": (_labels, "track.txt", lambda folder: folder / "track.txt", _read_labels),
     "marks": (_labels, "marks.csv", lambda folder: folder / "marks.csv", _read_marks),
+    "vectors in npy": (_vectors, "a.npy", None, partial(_imported, "npy")),
+    "vectors in npz": (_vectors, "b.npz", None, partial(_imported, "npy")),
+    "hoplite's SQLite": (
+        _vectors, "hoplite/hoplite.sqlite",
+        lambda folder: folder / "hoplite", partial(_imported, "hoplite"),
+    ),
+    "hoplite's index": (
+        _vectors, "hoplite/usearch.index",
+        lambda folder: folder / "hoplite", partial(_imported, "hoplite"),
+    ),
     "index.json": (_index, "index.json", None, _read_index),
     "index.faiss": (_index, "index.faiss", None, _read_index),
+}  # fmt: skip
+
+
+# Where each of them is made.
+HOMES = {
+    _embeddings: "emb", _model: "model", _classifier: "classifier", _described: "described",
+    _labels: "labels", _vectors: "vectors", _index: "cache",
 }  # fmt: skip
 
 
@@ -229,8 +266,7 @@ def _mutants(place: Path, share: float, names: list[str]) -> Outcome:
 def _try_mutant(place: Path, case: tuple[str, int]) -> Case:
     name, seed = case
     make, inside, read_from, read = FILES[name]
-    folder = place / name / {_embeddings: "emb", _model: "model", _classifier: "classifier",
-                     _described: "described", _labels: "labels"}.get(make, "cache")  # fmt: skip
+    folder = place / name / HOMES[make]
     folder = next(folder.iterdir()) if make is _index else folder
     path = folder / inside
     good = path.read_bytes()

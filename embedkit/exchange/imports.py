@@ -2,9 +2,11 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +18,7 @@ from embedkit.audio.formats import AUDIO_SUFFIXES
 from embedkit.datasets.columns import END, PATH, START, VECTOR, find, require
 from embedkit.datasets.names import Folder
 from embedkit.datasets.table import read_table
-from embedkit.errors import DatasetError, UsageError, choices
+from embedkit.errors import DatasetError, EmbedkitError, UsageError, choices
 from embedkit.exchange.apart import written_apart
 from embedkit.exchange.hoplite import read_windows
 from embedkit.scratch import into_scratch, scratch_folder
@@ -87,6 +89,7 @@ def import_vectors(source: Path, form: str, foreign: Foreign, out: Path) -> tupl
     if first is None:
         raise DatasetError(f"{source}: no vectors in it")
     size = first.vectors.shape[1]
+    _check(first, size, source)
     starts = np.diff(first.start_s)
     window = foreign.window_s or float(np.median(first.end_s - first.start_s))
     provenance = Provenance(
@@ -233,28 +236,45 @@ def _npy_by_clip(source: Path, foreign: Foreign) -> Iterator[Clip]:
 
 def _load(path: Path) -> NDArray[np.float32]:
     """The vectors of a file; nothing in it can run code."""
-    try:
-        found = np.load(path, allow_pickle=False, mmap_mode="r" if path.suffix == ".npy" else None)
-        vectors = found["embedding"] if path.suffix == ".npz" else found
+    with _reading(path):
+        if path.suffix == ".npz":
+            vectors = _archived(path)["embedding"]
+        else:
+            vectors = np.load(path, allow_pickle=False, mmap_mode="r")
         if vectors.ndim != 2 or not np.issubdtype(vectors.dtype, np.floating):
             raise DatasetError(
                 f"{path}: expected vectors [rows, D], found {vectors.dtype} of shape"
                 f" {vectors.shape}"
             )
         return np.asarray(vectors, np.float32)
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise DatasetError(f"{path}: cannot be read as vectors: {error}") from error
 
 
 def _timestamps(path: Path, count: int, hop_s: float | None) -> NDArray[np.float64]:
     """The beginnings of the segments of a clip's file: as it says, else every hop."""
     if path.suffix == ".npz":
-        with np.load(path, allow_pickle=False) as found:
+        with _reading(path):
+            found = _archived(path)
             if "timestamps" in found:
                 return np.asarray(found["timestamps"], np.float64)
     if hop_s is None:
         raise UsageError(f"{path}: tells no times: say --hop, and --window if it is longer")
     return hop_s * np.arange(count, dtype=np.float64)
+
+
+def _archived(path: Path) -> dict[str, NDArray[Any]]:
+    """What is wanted of an .npz; NumPy would leave a damaged one open."""
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
+        return {name: found[name] for name in ("embedding", "timestamps") if name in found}
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except EmbedkitError:
+        raise
+    except Exception as error:  # NumPy's, zipfile's, zlib's and tokenize's have no other class
+        raise DatasetError(f"{path}: cannot be read as vectors: {error}") from error
 
 
 def _columns(headings: Sequence[str], foreign: Foreign, path: Path) -> dict[str, str]:

@@ -278,8 +278,8 @@ def _checked(provenance: Provenance) -> Provenance:
         _ = provenance.hearing
     except UsageError as error:
         raise ValueError(str(error)) from error
-    for name in ("segment_s", "hop_s", "sample_rate"):
-        if not 0 < getattr(provenance, name) < inf:
+    for name, least in (("segment_s", 0), ("hop_s", 0), ("sample_rate", 1)):
+        if not least <= getattr(provenance, name) < inf:
             raise ValueError(f"{name} is {getattr(provenance, name)}")
     return provenance
 

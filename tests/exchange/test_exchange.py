@@ -337,6 +337,31 @@ def test_foreign_vectors_that_cannot_be_are_refused(
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("a.npz", lambda data: data[:-30]),
+        ("a.npz", lambda data: data[:60] + bytes(20) + data[80:]),
+        ("a.npz", lambda data: b"no archive"),
+        ("a.npy", lambda data: data.replace(b"}", b" ")),
+        ("a.npy", lambda data: data[:-5]),
+    ],
+)
+def test_damaged_arrays_are_refused_by_name(
+    tmp_path: Path, name: str, damage: Callable[[bytes], bytes]
+) -> None:
+    path = tmp_path / "in" / name
+    path.parent.mkdir()
+    vectors = np.ones((3, 2), np.float32)
+    if name.endswith("z"):
+        np.savez(path, embedding=vectors, timestamps=np.arange(3.0))
+    else:
+        np.save(path, vectors)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(DatasetError, match=rf"{name}: cannot be read as vectors"):
+        import_vectors(path.parent, "npy", Foreign(name="x", hop_s=1), tmp_path / "emb")
+
+
 def test_pickled_arrays_are_not_opened(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.array([print], object), allow_pickle=True)
     with pytest.raises(DatasetError, match="cannot be read as vectors"):
