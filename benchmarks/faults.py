@@ -38,6 +38,7 @@ LINES = {
     "names": "folders",
     "mutants": "untrusted",
     "models": "untrusted",
+    "arrays": "untrusted",
     "pickles": "untrusted",
     "fuzz": "fuzzing",
     "hostile": "explorer",

@@ -244,16 +244,22 @@ HOMES = {
 
 
 def mutants(place: Path, share: float) -> Outcome:
-    """Every file but those of models mutated a thousand times."""
-    return _mutants(place, share, [name for name in FILES if FILES[name][0] is not _model])
+    """Folders, tables and descriptions mutated a thousand times."""
+    return _mutants(place, share, {*HOMES} - {_model, _vectors})
 
 
 def models(place: Path, share: float) -> Outcome:
-    """The files of a model folder mutated a thousand times; what opens vectors computes one."""
-    return _mutants(place, share, [name for name in FILES if FILES[name][0] is _model])
+    """The files of a model folder mutated a thousand times; what opens computes a vector."""
+    return _mutants(place, share, {_model})
 
 
-def _mutants(place: Path, share: float, names: list[str]) -> Outcome:
+def arrays(place: Path, share: float) -> Outcome:
+    """Vectors of other tools mutated a thousand times."""
+    return _mutants(place, share, {_vectors})
+
+
+def _mutants(place: Path, share: float, makers: set[Make]) -> Outcome:
+    names = [name for name in FILES if FILES[name][0] in makers]
     for name in names:
         (place / name).mkdir()
         FILES[name][0](place / name)
