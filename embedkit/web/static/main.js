@@ -99,7 +99,7 @@ function takeFromPlayer() {
 try {
   await load(await whenEmbedded());
   document.getElementById("title").textContent =
-    `${state.facts.folder}: ${state.facts.clips.toLocaleString()} sounds`;
+    `${state.facts.folder}: ${state.facts.clips.toLocaleString()} sound${state.facts.clips === 1 ? "" : "s"}`;
   kept.start();
   startPlayer();
   count();
