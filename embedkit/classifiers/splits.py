@@ -75,7 +75,7 @@ def published_folds(data: Labelled) -> list[tuple[Indices, Indices]]:
     """
     held = [hold_out_fold(data, fold) for fold in sorted(set(data.folds or ()) - {""})]
     if not held:
-        raise DatasetError("the labels have no folds")
+        raise DatasetError("the labels have no folds: add a fold column, or leave out --folds")
     return held
 
 
