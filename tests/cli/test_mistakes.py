@@ -1,4 +1,4 @@
-"""Mistakes of a user, with every command: each message says what was found, and what to do or is expected."""
+"""Mistakes of a user, with every command: each message says what was found, and what to do."""
 
 import shlex
 from pathlib import Path
