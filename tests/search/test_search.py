@@ -222,8 +222,9 @@ def test_the_kept_index_is_used_extended_and_never_trusted(
         (kept / "index.faiss").write_bytes(damage)
         assert len(set(search()) & set(grown)) >= 9
         assert read  # made anew
-    for name, content in (("index.json", b"{"), ("index.json", b"[]")):
-        (kept / name).write_bytes(content)
+    other = json.loads((kept / "index.json").read_bytes()) | {"parts": {}}  # all would be twice
+    for content in (b"{", b"[]", b"[" * 100_000, json.dumps(other).encode()):
+        (kept / "index.json").write_bytes(content)
         assert len(set(search()) & set(grown)) >= 9
         assert read
     part = next((folder / "rows").glob("*.parquet"))

@@ -405,6 +405,9 @@ MANIFEST = {"format": 1, "embedkit_version": "0", **asdict(PROVENANCE)}
         json.dumps(MANIFEST | {"embedding_size": "many"}).encode(),
         json.dumps(MANIFEST | {"embedding_size": -1}).encode(),
         json.dumps(MANIFEST | {"fingerprint": None}).encode(),
+        json.dumps(MANIFEST | {"features": {"sample_rate": None}}).encode(),
+        json.dumps(MANIFEST | {"hop_s": float("nan")}).encode(),
+        json.dumps(MANIFEST | {"speed": 10**400}).encode(),
     ],
 )
 def test_a_manifest_that_is_none_is_refused_by_its_name(filled, content):
