@@ -74,7 +74,7 @@ def table(found: list[dict[str, Any]]) -> str:
     ]
     for line in found:
         became = sorted(line["became"].items(), key=lambda item: -item[1])
-        said = "; ".join(f"{count:,} {word}" for word, count in became)
+        said = "; ".join(f"{count:,} {word}" if count > 1 else word for word, count in became)
         share = "" if line["share"] == 1 else f" ({line['share']:.0%} of it)"
         lines.append(
             f"| {line['line']} | {line['tried']}{share} | {line['times']:,} | {said} |"
