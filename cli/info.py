@@ -52,21 +52,25 @@ def info(
 
 
 def _embeddings(path: Path, json: bool) -> dict[str, Any]:
+    import pyarrow.compute as pc
+
     from embedkit.field.recordings import Recordings, cover
     from embedkit.store import EmbeddingTable
 
     table = EmbeddingTable.open(path)
+    journal = table.journal_table()  # columns: records of a million files are a gigabyte
+    failed = pc.not_equal(journal["kind"], "")
     known = cover(Recordings(table))
     provenance = asdict(table.provenance)
     if not provenance["extractor"]:  # of others; these vectors are of embedkit's own model
         del provenance["extractor"]
-    kinds = Counter(record.kind for record in table.journal if record.kind)
+    kinds = Counter(journal["kind"].filter(failed).to_pylist())
     return {
         "kind": "embedding folder",
-        "files": len(table.journal),
+        "files": len(journal),
         "failed_or_damaged": dict(sorted(kinds.items())),
-        "remarks": sum(1 for record in table.journal if record.message and not record.kind),
-        "audio_hours": round(sum(record.duration_s for record in table.journal) / 3600, 4),
+        "remarks": pc.sum(pc.and_not(pc.not_equal(journal["message"], ""), failed)).as_py() or 0,
+        "audio_hours": round((pc.sum(journal["duration_s"]).as_py() or 0.0) / 3600, 4),
         "rows": len(table),
         "with_time": known.with_time,
         "with_site": known.with_site,

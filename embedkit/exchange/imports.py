@@ -21,6 +21,7 @@ from embedkit.datasets.table import read_table
 from embedkit.errors import DatasetError, EmbedkitError, UsageError, choices
 from embedkit.exchange.apart import written_apart
 from embedkit.exchange.hoplite import read_windows
+from embedkit.numbering import numbered
 from embedkit.scratch import into_scratch, scratch_folder
 from embedkit.store import IMPORTED, EmbeddingWriter, FileRecord, Provenance, clip_path
 
@@ -310,7 +311,7 @@ def _clips(table: pa.Table, vectors: NDArray[np.float32]) -> Iterator[Clip]:
     if None in clips:
         raise DatasetError("a row names no clip")
     start, end = (np.asarray(table[name], np.float64) for name in ("start_s", "end_s"))
-    order = np.lexsort((start, clips.astype(str)))
+    order = np.lexsort((start, numbered(clips)[1]))
     bounds = np.flatnonzero(clips[order][1:] != clips[order][:-1]) + 1
     for rows in np.split(order, bounds):
         if len(rows):

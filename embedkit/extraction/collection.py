@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from embedkit.audio.files import Skipped, clip_name, walk
 from embedkit.errors import UsageError
+from embedkit.numbering import Places
 from embedkit.scratch import into_scratch
 
 
@@ -125,17 +126,19 @@ class AudioCollection:
         Raises:
             UsageError: there is no such folder or file.
         """
-        clips, kinds = (journal[name].to_pylist() for name in ("clip", "kind"))
+        import pyarrow.compute as pc
+
+        places = Places(journal["clip"])
         sizes, times = (journal[name].to_numpy() for name in ("size", "mtime_ns"))
-        number = {clip: index for index, clip in enumerate(clips)}
-        seen = np.zeros(len(clips), bool)
+        failed = pc.not_equal(journal["kind"], "").to_numpy()
+        seen = np.zeros(len(journal), bool)
         found = Survey(listing=scratch / "listing.jsonl")
         closed = []  # folders that cannot be listed: what is below them has not vanished
         with into_scratch(), found.listing.open("w", encoding="ascii") as listing:
             for task in self._walk(found):
                 if task.path.is_dir():
                     closed.append(f"{task.clip}/")
-                index = number.get(task.clip)
+                index = places.find(task.clip)
                 if index is None:
                     found.new += 1
                     found.new_bytes += task.size
@@ -144,18 +147,18 @@ class AudioCollection:
                 found.known += 1
                 seen[index] = True
                 changed = (task.size, task.mtime_ns) != (sizes[index], times[index])
-                if kinds[index]:
+                if failed[index]:
                     found.failed[task.clip] = task.size
                 if changed:
                     found.changed[task.clip] = task.size
-                if kinds[index] or changed:
+                if failed[index] or changed:
                     _note(listing, task, new=False)
         if self.root.is_dir():  # one file says nothing of the others
             below = "" if self.root == self.base else f"{clip_name(self.root, self.base)}/"
-            gone = (clips[index] for index in np.flatnonzero(~seen))
+            gone = journal["clip"].filter(pa.array(~seen))
             found.vanished = [
                 clip
-                for clip in gone
+                for clip in gone.to_pylist()
                 if clip.startswith(below)
                 and self.shard.owns(clip)
                 and not clip.startswith(tuple(closed))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from embedkit.errors import UsageError, choices
 from embedkit.field.recordings import Recordings
+from embedkit.numbering import numbered
 from embedkit.store import EmbeddingTable
 
 HOURS = re.compile(r"(\d{1,2})(?::([0-5]\d))?\s*[-–]\s*(\d{1,2})(?::([0-5]\d))?")
@@ -176,7 +177,7 @@ class FieldFilter:
         Returns:
             bool [n].
         """
-        names, owner = np.unique(np.asarray(clips, object).astype(str), return_inverse=True)
+        names, owner = numbered(np.asarray(clips, object))
         return self.fits(names.tolist(), owner, start_s)
 
     def clips(self, table: EmbeddingTable) -> set[str]:

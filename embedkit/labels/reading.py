@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedkit.labels.marked import Segments
+from embedkit.numbering import numbered
 from embedkit.store import EmbeddingTable, Rows
 
 log = logging.getLogger(__name__)
@@ -127,7 +128,7 @@ def read_segments(
         seen += len(own)
     columns = [vars(batch).values() for batch in batches]
     rows = Rows(*(np.concatenate(column) for column in zip(*columns, strict=True)))
-    order = np.lexsort((rows.segments, rows.clips.astype(str)))
+    order = np.lexsort((rows.segments, numbered(rows.clips)[1]))
     read = Read(
         clips=rows.clips[order].tolist(),
         vectors=rows.embeddings[order],

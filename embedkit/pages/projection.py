@@ -37,6 +37,7 @@ class Projection(StrEnum):
 
 Report = Callable[[float], None]
 
+AXES_AT_ONCE = 65_536  # vectors of which a copy is made
 FITTED_AT_ONCE = 1024  # vectors that are placed among others
 NEIGHBOURS = 3  # that place one
 REGIONS_BY = 20_000  # points
@@ -155,8 +156,12 @@ def principal_axes(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 
     The largest number of each is positive.
     """
-    away = (vectors - vectors.mean(axis=0)).astype(np.float64)
-    axes: NDArray[np.float64] = np.linalg.eigh(away.T @ away)[1][:, :-3:-1].T
+    mean, size = vectors.mean(axis=0), vectors.shape[1]
+    spread = np.zeros((size, size))
+    for start in range(0, len(vectors), AXES_AT_ONCE):
+        away = (vectors[start : start + AXES_AT_ONCE] - mean).astype(np.float64)
+        spread += away.T @ away
+    axes: NDArray[np.float64] = np.linalg.eigh(spread)[1][:, :-3:-1].T
     largest = np.take_along_axis(axes, np.abs(axes).argmax(axis=1, keepdims=True), axis=1)
     return (axes * np.sign(largest)).astype(np.float32)
 

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from embedkit.errors import UsageError, choices
 from embedkit.labels.marked import Segments
+from embedkit.numbering import numbered
 from embedkit.search.duplicates import LEAST
 from embedkit.store import EmbeddingTable
 from embedkit.vectors import unit
@@ -148,8 +149,7 @@ BEST_OF_EACH, EVERY = Choice(), Choice(per_clip=None)
 def number_folders(clips: Sequence[str]) -> NDArray[np.int64]:
     """The number of each clip's folder [n]."""
     folders = [str(PurePosixPath(clip).parent) for clip in clips]
-    _, numbers = np.unique(np.array(folders, object).astype(str), return_inverse=True)
-    return numbers.astype(np.int64)
+    return numbered(np.array(folders, object))[1]
 
 
 def lasting(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from embedkit.errors import EmbeddingFolderError
 from embedkit.labels.marked import Segments
+from embedkit.numbering import numbered
 from embedkit.progress import Track, untracked
 from embedkit.search.choice import BEST_OF_EACH, EVERY, Choice, centred, number_folders
 from embedkit.search.index import IndexKind, Metric, choose_kind, open_index
@@ -82,7 +83,7 @@ class SearchIndex:
         spans = table.spans(parts)
         kept = searched(spans, table)
         self._start_s, self._end_s = spans.start_s[kept], spans.end_s[kept]
-        self.clips, self._clip = np.unique(spans.clips[kept].astype(str), return_inverse=True)
+        self.clips, self._clip = numbered(spans.clips[kept])
         self._folder = number_folders(self.clips.tolist())
 
     @property
@@ -198,7 +199,7 @@ class SearchIndex:
         )
         return [
             Hit(
-                clip=str(self.clips[clips[place]]),
+                clip=self.clips[clips[place]],
                 start_s=float(self._start_s[rows[place]]),
                 end_s=float(self._end_s[rows[place]]),
                 similarity=choice.sign * float(fits[place]),
@@ -208,7 +209,7 @@ class SearchIndex:
 
     def _numbers(self, names: Collection[str]) -> NDArray[np.int64]:
         """The numbers of some clips, as far as they have segments."""
-        wanted = np.array(list(names), str)
+        wanted = np.array(list(names), object)
         places = np.searchsorted(self.clips, wanted).clip(max=len(self.clips) - 1)
         found: NDArray[np.int64] = places[self.clips[places] == wanted]
         return found

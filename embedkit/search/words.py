@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from embedkit.classifiers.classifier import Classifier
 from embedkit.names.meaning import Meaning
+from embedkit.numbering import numbered
 from embedkit.progress import Track, untracked
 from embedkit.search.choice import BEST_OF_EACH, EVERY, Choice, centred, number_folders
 from embedkit.search.rows import searched
@@ -108,7 +109,7 @@ def _listen(
         if among is not None:
             kept &= among[seen : seen + len(kept)]
         seen += len(kept)
-        clips, owner = np.unique(batch.clips[kept].astype(str), return_inverse=True)
+        clips, owner = numbered(batch.clips[kept])
         start_s, end_s = batch.start_s[kept], batch.end_s[kept]
         vectors = batch.embeddings[kept]
         folders = number_folders(clips.tolist())

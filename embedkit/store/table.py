@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from embedkit import scoring
 from embedkit.errors import EmbeddingFolderError
+from embedkit.numbering import numbered, shared
 from embedkit.store.layout import (
     FILES,
     FILES_SCHEMA,
@@ -31,6 +32,8 @@ from embedkit.store.layout import (
     rows_schema,
 )
 from embedkit.store.reading import RewrittenError, checked, reading, repair
+
+JOINED = 256  # parts whose columns are joined at a time: a table for each takes 20 kB
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,7 @@ class EmbeddingTable:
         """
         import pyarrow.compute as pc
 
-        journal = self._read_files(FILES_SCHEMA)
+        journal = self._read(FILES, self._parts, FILES_SCHEMA)
         counts = pc.value_counts(journal["clip"])
         twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
         if len(twice):
@@ -146,21 +149,27 @@ class EmbeddingTable:
     @cached_property
     def notes(self) -> dict[str, FieldNote]:
         """When and where each file was recorded, by clip, as far as `describe` has noted it."""
-        rows = self.notes_table().to_pylist()
-        return {row.pop("clip"): FieldNote(**row) for row in rows}
+        table = self.notes_table()
+        if all(table[name].null_count == len(table) for name in NOTES_SCHEMA.names):
+            return dict.fromkeys(table["clip"].to_pylist(), FieldNote())  # one: they are many
+        return {row.pop("clip"): FieldNote(**row) for row in table.to_pylist()}
 
     def notes_table(self) -> pa.Table:
         """The notes as Arrow columns, after `clip`, in the order of the parts."""
-        return self._read_files(pa.schema([FILES_SCHEMA.field("clip"), *NOTES_SCHEMA]))
+        schema = pa.schema([FILES_SCHEMA.field("clip"), *NOTES_SCHEMA])
+        return self._read(FILES, self._parts, schema)
 
-    def _read_files(self, schema: pa.Schema) -> pa.Table:
-        """Some columns of the journal; empty in the parts that do not have them."""
-        tables = [schema.empty_table()]
-        for name in self._parts:
-            with reading(self.folder / FILES / name) as part:
-                there = [name for name in schema.names if name in part.schema_arrow.names]
-                tables.append(checked(part.read(there)).replace_schema_metadata())
-        return pa.concat_tables(tables, promote_options="default").combine_chunks()
+    def _read(self, folder: str, parts: Sequence[str], schema: pa.Schema) -> pa.Table:
+        """Some columns of some parts; empty in those that do not have them."""
+        found = [schema.empty_table()]
+        for start in range(0, len(parts), JOINED):
+            some = []
+            for name in parts[start : start + JOINED]:
+                with reading(self.folder / folder / name) as part:
+                    there = [name for name in schema.names if name in part.schema_arrow.names]
+                    some.append(checked(part.read(there)).replace_schema_metadata())
+            found.append(pa.concat_tables(some, promote_options="default").combine_chunks())
+        return pa.concat_tables(found, promote_options="default").combine_chunks()
 
     @property
     def parts(self) -> list[StoredPart]:
@@ -175,14 +184,15 @@ class EmbeddingTable:
 
     def spans(self, parts: Sequence[str]) -> Rows:
         """The rows of some parts, in that order, without vectors: embeddings are float32 [n, 0]."""
-        names = ["clip", "segment", "start_s", "end_s"]
-        tables = []
-        for name in parts:
-            with reading(self.folder / ROWS / name) as part:
-                tables.append(checked(part.read(names)).replace_schema_metadata())
-        table = pa.concat_tables(tables).combine_chunks()
-        clips, segments, start_s, end_s = (table[name].to_numpy() for name in names)
-        return Rows(clips, segments, start_s, end_s, np.zeros((len(table), 0), np.float32))
+        schema = pa.schema(list(rows_schema(self.embedding_size))[:-1])
+        table = self._read(ROWS, parts, schema)
+        return Rows(
+            clips=shared(table["clip"]),
+            segments=table["segment"].to_numpy(),
+            start_s=table["start_s"].to_numpy(),
+            end_s=table["end_s"].to_numpy(),
+            embeddings=np.zeros((len(table), 0), np.float32),
+        )
 
     def clip_rows(self, clip: str) -> Rows:
         """The rows of one clip, by segment; none if there is no such clip."""
@@ -260,17 +270,21 @@ class EmbeddingTable:
 
     def rows(self) -> Rows:
         """All rows, sorted by clip and segment: the same however they were written."""
-        batches = list(self.batches())
-        if not batches:
-            none = np.zeros(0)
-            empty = np.zeros((0, self.embedding_size), np.float32)
-            return Rows(none.astype(object), none.astype(np.int32), none, none, empty)
-        columns = [
-            np.concatenate([getattr(batch, name) for batch in batches])
-            for name in ("clips", "segments", "start_s", "end_s", "embeddings")
-        ]
-        order = np.lexsort((columns[1], columns[0].astype(str)))
-        return Rows(*(column[order] for column in columns))
+        spans = self.spans(self._parts)
+        order = np.lexsort((spans.segments, numbered(spans.clips)[1]))
+        place = np.argsort(order)
+        embeddings = np.empty((len(order), self.embedding_size), np.float32)
+        done = 0
+        for batch in self.batches():  # to their places at once: they may fill half of the memory
+            embeddings[place[done : done + len(batch.clips)]] = batch.embeddings
+            done += len(batch.clips)
+        return Rows(
+            clips=spans.clips[order],
+            segments=spans.segments[order],
+            start_s=spans.start_s[order],
+            end_s=spans.end_s[order],
+            embeddings=embeddings,
+        )
 
     def clip_vectors(
         self, only: Collection[str] | None = None
@@ -325,7 +339,7 @@ class EmbeddingTable:
     def _rows(self, table: pa.Table) -> Rows:
         vectors = table["embedding"].combine_chunks()
         return Rows(
-            clips=table["clip"].to_numpy(),
+            clips=shared(table["clip"]),
             segments=table["segment"].to_numpy(),
             start_s=table["start_s"].to_numpy(),
             end_s=table["end_s"].to_numpy(),

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from embedkit.errors import EmbeddingFolderError, UsageError
 from embedkit.field.recordings import Recordings, cover
+from embedkit.numbering import numbered
 from embedkit.search.exact import ExactSearch
 from embedkit.search.rows import searched
 from embedkit.store import EmbeddingTable, clip_path
@@ -56,11 +57,12 @@ class Collection:
             raise UsageError(
                 f"{self.audio}: no such folder; say where the sounds are with --audio-root"
             )
-        names, owner = np.unique(rows.clips[kept].astype(str), return_inverse=True)
-        self.clips = [str(name) for name in names]
+        names, owner = numbered(rows.clips[kept])
+        self.clips: list[str] = names.tolist()
         self.clip = owner.astype(np.int32)
         self.start_s, self.end_s = rows.start_s[kept], rows.end_s[kept]
-        self.search = ExactSearch(rows.embeddings[kept])
+        # A copy may be half of the memory.
+        self.search = ExactSearch(rows.embeddings if kept.all() else rows.embeddings[kept])
         self.first = np.searchsorted(self.clip, np.arange(len(self.clips) + 1))
         self.seconds = np.maximum.reduceat(self.end_s, self.first[:-1])
         # Of a clip whose only rows are slivers there is no segment, and no number either.

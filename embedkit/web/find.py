@@ -10,6 +10,7 @@ import numpy as np
 from fastapi import HTTPException
 from numpy.typing import NDArray
 
+from embedkit.numbering import numbered
 from embedkit.web.asked import Filters, Named, Sounds, Words
 from embedkit.web.cards import Cards
 from embedkit.web.uploads import Uploads
@@ -38,7 +39,7 @@ class Finder:
         self.uploads, self.model = uploads, model
         names = self.collection.clips
         self.folders = np.array([name.rpartition("/")[0] for name in names], dtype=object)
-        self.shelves = np.unique(self.folders.astype(str), return_inverse=True)[1]
+        self.shelves = numbered(self.folders)[1]
         self.written = [_plain(name) for name in names]
 
     @cached_property

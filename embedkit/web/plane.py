@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 FEWEST = 50  # segments that are worth more than PCA
 FITTED = 50_000  # segments that are laid out; of more, the others are placed among these
+AT_ONCE = 65_536  # segments of which a copy is made
 VERSION = 2  # of how places are found: another one finds them again
 FAR = 3.0  # times as wide as the middle 99 % of points a plane may be, and be shown whole
 
@@ -153,7 +154,11 @@ def _pca(collection: Collection) -> Points:
     if len(clips) <= 2:
         return into_view(project(vectors, Projection.PCA))
     mean = clips.mean(axis=0)
-    return into_view(unit(vectors - mean) @ principal_axes(unit(clips - mean)).T)
+    axes = principal_axes(unit(clips - mean)).T
+    starts = range(0, len(vectors), AT_ONCE)
+    return into_view(
+        np.concatenate([unit(vectors[start : start + AT_ONCE] - mean) @ axes for start in starts])
+    )
 
 
 def into_view(points: NDArray[np.floating]) -> Points:
