@@ -74,6 +74,15 @@ class Log:
             file.write(json.dumps(self.steps[-1]) + "\n")
 
 
+def ended() -> Iterator[tuple[int, int, Any]]:
+    """All that was started and has ended or will, with what it took."""
+    while True:
+        try:
+            yield os.wait4(-1, 0)
+        except ChildProcessError:
+            return
+
+
 def spent(*commands: Sequence[object], **env: str) -> Step:
     """What commands take that run side by side, with all that they start."""
     ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
@@ -83,11 +92,7 @@ def spent(*commands: Sequence[object], **env: str) -> Step:
         words = [str(word) for word in command]
         own.add(os.posix_spawn(words[0], words, {**os.environ, **env}))
     seconds, peak, walls = 0.0, 0, []
-    while True:
-        try:
-            pid, status, usage = os.wait4(-1, 0)
-        except ChildProcessError:
-            break
+    for pid, status, usage in ended():
         if pid in own:
             assert os.waitstatus_to_exitcode(status) == 0, commands
             walls.append(time.perf_counter() - started)
@@ -305,6 +310,8 @@ def explorer(do: Did, emb: Path) -> None:
     do("explore, a search", lambda: asked("search", b'{"like": [300]}'))
     server.terminate()
     server.communicate(timeout=60)
+    for _ in ended():  # what it had started is not of the next step
+        pass
 
 
 def parts(do: Did, work: Path, size: int) -> None:
