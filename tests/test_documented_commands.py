@@ -52,7 +52,8 @@ def test_the_commands_of_a_page_are_there(page: Path) -> None:
             continue
         script = ROOT / program.removeprefix("python ")
         source = script.read_text(encoding="utf-8")
-        odd += [f"{script.name}: {name}" for name in asked if f'"{name}"' not in source]
+        words = set(re.findall(r'"(?:--)?([\w-]+)"', source))
+        odd += [f"{script.name}: {name}" for name in asked if name.removeprefix("--") not in words]
     assert not odd
 
 
