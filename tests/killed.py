@@ -11,7 +11,6 @@ KILLED = """
 import contextlib, os, signal, sys
 from pathlib import Path
 
-from patience import PATIENCE
 from embedkit.extraction import Settings, extract, process
 from embedkit.store import writer
 
