@@ -110,6 +110,17 @@ def test_tensors_come_back_bit_for_bit(tmp_path: Path, model_dir: Path) -> None:
         assert loaded[name].tobytes() == values.tobytes()
 
 
+def test_weights_kept_in_half_precision_come_back_in_single(
+    tmp_path: Path, model_dir: Path
+) -> None:
+    config, _ = load_model(model_dir)
+    half, count = np.array([0.1, -2.5, 6e-5], np.float16), np.array([7], np.int64)
+    save_model(tmp_path, config, {"half": half, "count": count})
+    _, loaded = load_model(tmp_path)
+    assert (loaded["half"].dtype, loaded["count"].dtype) == (np.float32, np.int64)
+    np.testing.assert_array_equal(loaded["half"], [float(value) for value in half])
+
+
 def test_fingerprint_is_the_sha256_of_the_weights_file(model_dir: Path) -> None:
     assert fingerprint(model_dir) == hashlib.sha256((model_dir / WEIGHTS).read_bytes()).hexdigest()
 
