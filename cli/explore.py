@@ -150,18 +150,22 @@ def explore(
 
 
 def _is_embedded(folder: Path) -> bool:
-    """Whether it is an embedding folder, or none, and not a folder of audio."""
-    from embedkit.audio.files import require_audio
+    """Whether it is an embedding folder, or none, and not audio."""
+    from embedkit.audio.files import is_audio, require_audio
     from embedkit.store import MANIFEST
 
     if not folder.exists() or (folder / MANIFEST).exists():
         return True
     try:
-        require_audio(folder)
-    except UsageError as error:
+        require_audio(folder)  # takes any file that a person names
+        is_sound = folder.is_dir() or is_audio(folder)
+    except UsageError:
+        is_sound = False
+    if not is_sound:
         raise UsageError(
             f"{folder}: neither an embedding folder, which has a {MANIFEST}, nor a folder of audio"
-        ) from error
+            " or an audio file"
+        )
     return False
 
 

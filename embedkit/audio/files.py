@@ -117,6 +117,11 @@ def require_audio(root: Path) -> None:
         find_audio(root)  # opens the others
 
 
+def is_audio(path: Path) -> bool:
+    """Whether a suffix that only audio has, or else the content, makes a file audio."""
+    return _look_at(path).is_audio
+
+
 def walk(root: Path, wanted: Callable[[Path], bool] = lambda path: True) -> Iterator[Found]:
     """The files below a folder in the order of their paths, and whether each is audio.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from platformdirs import user_data_path
 
-from embedkit.errors import ModelFolderError, UsageError, words
+from embedkit.errors import ModelFolderError, UsageError
 from embedkit.runtime.description import EXTRACTOR, Layout
 from embedkit.runtime.onnx import open_session
 from embedkit.runtime.tflite_graph import FULLY_CONNECTED, TfliteGraph
@@ -69,7 +69,10 @@ def look(file: Path) -> tuple[Facts, int | None]:
     try:
         content = file.read_bytes()
     except OSError as error:
-        raise ModelFolderError(words(error)) from error
+        raise ModelFolderError(
+            f"{file}: cannot be read: {error.strerror or error}; name the .onnx or .tflite file of a"
+            " network"
+        ) from error
     if file.suffix.lower() == ".tflite":
         taken, given = _look_tflite(file, content)
     elif file.suffix.lower() == ".onnx":

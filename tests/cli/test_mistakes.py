@@ -34,6 +34,7 @@ MISTAKES = {
     "map emb --out map.gif": "map.gif: name a .png or an .html file",
     "mix empty --hours 1 --out out": "empty: it is empty; is the disk mounted?",
     "models add notes.txt": "notes.txt: expected an .onnx or a .tflite file",
+    "models add nothing.onnx": "nothing.onnx: cannot be read: No such file or directory; name the .onnx",
     "bench extractors sounds --labels labels.csv --models nowhere --out out": "nowhere: not a model"
     " folder: it has no config.json. `embedkit train` makes one.",
     "review emb --classifier nowhere --answers r.csv": "`embedkit classify fit` makes one.",
@@ -72,6 +73,7 @@ MISTAKES = {
     "describe emb --timezone Mars/Base": "no timezone 'Mars/Base'; say it as in Europe/Berlin",
     "describe emb --site-pattern [": "a pattern of sites has one {site}, as in {site}/*",
     "duplicates emb --least 2": "'--least': Input should be less than or equal to 1",
+    "explore notes.txt": "notes.txt: neither an embedding folder, which has a manifest.json, nor a",
     "explore emb --token aaa": "--token: it can be guessed; at least 16 characters",
     # Options that need each other.
     "search emb": "name sounds to search for, or --like, with or without --unlike, or --text",
