@@ -70,8 +70,8 @@ def look(file: Path) -> tuple[Facts, int | None]:
         content = file.read_bytes()
     except OSError as error:
         raise ModelFolderError(
-            f"{file}: cannot be read: {error.strerror or error}; name the .onnx or .tflite file of a"
-            " network"
+            f"{file}: cannot be read: {error.strerror or error}; name the .onnx or .tflite file of"
+            " a network"
         ) from error
     if file.suffix.lower() == ".tflite":
         taken, given = _look_tflite(file, content)

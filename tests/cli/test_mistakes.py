@@ -34,7 +34,7 @@ MISTAKES = {
     "map emb --out map.gif": "map.gif: name a .png or an .html file",
     "mix empty --hours 1 --out out": "empty: it is empty; is the disk mounted?",
     "models add notes.txt": "notes.txt: expected an .onnx or a .tflite file",
-    "models add nothing.onnx": "nothing.onnx: cannot be read: No such file or directory; name the .onnx",
+    "models add nothing.onnx": "nothing.onnx: cannot be read: No such file or directory; name",
     "bench extractors sounds --labels labels.csv --models nowhere --out out": "nowhere: not a model"
     " folder: it has no config.json. `embedkit train` makes one.",
     "review emb --classifier nowhere --answers r.csv": "`embedkit classify fit` makes one.",
