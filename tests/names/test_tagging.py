@@ -37,6 +37,15 @@ def brief(tagged: Tagged) -> list[tuple[Any, ...]]:
     return [(span.start_s, span.end_s, span.label, round(span.score, 5)) for span in tagged.spans]
 
 
+def test_the_probability_that_a_name_must_have_is_enough(table: EmbeddingTable) -> None:
+    [_, _, whole] = tag_clips(table, NAMES, least=0)
+    least = whole.spans[1].score
+    [_, _, found] = tag_clips(table, NAMES, least=least)
+    assert found.spans == whole.spans[:2]
+    [_, _, fewer] = tag_clips(table, NAMES, least=np.nextafter(least, 1))
+    assert fewer.spans == whole.spans[:1]
+
+
 @pytest.mark.parametrize("rows_at_once", [1, 7, 10_000])
 @pytest.mark.parametrize(("hop_s", "around_s"), [(1.0, 3.0), (1.0, 6.4), (0.5, 3.0), (0.4, 0.0)])
 def test_surroundings_are_what_lies_in_the_seconds_about_a_segment(
