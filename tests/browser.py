@@ -131,6 +131,6 @@ class Server:
         """Ctrl-C: every process of the group gets it. What it says."""
         os.killpg(self.process.pid, signal.SIGINT)
         _, said = self.process.communicate(timeout=PATIENCE)
-        assert self.process.returncode == 130, said
+        assert self.process.returncode == 130, (self.process.returncode, said)
         assert "Traceback" not in said, said
         return said

@@ -37,9 +37,6 @@ FAR = 3.0  # times as wide as the middle 99 % of points a plane may be, and be s
 
 Points = NDArray[np.float32]
 
-# What reading safetensors raises: some of their kinds of numbers are none of numpy's.
-UNREADABLE = (OSError, SafetensorError, AttributeError, TypeError)
-
 
 class Plane:
     """Of each segment its place in [-1, 1], but for a few far ones.
@@ -112,12 +109,14 @@ class Plane:
         """The places that are kept, if they are those of the vectors."""
         if not self.path.is_file():
             return None
-        with suppress(*UNREADABLE), safe_open(self.path, "numpy") as file:
+        with suppress(OSError, SafetensorError), safe_open(self.path, "numpy") as file:
+            # Which other kinds of numbers numpy knows depends on what else is loaded.
+            if file.get_slice("points").get_dtype() != "F32":
+                return None
             points: Points = file.get_tensor("points")
-            fits = points.shape == (len(self._collection.clip), 2) and np.isrealobj(points)
-            fits = fits and bool(np.isfinite(points).all())
+            fits = points.shape == (len(self._collection.clip), 2) and np.isfinite(points).all()
             if fits and (file.metadata() or {}).get("fingerprint") == self._fingerprint():
-                return points.astype(np.float32)
+                return points
         return None
 
     def _begin(self) -> None:

@@ -85,8 +85,8 @@ def test_the_seed_decides_what_is_held_out(draw_with: Callable[..., list[int]]) 
     ("ask", "message"),
     [
         (lambda d: splits.hold_out_fold(d, "7"), "cannot hold out fold '7'; there are: 0, 1, 2"),
-        (lambda d: list(splits.random_folds(d, 1, 0)), "1 folds: from 2 to .* groups, 6"),
-        (lambda d: list(splits.random_folds(d, 7, 0)), "7 folds: from 2 to .* groups, 6"),
+        (lambda d: list(splits.random_folds(d, 1, 0)), "1 folds: must be from 2 to 6"),
+        (lambda d: list(splits.random_folds(d, 7, 0)), "7 folds: must be from 2 to 6"),
         (lambda d: splits.random_split(d, 0.01, 0), "0.01 of 6 groups leaves one side empty"),
         (lambda d: splits.random_split(d, 0.99, 0), "0.99 of 6 groups leaves one side empty"),
         (lambda d: splits.hold_out_fold(Labelled(**{**vars(d), "folds": None}), "1"), "no fold"),

@@ -1,7 +1,9 @@
 """Two-covariance PLDA against joint normal distributions, written down in full."""
 
 import importlib
+import sys
 import warnings
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
@@ -218,12 +220,15 @@ def test_too_few_vectors_are_refused(classes: list[int]) -> None:
 
 
 @pytest.fixture(scope="module")
-def speechbrain() -> ModuleType:
+def speechbrain() -> Iterator[ModuleType]:
     """An independent implementation: PLDA by expectation maximisation, and its scores of pairs."""
     pytest.importorskip("speechbrain")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return importlib.import_module("speechbrain.processing.PLDA_LDA")
+        yield importlib.import_module("speechbrain.processing.PLDA_LDA")
+    # Some of its modules load what is not there as soon as anyone looks at them: Hypothesis does.
+    for name in [name for name in sys.modules if name.partition(".")[0] == "speechbrain"]:
+        del sys.modules[name]
 
 
 def as_statistics(module: ModuleType, vectors: np.ndarray, names: np.ndarray) -> Any:

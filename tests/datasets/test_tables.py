@@ -219,8 +219,8 @@ def test_rows_without_a_label_or_with_skip_are_left_out_and_counted(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("path,label\n\na,x\nb,y,z\n", "row 4: its cells number 3, those of the header 2"),
-        ("path,label\n\na,x\n\n\nb\n", "row 6: its cells number 1, those of the header 2"),
+        ("path,label\n\na,x\nb,y,z\n", "row 4: it has 3 cells, and the header has 2"),
+        ("path,label\n\na,x\n\n\nb\n", "row 6: it has 1 cells, and the header has 2"),
         ('path,label\na,x\n"b,y\nc,z\nd,z\n', "row 3: not readable as CSV"),
         ('path,label\na,x\n"b"c,y\n', "row 3: not readable as CSV"),
         ("path;label\na,1;x\n\n;y\n", "row 4: no path"),

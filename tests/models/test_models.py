@@ -326,8 +326,8 @@ def test_the_table_names_every_family_once_or_with_its_sizes() -> None:
         ("transformer", None, r"no model 'transformer'; there are: mlp, lstm, b-gru-att, "),
         ("alexnet", 256, "the embedding size of alexnet is not free: leave out 256"),
         ("bneck-mid-256", 64, "bneck-mid-256 has a size of its own: name bneck-mid for size 64"),
-        ("bneck-mid", 63, "embedding size 63: from 64 to 1024"),
-        ("gap", 1025, "embedding size 1025: from 64 to 1024"),
+        ("bneck-mid", 63, "embedding size 63: must be from 64 to 1024"),
+        ("gap", 1025, "embedding size 1025: must be from 64 to 1024"),
         ("fc", None, "fc needs an embedding size, for example fc-256"),
     ],
 )
@@ -348,7 +348,7 @@ def test_dropout_is_the_papers_for_the_family() -> None:
     ("dims", "dim", "message"),
     [
         ((64, 128), 256, "sizes 64, 128 of an embedding of 256: expected ascending ones up to it"),
-        ((64, 2000), None, "embedding size 2000: from 64 to 1024"),
+        ((64, 2000), None, "embedding size 2000: must be from 64 to 1024"),
     ],
 )
 def test_prefixes_that_cannot_be_are_refused(
@@ -363,9 +363,9 @@ def test_prefixes_that_cannot_be_are_refused(
     [
         ({"name": "resnet"}, "no model 'resnet'; did you mean resnet-50?"),
         ({"name": "fc", "dim": 99, "dims": (64, 99)}, "fc has one size; several in one are for"),
-        ({"name": "gap", "dim": 99, "dims": (9, 99)}, "embedding size 9: from 64 to 1024"),
+        ({"name": "gap", "dim": 99, "dims": (9, 99)}, "embedding size 9: must be from 64 to 1024"),
         ({"name": "gap"}, "gap needs an embedding size"),
-        ({"name": "fc", "dim": 10**12}, "embedding size 1000000000000: from 64 to 1024"),
+        ({"name": "fc", "dim": 10**12}, "embedding size 1000000000000: must be from 64 to 1024"),
         ({"name": "alexnet", "dim": 64}, "the embedding size of alexnet is not free"),
     ],
 )

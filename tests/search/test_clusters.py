@@ -175,7 +175,7 @@ def test_the_command(table: EmbeddingTable, tmp_path: Path) -> None:
     marked.write_text("path,label,start_s,end_s\ndog/00.wav,x,0,1\ndog/00.wav,y,1,2\n")
     refused = run("cluster", table.folder, "--labels", marked)
     assert refused.returncode == 2
-    assert "cluster --segments" in refused.stderr
+    assert "the labels have times: add --segments" in refused.stderr
     answer = json.loads(
         succeed("cluster", table.folder, "--labels", marked, "--segments", "--json")
     )

@@ -93,6 +93,22 @@ def encircle(page: Any) -> None:
     page.mouse.up()
 
 
+def named_by_place(page: Any) -> list[str]:
+    """Of each name that is shown, the folder of the point that is nearest to its middle; if it is
+    another one's, nothing."""
+    shown = page.locator("#map-names li:not(.away)").evaluate_all(
+        """(all) => all.map((each) => { const box = each.getBoundingClientRect();
+          return [each.textContent, box.x + box.width / 2, box.y + box.height / 2]; })"""
+    )
+    places = np.array([project(page, point) for point in points(page)])
+    folders = [clip.split("/")[2] for clip in clips(page)]
+    found = []
+    for name, x, y in shown:
+        nearest = folders[int(np.hypot(*(places - (x, y)).T).argmin())]
+        found.append(name if name == nearest else "")
+    return found
+
+
 def test_places_come_in_the_meantime_and_names_stand_on_them(page: Any, served: Any) -> None:
     vectors = EmbeddingTable.open(served[1] / "emb").rows().embeddings
     expected = laid_out(vectors)
@@ -104,18 +120,9 @@ def test_places_come_in_the_meantime_and_names_stand_on_them(page: Any, served: 
     marks = page.locator("#map-legend path")
     looks = marks.evaluate_all("(all) => all.map((each) => each.getAttribute('d'))")
     assert len(set(looks)) == 3  # shapes, beside colours
-    # No name of the model is known: folders name the regions, in the midst of their points.
-    wait(page, lambda: page.locator("#map-names li:not(.away)").count() >= 3, "no names")
-    for name in page.locator("#map-names li:not(.away)").all():
-        box, kind = name.bounding_box(), name.inner_text()
-        mine = [row for row, clip in enumerate(clips(page)) if f"/{kind}/" in clip]
-        away = [np.hypot(*(project(page, points(page)[row]) - (box["x"] + box["width"] / 2,
-                box["y"] + box["height"] / 2))) for row in mine]  # fmt: skip
-        others = [row for row in range(60) if row not in mine]
-        assert min(away) < min(
-            np.hypot(*(project(page, points(page)[row]) - (box["x"] + box["width"] / 2,
-                     box["y"] + box["height"] / 2))) for row in others
-        )  # fmt: skip
+    # No name of the model is known: folders name the regions, in the midst of their points. They
+    # come after the places.
+    wait(page, lambda: set(named_by_place(page)) == {*KINDS}, "a name is missing or misplaced")
     # Under the middle of a cloud the ground is denser than between the clouds.
     tint = """([x, y]) => { const canvas = document.getElementById('map-density');
       return canvas.getContext('2d').getImageData(x, y, 1, 1).data[3]; }"""
