@@ -1,5 +1,6 @@
 import os
 import shutil
+import signal
 from collections.abc import Callable, Generator, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,6 +24,8 @@ Samples = NDArray[np.float32]
 
 def pytest_configure(config: pytest.Config) -> None:
     """Of processes that share the cores, each computes on one, as does what it starts."""
+    # A shell that starts the tests in the background lets them, and what they start, ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("numprocesses", None):
         os.environ.setdefault("OMP_NUM_THREADS", "1")
 
