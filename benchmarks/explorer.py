@@ -126,7 +126,7 @@ def measure(rows: int, size: int, chromium: str) -> str:
                 pictures.append(time.perf_counter() - started)
                 page.fill("#map-find", "0000/0000003.wav")
                 page.press("#map-find", "Enter")
-                button = page.locator("#map-chosen .card button", has_text="Closest sounds")
+                button = page.locator("#map-chosen .card a[aria-label^='Closest sounds']").first
                 button.wait_for()
                 started = time.perf_counter()
                 button.click()
