@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from fractions import Fraction
 from io import FileIO
+from typing import Any
 
 import av
 import numpy as np
@@ -33,6 +34,11 @@ CHECKED = {"flac", "tta", "wavpack"}
 
 # What PyAV raises of a damaged file; OSError where the disk does not give it.
 FAULTS = (av.FFmpegError, OSError, ValueError)
+
+# Tags that are not UTF-8 are no reason to refuse a file. From version 19 on PyAV takes them as they
+# are, and no longer takes the word for it.
+_MAJOR = int(av.__version__.partition(".")[0])
+ANY_TAGS: dict[str, Any] = {"metadata_errors": "replace"} if _MAJOR < 19 else {}
 
 ATTEMPTS = 64  # to go on behind bytes that are no packets
 TAIL_S = 1.0  # of bad packets at the end that are no sound that is missing
@@ -65,7 +71,7 @@ def read(
     part.seek(0)
     try:
         options = {"format_whitelist": CONTAINERS}
-        container = av.open(part, "r", demuxer, options=options, metadata_errors="replace")
+        container = av.open(part, "r", demuxer, options=options, **ANY_TAGS)
     except FAULTS as error:
         message = f"no decoder reads it ({reason or error})"
         raise AudioError(Kind.UNREADABLE, message) from error

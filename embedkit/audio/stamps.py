@@ -58,7 +58,7 @@ def _decode(
     container: av.container.InputContainer, stream: av.AudioStream, start_s: float, end_s: float
 ) -> Found | None:
     frame = next(container.decode(stream), None)
-    if frame is None or frame.pts is None or stream.time_base is None:
+    if frame is None or frame.pts is None or not stream.time_base:
         return None
     origin, base, form = frame.pts, stream.time_base, _form(frame)
     rate: int = frame.sample_rate

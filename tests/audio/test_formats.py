@@ -225,3 +225,15 @@ def test_dsd_comes_back_as_the_tone_that_was_modulated(tmp_path):
     wave = 2 * np.abs(np.mean(middle * np.exp(-2j * np.pi * hertz * time)))
     assert wave == pytest.approx(0.5, rel=0.1)
     assert np.sqrt(np.mean(middle**2)) == pytest.approx(0.5 / np.sqrt(2), rel=0.1)
+
+
+def test_tags_that_are_not_utf_8_are_no_reason_to_refuse_a_file(tmp_path):
+    plain, tagged = tmp_path / "plain.mka", tmp_path / "tagged.mka"
+    mux(plain, "matroska", "pcm_s16le", 16000, "mono")
+    # FFmpeg writes its own name into the file.
+    content = plain.read_bytes()
+    assert b"Lavf" in content
+    tagged.write_bytes(content.replace(b"Lavf", b"La\xe9f"))
+    expected, found = (np.concatenate(list(decode(path, 16000))) for path in (plain, tagged))
+    assert len(found) == 16000
+    np.testing.assert_array_equal(found, expected)
