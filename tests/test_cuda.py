@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -40,11 +39,14 @@ from embedkit.runtime import Runtime, prepare
 from embedkit.store import EmbeddingTable
 from embedkit.training import train
 from embedkit.training.evaluation import evaluate
+from embedkit.training.features import Features
 from embedkit.training.folder import METRICS
 from embedkit.training.fresh import FreshScenes
 from embedkit.training.goals import Goals, Target
 from embedkit.training.learner import Learner
 from embedkit.training.lessons import Lesson, Lessons
+from embedkit.training.objective import Classification
+from embedkit.training.parallel import Processes
 from embedkit.training.teachers import open_teachers
 from embedkit.training.trainer import Trainer
 
@@ -55,7 +57,11 @@ Vectors = NDArray[np.float32]
 
 FLOAT32 = 1e-5  # of the largest number of a vector
 COSINE = {Runtime.TORCH_BF16: 0.999, Runtime.TORCH_FP16: 0.99999}
-LOSS = {Precision.FLOAT32: 1e-4, Precision.BFLOAT16: 0.05}  # relative, after some steps
+# Two ways of a CPU to sum differ by 2e-6 and, since pools and ReLU choose, 0.007; in bfloat16 by
+# 0.0015 and 0.4.
+LOSS = {Precision.FLOAT32: 3e-5, Precision.BFLOAT16: 0.02}  # relative
+GRADIENT = {Precision.FLOAT32: 0.03, Precision.BFLOAT16: 0.8}  # of its norm
+BATCH = 16
 
 needs_onnx = pytest.mark.skipif(
     "CUDAExecutionProvider" not in onnxruntime.get_available_providers(),
@@ -143,39 +149,57 @@ def test_extract_writes_the_rows_of_a_cpu(
         check_near(found.embeddings, expected.embeddings)
 
 
-RECIPE = TrainSpec(
-    epochs=2, batch_size=3, learning_rate=1e-4, schedule=Schedule.CONSTANT, validation=0.25,
-)  # fmt: skip
+def learn_once(device: str, name: str, precision: Precision, folder: Path) -> tuple[float, Tensor]:
+    """The loss of a batch, and its gradient, without dropout: a device draws its own."""
+    values = np.random.default_rng(0).standard_normal((BATCH, 1, 101, 64), np.float32)
+    rows = np.arange(BATCH)
+    features = Features(
+        shards=[values], shard=0 * rows, row=rows, clip=rows, seconds=np.ones(BATCH), failures=[]
+    )
+    config = ModelConfig(
+        model=resolve(name, dropout=0, classes=4),
+        features=FeatureSpec(),
+        segments=SegmentSpec(),
+        training=TrainSpec(batch_size=BATCH, precision=precision),
+        activation=Activation.SOFTMAX,
+        labels=tuple("abcd"),
+    )
+    torch.manual_seed(0)
+    module = ExtractorModule(config, torch.zeros(64), torch.ones(64)).to(device)
+    wanted = [np.eye(4, dtype=np.float32)[rows % 4]] * 2
+    goal = Classification([features, features], wanted, Activation.SOFTMAX)
+    with full_float32():
+        loss = Trainer(module, goal, folder, Processes()).step(torch.arange(BATCH))
+    gradients = [weights.grad for weights in module.network.parameters()]
+    return loss, torch.cat([own.flatten().cpu() for own in gradients if own is not None])
 
 
 @pytest.mark.parametrize("precision", list(Precision))
 @pytest.mark.parametrize("name", ["gap", "gap-lite", "alexnet-bn"])
-def test_train_has_the_losses_of_a_cpu(
-    tmp_path: Path,
-    chirps: Manifest,
-    narrow: None,
-    monkeypatch: pytest.MonkeyPatch,
-    precision: Precision,
-    name: str,
+def test_a_step_of_training_has_the_loss_and_the_gradient_of_a_cpu(
+    tmp_path: Path, narrow: None, precision: Precision, name: str
 ) -> None:
-    """Without dropout, whose draws are of the device."""
-    monkeypatch.setattr(Trainer, "run_epoch", full_float32()(Trainer.run_epoch))
-    history: dict[str, Any] = {}
-    for device, own in (("cpu", Precision.FLOAT32), (GPU, precision)):
-        trained = train(
-            chirps,
-            tmp_path / f"{device}-{own}",
-            model=resolve(name, dropout=0),
-            features=FeatureSpec(),
-            segments=SegmentSpec(),
-            spec=replace(RECIPE, precision=own),
-            cache=tmp_path / "cache",
-            device=device,
-        )
-        history[device] = trained.history
-    for found, expected in zip(history[GPU], history["cpu"], strict=True):
-        for loss in ("train_loss", "validation_loss"):
-            assert found[loss] == pytest.approx(expected[loss], rel=LOSS[precision])
+    expected, wanted = learn_once("cpu", name, Precision.FLOAT32, tmp_path)
+    loss, found = learn_once(GPU, name, precision, tmp_path)
+    assert loss == pytest.approx(expected, rel=LOSS[precision])
+    assert torch.linalg.norm(found - wanted) < GRADIENT[precision] * torch.linalg.norm(wanted)
+
+
+def test_train_learns(tmp_path: Path, chirps: Manifest) -> None:
+    """Step by step its losses leave those of a CPU: on two CPUs they do, by 1 % in two epochs."""
+    trained = train(
+        chirps,
+        tmp_path / "model",
+        model=resolve("gap-lite", dropout=0),
+        features=FeatureSpec(),
+        segments=SegmentSpec(),
+        spec=TrainSpec(
+            epochs=4, batch_size=4, learning_rate=1e-4, schedule=Schedule.CONSTANT, validation=0.25
+        ),
+        device=GPU,
+    )
+    losses = [epoch["train_loss"] for epoch in trained.history]
+    assert losses[-1] < 0.5 * losses[0]
 
 
 class SameScenes(FreshScenes):
@@ -243,7 +267,10 @@ def test_evaluate_gives_the_scores_of_a_cpu(
 def test_a_batch_that_does_not_fit_gives_the_same_vectors(
     model_dir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """In half of what the batch would take beside the network."""
+    """In an eighth of what the batch would take beside the network.
+
+    A convolution takes half as well, and then computes with less memory of its own.
+    """
     expected = Extractor.load(model_dir).embed_segments(segments(256))
     embedder = prepare(model_dir, device=GPU).start()
     embedder.embed_segments(segments(16))
@@ -254,7 +281,7 @@ def test_a_batch_that_does_not_fit_gives_the_same_vectors(
     needed = torch.cuda.max_memory_allocated() - before
     torch.cuda.empty_cache()
     total = torch.cuda.get_device_properties(0).total_memory
-    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + needed / 2) / total)
+    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + needed / 8) / total)
     try:
         found = embedder.embed_segments(segments(256))
     finally:
