@@ -11,6 +11,7 @@ import pytest
 import torch
 from foreign import LABELS, NO_LOGITS, Array, graph, network, toy, toy_network, write_extractor
 from onnx import helper
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from embedkit.errors import ModelFolderError
 from embedkit.models.precision import full_float32
@@ -236,6 +237,18 @@ def test_reads_no_other_files(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / name).write_bytes(toy_network())
     with pytest.raises(ModelFolderError, match=message):
         open_foreign(path)
+
+
+def test_no_tensor_is_left_on_the_cpu_where_the_rest_is_on_a_card(tmp_path: Path) -> None:
+    """On a card that torch imagines: it tells the devices of tensors without computing."""
+    module = ForeignModule(read_description(write_extractor(tmp_path / "toy")))
+    with FakeTensorMode(allow_non_fake_inputs=True) as imagined:
+        for part in module.modules():
+            for name, buffer in list(part.named_buffers(recurse=False)):
+                setattr(part, name, imagined.from_tensor(buffer).to("cuda"))
+        embedding, logits = module(torch.zeros(2, 16000, device="cuda"))
+    assert logits is not None
+    assert {embedding.device.type, logits.device.type} == {"cuda"}
 
 
 def test_takes_float32_alone(tmp_path: Path) -> None:
