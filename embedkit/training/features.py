@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from filelock import FileLock
 from numpy.typing import NDArray
 
@@ -181,7 +180,7 @@ def mapper(workers: int) -> Iterator[Callable[..., Iterator[Any]]]:
     if workers == 1:
         yield map
         return
-    with WorkerPool(workers, torch.set_num_threads, 1) as pool:
+    with WorkerPool(workers) as pool:
         yield pool.map
 
 
