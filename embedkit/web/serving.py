@@ -30,6 +30,11 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._end = end
 
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve, and raise KeyboardInterrupt in the end if it was Ctrl-C."""
+        with self.capture_signals():  # or Ctrl-C may leave an event loop that is half made
+            super().run(sockets)
+
     def stop(self) -> None:
         """End, from any thread."""
         self.should_exit = True

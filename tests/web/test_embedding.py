@@ -1,6 +1,9 @@
 """`embedkit explore` of a folder of sound: it is embedded while the page is open."""
 
+import asyncio
 import logging
+import signal
+import socket
 import time
 import urllib.error
 import urllib.request
@@ -11,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import uvicorn
 from browser import Server, ask, cookie_of
 from command import run
 from fastapi import FastAPI
@@ -133,3 +137,19 @@ def test_a_server_closes_no_handler_of_others() -> None:
     handler = Handler()  # as absl's, which closes what it writes to
     serving.Server(FastAPI(), lambda: None)
     assert not handler.closed
+
+
+def test_ctrl_c_leaves_no_event_loop_half_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[asyncio.AbstractEventLoop] = []
+    ended: list[str] = []
+
+    def interrupted() -> asyncio.AbstractEventLoop:
+        signal.raise_signal(signal.SIGINT)
+        made.append(asyncio.new_event_loop())
+        return made[0]
+
+    monkeypatch.setattr(uvicorn.Config, "get_loop_factory", lambda _: interrupted)
+    with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(KeyboardInterrupt):
+        serving.Server(FastAPI(), lambda: ended.append("at once")).run([listener])
+    assert [loop.is_closed() for loop in made] == [True]
+    assert ended == ["at once"]
