@@ -46,8 +46,8 @@ def serve(*arguments: object, **environment: str) -> Iterator[str]:
 
 
 @contextmanager
-def browse() -> Iterator[Any]:
-    """A page of a browser, that has brought the token wherever it goes."""
+def launch() -> Iterator[Any]:
+    """A browser."""
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM,
@@ -59,18 +59,33 @@ def browse() -> Iterator[Any]:
                 "--use-fake-ui-for-media-stream",
             ],
         )
-        page = open_context(browser).new_page()
-        go = page.goto
-
-        def enter(address: str) -> None:
-            if address.startswith("http"):
-                name, _, value = cookie_of(address).partition("=")
-                page.context.add_cookies([{"name": name, "value": value, "url": address}])
-            go(address)
-
-        page.goto = enter
-        yield page
+        yield browser
         browser.close()
+
+
+@contextmanager
+def open_page(browser: Any) -> Iterator[Any]:
+    """A page in a window of its own, that has brought the token wherever it goes."""
+    context = open_context(browser)
+    page = context.new_page()
+    go = page.goto
+
+    def enter(address: str) -> None:
+        if address.startswith("http"):
+            name, _, value = cookie_of(address).partition("=")
+            context.add_cookies([{"name": name, "value": value, "url": address}])
+        go(address)
+
+    page.goto = enter
+    yield page
+    context.close()
+
+
+@contextmanager
+def browse() -> Iterator[Any]:
+    """A page of a browser of its own."""
+    with launch() as browser, open_page(browser) as page:
+        yield page
 
 
 def open_context(browser: Any) -> Any:

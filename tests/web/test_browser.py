@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser import browse, needs_browser, serve, wait
+from browser import launch, needs_browser, open_page, serve, wait
 from command import run
 from made import namer
 from numpy.typing import NDArray
@@ -37,11 +37,18 @@ def address(
         yield url, root
 
 
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A browser that starts once."""
+    with launch() as browser:
+        yield browser
+
+
 @pytest.fixture
-def page(address: tuple[str, Path]) -> Iterator[Any]:
+def page(address: tuple[str, Path], browser: Any) -> Iterator[Any]:
     """The page, open on the map; no error on its console, no request to elsewhere."""
     wrong = []
-    with browse() as page:
+    with open_page(browser) as page:
         page.on("console", lambda line: line.type == "error" and wrong.append(line.text))
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("request", lambda asked: asked.url.startswith((address[0], "blob:", "data:"))
@@ -188,14 +195,19 @@ def heard(path: Path, end_s: float) -> list[int]:
 
 
 def test_a_page_that_is_left_open_over_a_restart_labels_and_plays_nothing_wrong(
-    address: tuple[str, Path], tmp_path: Path, model_dir: Path, write_audio: Any, make_sound: Any
+    address: tuple[str, Path],
+    browser: Any,
+    tmp_path: Path,
+    model_dir: Path,
+    write_audio: Any,
+    make_sound: Any,
 ) -> None:
     for number, name in enumerate(("0.wav", "a/0.wav", "a/1.wav", "b/3.wav")):
         write_audio(tmp_path / "audio" / name, 0.3 * make_sound(2.0, seed=100 + number))
     run("extract", tmp_path / "audio", "--model", model_dir, "--out", tmp_path / "emb")
     labels = tmp_path / "labels.csv"
     notice = "#notice:not([hidden])"
-    with browse() as page:
+    with open_page(browser) as page:
         with serve(address[1] / "emb", "--labels", labels) as url:
             page.goto(url)
             page.wait_for_selector("body[data-view=map]")
@@ -262,10 +274,12 @@ def answer_so(answer: dict[str, Any], route: Any) -> None:
     route.fulfill(**answer)
 
 
-def test_the_server_says_why_an_upload_failed(address: tuple[str, Path], tmp_path: Path) -> None:
+def test_the_server_says_why_an_upload_failed(
+    address: tuple[str, Path], browser: Any, tmp_path: Path
+) -> None:
     why = "/models/x: the model that made these embeddings is not there; name it with --model"
     (tmp_path / "dropped.wav").write_bytes(b"RIFF")
-    with browse() as page:
+    with open_page(browser) as page:
         page.goto(address[0] + "#search")
         page.wait_for_selector("body[data-view=search]")
         for answer, shown in (

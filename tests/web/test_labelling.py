@@ -11,8 +11,8 @@ import pytest
 from browser import (
     CHROMIUM,
     ask,
-    browse,
     cookie_of,
+    launch,
     needs_browser,
     open_context,
     serve,
@@ -46,8 +46,8 @@ def address(
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """A browser that starts once."""
-    with browse() as page:
-        yield page.context.browser
+    with launch() as browser:
+        yield browser
 
 
 @pytest.fixture
