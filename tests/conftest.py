@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import narrowed
 import numpy as np
 import pytest
 import soundfile
@@ -58,20 +59,9 @@ def _few_threads() -> None:
 
 
 @pytest.fixture
-def narrow() -> Iterator[None]:
-    """Layers of a few units instead of thousands: the same structures, built in no time."""
-    from embedkit.models import alexnet, mlp, recurrent, resnet
-
-    with pytest.MonkeyPatch.context() as patch:
-        for module, name, units in (
-            (alexnet, "FULL", 300),
-            (mlp, "UNITS", 30),
-            (recurrent, "UNITS", 16),
-            (recurrent, "CONTEXT", 8),
-            (resnet, "WIDTH", 4),
-        ):
-            patch.setattr(module, name, units)
-        yield
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks of few units."""
+    narrowed.narrow(monkeypatch)
 
 
 @pytest.fixture(scope="module")

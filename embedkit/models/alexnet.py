@@ -7,7 +7,7 @@ from embedkit.config import ModelSpec
 from embedkit.models.network import Layers, Network, free_size, output, output_heads, sequence
 
 FULL = 3982  # units of the full-width FC layers
-MAPS = 256  # of the last convolution
+MAPS = (64, 192, 384, 256, 256)  # of each convolution
 
 
 def alexnet(spec: ModelSpec, shape: tuple[int, int]) -> Network:
@@ -107,7 +107,7 @@ def global_average_pooling(spec: ModelSpec, shape: tuple[int, int]) -> Network:
         the network with random weights.
     """
     dim = free_size(spec)
-    trunk, _ = _trunk(shape, maps=dim)
+    trunk, _ = _trunk(shape, last=dim)
     trunk[-1] = ("pool", nn.AdaptiveAvgPool2d(1))
     return Network(sequence([*trunk, ("flatten", nn.Flatten())]), output_heads(spec))
 
@@ -125,17 +125,18 @@ def _fully_connected(
 
 
 def _trunk(
-    shape: tuple[int, int], *, maps: int = MAPS, normalised: bool = True
+    shape: tuple[int, int], *, last: int | None = None, normalised: bool = True
 ) -> tuple[Layers, int]:
     """The convolutions and the flattening after them; the flattened size (8960 for 101 x 64)."""
+    first, second, third, fourth, fifth = MAPS
     layers: Layers = [
-        *_conv(1, 1, 64, (11, 7), normalised, stride=(2, 1)),
+        *_conv(1, 1, first, (11, 7), normalised, stride=(2, 1)),
         ("pool1", nn.MaxPool2d(3, 2)),
-        *_conv(2, 64, 192, (5, 5), normalised),
+        *_conv(2, first, second, (5, 5), normalised),
         ("pool2", nn.MaxPool2d(3, 2)),
-        *_conv(3, 192, 384, (3, 3), normalised),
-        *_conv(4, 384, 256, (3, 3), normalised),
-        *_conv(5, 256, maps, (3, 3), normalised),
+        *_conv(3, second, third, (3, 3), normalised),
+        *_conv(4, third, fourth, (3, 3), normalised),
+        *_conv(5, fourth, last or fifth, (3, 3), normalised),
         ("pool5", nn.MaxPool2d(3, 2)),
         ("flatten", nn.Flatten()),
     ]

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import narrowed
 import numpy as np
 import pytest
 import torch
@@ -22,7 +23,6 @@ from embedkit.config import Activation, FeatureSpec, Schedule, SegmentSpec, Trai
 from embedkit.datasets import Manifest
 from embedkit.datasets.manifest import targets
 from embedkit.errors import UsageError
-from embedkit.models import alexnet, mlp, recurrent, resnet
 from embedkit.models.module import ExtractorModule
 from embedkit.models.table import MODELS, resolve
 from embedkit.training import train
@@ -138,11 +138,7 @@ def test_a_batch_that_gives_a_process_one_segment_is_refused(two: Any) -> None:
 
 def main(folder: Path) -> None:
     """What each of the two processes does."""
-    for module, name, units in (
-        (alexnet, "FULL", 300), (mlp, "UNITS", 30), (recurrent, "UNITS", 16),
-        (recurrent, "CONTEXT", 8), (resnet, "WIDTH", 4),
-    ):  # fmt: skip
-        setattr(module, name, units)
+    narrowed.narrow(pytest.MonkeyPatch())
     manifest = pickle.loads((folder / "manifest.pickle").read_bytes())
     rank = int(os.environ["RANK"])
     last: dict[str, Any] = {}
