@@ -177,8 +177,8 @@ class _Kept:
             index.hnsw.efConstruction = EFFORT
             return index
         lists = max(1, min(rows // SAMPLES, round(4 * math.sqrt(rows))))
-        # "np": FAISS would order the codes for a filter by their bits, which no search uses and which
-        # takes ten times as long as the rest.
+        # "np": FAISS would sort the codes for a filter by their bits, which takes ten times as long
+        # as the rest. No search uses it.
         index = faiss.index_factory(
             size, f"IVF{lists},PQ{_codes(size)}x8np", faiss.METRIC_INNER_PRODUCT
         )

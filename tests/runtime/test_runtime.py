@@ -18,7 +18,15 @@ from numpy.typing import NDArray
 
 import embedkit
 from embedkit.checkpoint import ModelConfig, save_calibration
-from embedkit.config import DEFAULT_MODEL, Activation, FeatureSpec, FrontEnd, SegmentSpec, TrainSpec
+from embedkit.config import (
+    DEFAULT_MODEL,
+    Activation,
+    FeatureSpec,
+    FrontEnd,
+    ModelSpec,
+    SegmentSpec,
+    TrainSpec,
+)
 from embedkit.errors import EmbeddingFolderError, EmbedkitError, ModelFolderError, UsageError
 from embedkit.export import export, files, write_network
 from embedkit.extraction import Settings, extract
@@ -36,14 +44,20 @@ Make = Callable[..., Vectors]
 
 FEATURES = FeatureSpec(bands=32, n_fft=512, coefficients=24, min_hz=100)
 SIZES = (64, 96, 128)
+GAP_LITE = resolve("gap-lite", dims=SIZES, classes=2)
 
 
 def save(
-    folder: Path, features: FeatureSpec, segments: SegmentSpec, *, network: bool = True
+    folder: Path,
+    features: FeatureSpec,
+    segments: SegmentSpec,
+    model: ModelSpec = GAP_LITE,
+    *,
+    network: bool = True,
 ) -> Path:
-    """A gap-lite with random weights, and statistics of its layers as if it had been trained."""
+    """A network with random weights, and statistics of its layers as if it had been trained."""
     config = ModelConfig(
-        model=resolve("gap-lite", dims=SIZES, classes=2),
+        model=model,
         features=features,
         segments=segments,
         training=TrainSpec(),
@@ -161,7 +175,8 @@ def test_openvino_is_asked_for_by_name(model: Path, monkeypatch: pytest.MonkeyPa
 def test_the_exported_file_does_what_embed_does(tmp_path: Path, kind: FrontEnd, rate: int) -> None:
     features = replace(FEATURES, kind=kind, sample_rate=rate, n_fft=2048)
     segments = SegmentSpec(duration_s=0.5, hop_s=0.2)
-    folder = save(tmp_path, features, segments, network=False)
+    mlp = resolve("mlp", classes=2)  # the quickest to export
+    folder = save(tmp_path, features, segments, mlp, network=False)
     done = export(folder, tmp_path / "file.onnx")
     extractor = ExtractorModule.load(folder)
     session = onnxruntime.InferenceSession(done.path)
@@ -179,7 +194,7 @@ def test_the_exported_file_says_what_it_is(model: Path, file: Path) -> None:
     described = {entry.key: entry.value for entry in found.metadata_props}
     assert described == {
         "fingerprint": prepare(model).fingerprint,
-        "macs": str(count_macs(resolve("gap-lite", dims=SIZES, classes=2), (101, 32))),
+        "macs": str(count_macs(GAP_LITE, (101, 32))),
         "model": "gap-lite",
         "precision": "float32",
         "sample_rate": "16000",
