@@ -20,6 +20,9 @@ from embedkit.models.table import resolve
 
 Samples = NDArray[np.float32]
 
+# Folders whose files take longest, since they train, export, start browsers or wait.
+LONG = ("bench", "extraction", "models", "runtime", "training", "web")
+
 # Tests of what works without torch run without it too: it is imported where it is needed.
 
 
@@ -29,6 +32,11 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("numprocesses", None):
         os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest begins, so that in the end no process has a long file left."""
+    items.sort(key=lambda item: item.path.parent.name not in LONG)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
