@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 
 from embedkit import metrics
 from embedkit.audio.decode import decode
-from embedkit.bench import paper, pictures, tables
+from embedkit.bench import extraction, paper, pictures, tables
 from embedkit.bench.claims import CLAIMS, Claim, Scored, Verdict, examine
 from embedkit.bench.extraction import measure_extraction
 from embedkit.bench.speed import Speed
@@ -367,8 +367,10 @@ def test_the_tables_have_the_papers_figures_beside_ours() -> None:
 
 
 def test_extraction_is_measured_stage_by_stage_and_nothing_is_kept(
-    tmp_path: Path, chirps: Manifest, model_dir: Path
+    tmp_path: Path, chirps: Manifest, model_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(extraction, "SEGMENTS", 128)
+    monkeypatch.setattr(extraction, "SIDE", 256)
     root = chirps.clips[0].path.parent
     before = sorted(root.iterdir())
     found = measure_extraction(root, model_dir, workers=1, seconds=0.05, repeats=1)
