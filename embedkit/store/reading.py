@@ -1,5 +1,6 @@
 """Opens the files of a part, and says in words what happened to them while they were read."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from embedkit.errors import EmbeddingFolderError
+from embedkit.store.layout import METADATA
 
 
 class RewrittenError(EmbeddingFolderError):
@@ -30,6 +32,41 @@ def checked(table: pa.Table) -> pa.Table:
     """
     table.validate(full=True)
     return table
+
+
+def check_schema(part: pq.ParquetFile, path: Path, expected: pa.Schema, fingerprint: str) -> None:
+    """Refuse a file of other columns, or of another model.
+
+    Args:
+        part: the open file.
+        path: where it is.
+        expected: its columns.
+        fingerprint: of the model that the folder's manifest names.
+
+    Raises:
+        EmbeddingFolderError: it has other columns, or was made by another model.
+    """
+    found = part.schema_arrow
+    if not found.equals(expected):
+        raise EmbeddingFolderError(
+            f"{path}: expected the columns {_columns(expected)}; found {_columns(found)}"
+        )
+    if _fingerprint(found) != fingerprint:
+        raise EmbeddingFolderError(
+            f"{path}: made by another model than the manifest names; vectors of two models"
+            " cannot be compared"
+        )
+
+
+def _fingerprint(schema: pa.Schema) -> object:
+    try:
+        return json.loads(schema.metadata[METADATA])["fingerprint"]
+    except (KeyError, TypeError, ValueError):
+        return None  # not ours
+
+
+def _columns(schema: pa.Schema) -> str:
+    return ", ".join(f"{field.name} {field.type}" for field in schema)
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """Reads an embedding folder, without torch."""
 
-import json
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,7 +9,6 @@ from typing import NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from embedkit import scoring
@@ -19,7 +17,6 @@ from embedkit.numbering import numbered, shared
 from embedkit.store.layout import (
     FILES,
     FILES_SCHEMA,
-    METADATA,
     NOTED_SCHEMA,
     NOTES_SCHEMA,
     ROWS,
@@ -31,7 +28,7 @@ from embedkit.store.layout import (
     read_manifest,
     rows_schema,
 )
-from embedkit.store.reading import RewrittenError, checked, reading, repair
+from embedkit.store.reading import RewrittenError, check_schema, checked, reading, repair
 
 JOINED = 256  # parts whose columns are joined at a time: a table for each takes 20 kB
 
@@ -365,28 +362,16 @@ class EmbeddingTable:
         """The number of rows that a part's journal states, and the number that there are."""
         import pyarrow.compute as pc
 
-        with reading(self.folder / ROWS / name) as part:
-            self._check_schema(part, ROWS, name, rows_schema(self.embedding_size))
+        own, path = self.provenance.fingerprint, self.folder / ROWS / name
+        with reading(path) as part:
+            check_schema(part, path, rows_schema(self.embedding_size), own)
             stored = part.metadata.num_rows
-        with reading(self.folder / FILES / name) as part:
+        path = self.folder / FILES / name
+        with reading(path) as part:
             noted = "recorded_at" in part.schema_arrow.names
-            self._check_schema(part, FILES, name, NOTED_SCHEMA if noted else FILES_SCHEMA)
+            check_schema(part, path, NOTED_SCHEMA if noted else FILES_SCHEMA, own)
             said = pc.sum(part.read(["rows"])["rows"]).as_py() or 0
         return said, stored
-
-    def _check_schema(
-        self, part: pq.ParquetFile, folder: str, name: str, expected: pa.Schema
-    ) -> None:
-        path, found = self.folder / folder / name, part.schema_arrow
-        if not found.equals(expected):
-            raise EmbeddingFolderError(
-                f"{path}: expected the columns {_columns(expected)}; found {_columns(found)}"
-            )
-        if _fingerprint(found) != self.provenance.fingerprint:
-            raise EmbeddingFolderError(
-                f"{path}: made by another model than the manifest names; vectors of two models"
-                " cannot be compared"
-            )
 
 
 def read_journal(folder: Path) -> pa.Table:
@@ -398,14 +383,3 @@ def read_journal(folder: Path) -> pa.Table:
     while True:
         with suppress(RewrittenError):
             return EmbeddingTable.open(folder).journal_table()
-
-
-def _fingerprint(schema: pa.Schema) -> object:
-    try:
-        return json.loads(schema.metadata[METADATA])["fingerprint"]
-    except (KeyError, TypeError, ValueError):
-        return None  # not ours
-
-
-def _columns(schema: pa.Schema) -> str:
-    return ", ".join(f"{field.name} {field.type}" for field in schema)
