@@ -36,6 +36,7 @@ SIZES = (4, 8)
 def _search_among_few() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sizes, "ROWS", 1000)
+        patch.setattr(sizes, "QUERIES", 5)
         yield
 
 
