@@ -16,7 +16,8 @@ hours      embedkit's own model on files of ten minutes, 44.1 kHz stereo WAV, li
 segments   256 numbers each, those of search.py, a hundred in a clip of one of 20 labels.
 explorer   its start on these: until it answers, then the map's places, then a search.
 parts      the same 16,000 clips in more and more parts, by 16 shards.
-workers    side by side, as shards and by Ray, on files of the same kind as `hours`.
+workers    side by side, as shards and by Ray, on 480 files of a minute, else like those of `hours`;
+           so many as the row says, on as many cores (by taskset, of util-linux).
 """
 
 import argparse
@@ -332,13 +333,19 @@ def parts(do: Did, work: Path, size: int) -> None:
 
 def workers(do: Did, work: Path, size: int) -> None:
     """What workers gain."""
-    count, emb = 6 * WORKERS_HOURS, work / "embeddings"
-    audio = made(work / "audio", lambda folder: link_files(folder, count, 600.0, 44100, 2))
+    count, emb = 60 * WORKERS_HOURS, work / "embeddings"
+    audio = made(work / "audio", lambda folder: link_files(folder, count, 60.0, 44100, 2))
     shard = ("--quiet", "extract", audio, "--out", emb, "--workers", 1, "--shard")
-    shares = [[PROGRAM, *shard, f"{one}/{size}"] for one in range(1, size + 1)]
+    shares = [[*on_core(one, one), PROGRAM, *shard, f"{one + 1}/{size}"] for one in range(size)]
     do("shards", lambda: spent(*shares))
-    shutil.rmtree(emb)
-    do("ray", lambda: python(RAY, audio, emb, size))
+    shutil.rmtree(emb, ignore_errors=True)
+    by_ray = [*on_core(0, size - 1), sys.executable, "-c", RAY, audio, emb, size]
+    do("ray", lambda: spent(by_ray))
+
+
+def on_core(first: int, last: int) -> list[str]:
+    """The beginning of a command that has some cores, by number."""
+    return ["/bin/sh", "-c", 'exec taskset -c "$0" "$@"', f"{first}-{last}"]
 
 
 def table(log: Log, group: str, one: str) -> None:

@@ -214,3 +214,15 @@ def test_an_error_keeps_its_class_only_where_that_class_can_travel() -> None:
 def test_workers_share_processors_by_default_on_whatever_device_the_network_is(device: str) -> None:
     assert Settings(device=device).share_processors(1000)[0] == count_processors()
     assert Settings(device=device, workers=3).share_processors(1000)[0] == 3
+
+
+@pytest.mark.parametrize(
+    ("allowed", "workers", "threads"),
+    [("", 1, 8), ("", 3, 2), ("1", 1, 1), ("3", 1, 3), ("3", 4, 2), ("0", 1, 1), ("all", 1, 8)],
+)
+def test_a_worker_has_its_share_of_the_threads_that_the_environment_allows(
+    monkeypatch: pytest.MonkeyPatch, allowed: str, workers: int, threads: int
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", allowed)
+    monkeypatch.setattr("embedkit.extraction.settings.count_processors", lambda: 8)
+    assert Settings(workers=workers).share_processors(1000) == (workers, threads)

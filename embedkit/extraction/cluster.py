@@ -130,7 +130,9 @@ def extract_on_ray(
     above = settings.audio_root and settings.audio_root.resolve()
     places = (root.resolve(), model.resolve(), folder.resolve())
     each = replace(settings, workers=1, audio_root=above)
-    runs = data.range(count, override_num_blocks=count).map_batches(
+    # Not by `data.range`: its tasks would wait for the processor that a run holds, if it is alone.
+    numbers = [{"id": number} for number in range(count)]
+    runs = data.from_items(numbers, override_num_blocks=count).map_batches(
         ShardRun,
         fn_constructor_args=(places, count, each, errors),
         batch_size=1,

@@ -75,10 +75,16 @@ class Settings:
             raise UsageError(f"timeout {self.timeout:g}: must be above 0")
 
     def share_processors(self, files: int) -> tuple[int, int]:
-        """The number of workers that so many files are worth, and of threads that each may use."""
+        """The number of workers that so many files are worth, and of threads that each may use.
+
+        The threads are no more than OMP_NUM_THREADS allows, with which Ray tells an actor how many
+        processors it has, and others a job on a cluster.
+        """
         processors = count_processors()
         workers = min(self.workers or processors, files)
-        return workers, max(1, processors // max(1, workers))
+        allowed = os.environ.get("OMP_NUM_THREADS", "")
+        most = int(allowed) if allowed.isdecimal() else processors
+        return workers, max(1, min(processors // max(1, workers), most))
 
     def segments_at_a_time(self) -> int:
         """The size of a batch."""

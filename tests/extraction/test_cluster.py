@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -62,6 +64,28 @@ def worker_processes() -> list[int]:
         except OSError:
             continue  # it has ended meanwhile
     return found
+
+
+ALONE = """
+import sys, ray
+from pathlib import Path
+from embedkit.extraction.cluster import extract_on_ray
+
+ray.init(num_cpus=1, log_to_driver=False)
+extract_on_ray(*map(Path, sys.argv[1:]), shards=2)
+"""
+
+
+def test_one_processor_is_enough(audio: Path, model_dir: Path, tmp_path: Path) -> None:
+    """Nothing waits for the processor that the only run holds."""
+    emb = tmp_path / "emb"
+    subprocess.run(
+        [sys.executable, "-c", ALONE, audio, model_dir, emb],
+        check=True,
+        timeout=PATIENCE,
+        env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0"},
+    )
+    assert len(EmbeddingTable.open(emb).clip_names()) == CLIPS
 
 
 def test_rows_are_those_of_the_local_engine_though_a_worker_is_killed(
