@@ -3,15 +3,19 @@
 names/<size>/    the folder of a classifier, as `embedkit classify fit` writes it, with several
                  labels a vector, fitted on the vectors of the model's own weights
 
+A vector is named by as many of its first numbers as there are names for: they are the vector that
+the same model gives at that size.
+
 Somebody else's extractor brings the head of its network instead, where it has one.
 """
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from embedkit.checkpoint import fingerprint as weights_fingerprint
 from embedkit.classifiers.classifier import Classifier
+from embedkit.classifiers.method import Floats, Model, Vectors
 from embedkit.errors import EmbedkitError
 from embedkit.runtime import Runtime
 from embedkit.runtime.description import is_description, read_description
@@ -30,7 +34,7 @@ def named_sizes(model: Path) -> list[int]:
 
 
 def check_named(model: Path, size: int | None) -> None:
-    """Refuse a model that brings no names, or none for vectors of a size.
+    """Refuse a model that brings no names, or none for vectors of a size or of their first numbers.
 
     Args:
         model: the model folder.
@@ -50,11 +54,22 @@ def check_named(model: Path, size: int | None) -> None:
             f"{model}: this model brings no names for what it hears; embedkit's own does, and"
             " `embedkit classify fit` learns yours from labels"
         )
-    if size is not None and size not in sizes:
+    if size is not None and size < sizes[0]:
         raise EmbedkitError(
             f"{model}: this model brings names for vectors of {', '.join(map(str, sizes))} numbers,"
             f" and not of {size}; extract with one of these as --dim"
         )
+
+
+@dataclass(frozen=True)
+class _First:
+    """Scores vectors by their first numbers."""
+
+    model: Model
+    size: int
+
+    def scores(self, vectors: Vectors) -> Floats:
+        return self.model.scores(vectors[:, : self.size])
 
 
 def load_names(table: EmbeddingTable, model: Path | None = None) -> Classifier:
@@ -90,10 +105,19 @@ def load_names(table: EmbeddingTable, model: Path | None = None) -> Classifier:
             model=head,
         )
     check_named(folder, table.embedding_size)
-    names = Classifier.load(folder / NAMES / str(table.embedding_size))
-    if names.fingerprint != weights_fingerprint(folder):
-        raise EmbedkitError(f"{folder / NAMES}: these names were fitted on another model's vectors")
-    return replace(names, fingerprint=provenance.fingerprint)
+    size = max(size for size in named_sizes(folder) if size <= table.embedding_size)
+    names = Classifier.load(folder / NAMES / str(size))
+    if (names.fingerprint, names.size) != (weights_fingerprint(folder), size):
+        raise EmbedkitError(
+            f"{folder / NAMES / str(size)}: these names were fitted on another model's vectors, or"
+            " on vectors of another size"
+        )
+    return replace(
+        names,
+        fingerprint=provenance.fingerprint,
+        size=table.embedding_size,
+        model=_First(names.model, size),
+    )
 
 
 def find_names(table: EmbeddingTable) -> Classifier | None:

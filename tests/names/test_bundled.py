@@ -86,12 +86,26 @@ def test_the_boxes_names_are_those_of_audioset(write: Write, size: int) -> None:
     assert names.several_labels
 
 
-def test_a_size_without_names_is_refused_and_those_with_are_said(write: Write, model: Path) -> None:
-    table = write(size=3)
-    with pytest.raises(EmbedkitError, match=r"for vectors of 2, 4 numbers, and not of 3; .* --dim"):
+def test_vectors_are_named_by_as_many_first_numbers_as_there_are_names_for(
+    write: Write, model: Path
+) -> None:
+    vectors = draw(5, 6)
+    for size, named in ((2, 2), (3, 2), (SIZE, SIZE), (6, SIZE)):
+        table = write(size=size)
+        names = load_names(table, model)
+        names.check(table)
+        check_named(model, size)
+        expected = load_names(write(size=named), model).scores(vectors[:, :named])
+        np.testing.assert_array_equal(names.scores(vectors[:, :size]), expected)
+
+
+def test_too_small_a_size_is_refused_and_those_with_names_are_said(
+    write: Write, model: Path
+) -> None:
+    table = write(size=1)
+    with pytest.raises(EmbedkitError, match=r"for vectors of 2, 4 numbers, and not of 1; .* --dim"):
         load_names(table, model)
     check_named(model, None)
-    check_named(model, 2)
     assert find_names(write(place=DEFAULT_MODEL, size=3)) is None
 
 
@@ -110,6 +124,9 @@ def test_names_of_other_weights_are_refused(write: Write, model: Path) -> None:
     namer(*"abcd").save(model / "names" / str(SIZE))
     with pytest.raises(EmbedkitError, match="fitted on another model's vectors"):
         load_names(write(), model)
+    namer(*"abc", fingerprint=weights_fingerprint(model)).save(model / "names" / "2")
+    with pytest.raises(EmbedkitError, match="or on vectors of another size"):
+        load_names(write(size=2), model)
 
 
 def test_imported_vectors_have_no_names(write: Write, model: Path) -> None:
