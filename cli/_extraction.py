@@ -16,19 +16,20 @@ if TYPE_CHECKING:
     from embedkit.extraction import Extraction
 
 
-def _resolved(model: Path) -> Path:
+def model_at(model: Path | None) -> Path | None:
+    """A model by its path or, where there is no such path, by its name."""
     from embedkit.runtime.installed import resolve
 
-    return resolve(model)
+    return None if model is None else resolve(model)
 
 
 Model = Annotated[
     Path,
     typer.Option(
         "--model",
-        help="A model folder, the extractor.toml of another extractor, or the name that"
-        " `embedkit models add` gave it.",
-        callback=_resolved,
+        help="A model folder; fast, embedkit's own model that does half the work; the"
+        " extractor.toml of another extractor; or the name that `embedkit models add` gave it.",
+        callback=model_at,
         show_default="embedkit's own model",
     ),
 ]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from embedkit.config import DEFAULT_MODEL, FeatureSpec
+from embedkit.config import FeatureSpec
 from embedkit.errors import UsageError
 
 from ._outputs import OutFolder
@@ -55,8 +55,3 @@ def sizes(text: str, option: str) -> tuple[int, ...]:
         return tuple(int(size) for size in text.split(",") if size.strip())
     except ValueError as error:
         raise UsageError(f"{option} {text}: expected sizes such as 64,128,256") from error
-
-
-def model_folder(name: str) -> Path:
-    """The model folder of this name; `default` is embedkit's own."""
-    return DEFAULT_MODEL if name == "default" else Path(name)

@@ -30,7 +30,7 @@ def extractors(
         str,
         typer.Option(
             help="The extractors to compare, with commas between them: model folders,"
-            " extractor.toml files, and `default`, embedkit's own model."
+            " extractor.toml files, and names as `extract --model` takes them."
         ),
     ] = "default",
     label_column: LabelColumn = "",

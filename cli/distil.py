@@ -22,6 +22,7 @@ from embedkit.progress import untracked
 from embedkit.recipe import DistilSpec, Heads
 
 from ._app import app
+from ._extraction import model_at
 from ._output import Device, Json, print_json, report_failures, resumable, track
 from ._outputs import OutFolder
 from ._training import (
@@ -32,7 +33,6 @@ from ._training import (
     Resume,
     TensorBoard,
     Window,
-    model_folder,
     running,
     sizes,
 )
@@ -71,8 +71,8 @@ def distil(
     teacher: Annotated[
         list[Path] | None,
         typer.Option(
-            help="An extractor.toml, a model folder, or `default`: this extractor hears new"
-            " scenes made of the audio while the network learns. Repeatable."
+            help="An extractor.toml, a model folder, or a name as `extract --model` takes it: this"
+            " extractor hears new scenes made of the audio while the network learns. Repeatable."
         ),
     ] = None,
     model: Annotated[
@@ -90,13 +90,13 @@ def distil(
         ),
     ] = "",
     init: Annotated[
-        str,
+        Path | None,
         with_teacher(
-            help="Begin with the network of this model folder, or of `default`, embedkit's"
-            " own; the frames may differ from its own.",
+            help="Begin with this network: a model folder, `default` or `fast`; frames may differ.",
+            callback=model_at,
             show_default="random weights",
         ),
-    ] = "",
+    ] = None,
     weights: Annotated[
         str,
         typer.Option(
@@ -261,6 +261,7 @@ def distil(
     """
     from embedkit.checkpoint import load_config
     from embedkit.models.table import resolve
+    from embedkit.runtime import installed
     from embedkit.training import distil as run
     from embedkit.training import distil_on_the_way
     from embedkit.training.parallel import is_first
@@ -270,15 +271,14 @@ def distil(
     _refuse(context, TEACHERS if targets else TARGETS)
     if not is_first():  # of several processes one speaks
         logging.getLogger("embedkit").setLevel(logging.WARNING)
-    start = model_folder(init) if init else None
-    if start is None:
+    if init is None:
         network = resolve(model or "gap-lite", dims=sizes(dims or DIMS, "--dims"), dropout=0.0)
     elif model or dims:
         raise UsageError(
             "--init brings the network and the sizes of its model: leave out --model and --dims"
         )
     else:
-        network = load_config(start).model
+        network = load_config(init).model
     features = FeatureSpec(window_s=window, hop_s=feature_hop, n_fft=n_fft)
     if targets:
         distilled = run(
@@ -317,7 +317,7 @@ def distil(
         fitting = ON_THE_WAY.learning_rate * (batch / ON_THE_WAY.batch_size) ** 0.5
         distilled = distil_on_the_way(
             audio_dir,
-            [model_folder(str(path)) for path in teacher or ()],
+            [installed.resolve(path) for path in teacher or ()],
             out,
             model=network,
             features=features,
@@ -346,7 +346,7 @@ def distil(
             loss=loss,
             weights=_weights(weights),
             mfcc_weight=mfcc_weight,
-            init=start,
+            init=init,
             checkpoint_s=60 * checkpoint_minutes,
             checkpoint_segments=checkpoint_segments,
             cache=cache,

@@ -10,6 +10,7 @@ import typer
 from embedkit.errors import UsageError, choices
 
 from ._app import app
+from ._extraction import model_at
 from ._output import message
 from ._outputs import OutFile, OutFolder
 
@@ -58,7 +59,12 @@ def explore(
         ),
     ] = None,
     model: Annotated[
-        Path | None, typer.Option(help="The model that made the vectors, if it has moved.")
+        Path | None,
+        typer.Option(
+            help="The model that made the vectors, if it has moved; for a new folder, the one to"
+            " make them.",
+            callback=model_at,
+        ),
     ] = None,
     host: Annotated[
         str, typer.Option(help="The address to serve at; any but this machine's own needs a token.")

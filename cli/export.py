@@ -9,6 +9,7 @@ import typer
 from embedkit.errors import require
 
 from ._app import app
+from ._extraction import model_at
 from ._output import Json, message, print_json
 from ._outputs import OutFile
 
@@ -21,7 +22,12 @@ class Form(StrEnum):
 
 @app.command()
 def export(
-    model: Annotated[Path, typer.Argument(help="The model folder.")],
+    model: Annotated[
+        Path,
+        typer.Argument(
+            help="The model folder, or the name of one of embedkit's own.", callback=model_at
+        ),
+    ],
     to: Annotated[Form, typer.Option(help="The format to write.")] = Form.ONNX,
     int8: Annotated[
         bool, typer.Option("--int8", help="Quantise the network to 8 bits, for speed.")

@@ -10,6 +10,7 @@ import typer
 from embedkit.errors import EmbedkitError, UsageError
 
 from ._app import app
+from ._extraction import model_at
 from ._output import Json, SoundTrack, print_json, print_table
 from ._output import track as progress
 
@@ -22,8 +23,9 @@ def info(
     path: Annotated[
         Path,
         typer.Argument(
-            help="A model folder, the extractor.toml of another extractor, an embedding folder or"
-            " an audio file."
+            help="A model folder, the extractor.toml of another extractor, the name of either, an"
+            " embedding folder or an audio file.",
+            callback=model_at,
         ),
     ],
     track: SoundTrack = None,

@@ -15,6 +15,7 @@ from embedkit.errors import AudioError, UsageError, choices
 
 from ._app import app
 from ._cuts import Padding, SaveClips
+from ._extraction import model_at
 from ._field import After, Before, InHours, Sites, field_filter
 from ._labels import Cover, LabelColumn, Within, parse_rule
 from ._output import Device, Json, message, print_json, print_table, report_failures, track
@@ -181,6 +182,7 @@ def search(
         Path | None,
         typer.Option(
             help="The model that embeds audio files and brings names.",
+            callback=model_at,
             show_default="the one that made the folder",
         ),
     ] = None,

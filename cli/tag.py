@@ -9,6 +9,7 @@ import typer
 from embedkit.errors import UsageError
 
 from ._app import app
+from ._extraction import model_at
 from ._field import After, Before, InHours, Sites, field_filter
 from ._output import Json, message, print_json, print_table
 from ._outputs import OutFile
@@ -55,13 +56,16 @@ def tag(
     site: Sites = None,
     model: Annotated[
         Path | None,
-        typer.Option(help="The model that made the folder, if it has moved or its path is gone."),
+        typer.Option(
+            help="The model that made the folder, if it has moved or its path is gone.",
+            callback=model_at,
+        ),
     ] = None,
     json: Json = False,
 ) -> None:
     """Name what is heard in each clip, without any training.
 
-    embedkit's own model brings the 527 names of AudioSet. A clip is named by its mean vector. A
+    embedkit's own models bring the 527 names of AudioSet. A clip is named by its mean vector. A
     stretch joins neighbouring segments with one name, each heard with the seconds around it; label
     tracks are made of stretches. Clips without a likely name are listed with none. With --hours and
     the like, only clips are named of which a segment was recorded then and there.

@@ -22,6 +22,7 @@ from embedkit.progress import untracked
 
 from ._app import app
 from ._data import Data, Dataset, Root, read_marked
+from ._extraction import model_at
 from ._labels import Cover, LabelColumn, MarkedName, Within, parse_rule
 from ._output import Json, print_json, report_failures, resumable, track
 from ._outputs import OutFolder
@@ -34,7 +35,6 @@ from ._training import (
     Resume,
     TensorBoard,
     Window,
-    model_folder,
     running,
     sizes,
     spectrum,
@@ -57,12 +57,13 @@ def train(
         ),
     ] = "",
     init: Annotated[
-        str,
+        Path | None,
         typer.Option(
-            help="Fine-tune the network of this model folder, or of `default`, embedkit's own.",
+            help="Fine-tune the network of this model: a folder, or `default` or `fast`.",
+            callback=model_at,
             show_default="random weights",
         ),
-    ] = "",
+    ] = None,
     dim: Annotated[
         int | None,
         paper(help="The size of the embedding, 64 to 1024, where the model leaves it free."),
@@ -201,14 +202,13 @@ def train(
         bins_per_octave=bins_per_octave,
     )
     segments = SegmentSpec(duration_s=segment, hop_s=segment)
-    start = model_folder(init) if init else None
-    if start is not None:
+    if init is not None:
         if model or dim or dims or (front_end, segments) != (FEATURES, SegmentSpec()):
             raise UsageError(
                 "--init: network, embedding sizes, front-end and segments are those of that model;"
                 " leave out the options that set them"
             )
-        begun = load_config(start)
+        begun = load_config(init)
         front_end, segments = begun.features, begun.segments
         network = begun.model if dropout is None else replace(begun.model, dropout=dropout)
     else:
@@ -224,7 +224,7 @@ def train(
         model=network,
         features=front_end,
         segments=segments,
-        init=start,
+        init=init,
         rule=parse_rule(marked, cover, within),
         spec=TrainSpec(
             epochs=epochs,

@@ -10,6 +10,7 @@ import typer
 from embedkit.errors import UsageError
 
 from ._app import app
+from ._extraction import model_at
 from ._output import Device, Json, message, print_figures, print_json
 from ._outputs import OutFile
 
@@ -39,7 +40,9 @@ def verify(
     model: Annotated[
         Path | None,
         typer.Option(
-            help="The model that embeds files.", show_default="the one that made the folder"
+            help="The model that embeds files.",
+            callback=model_at,
+            show_default="the one that made the folder",
         ),
     ] = None,
     device: Device = "cpu",

@@ -12,8 +12,11 @@ from typing import Any, Self, get_args, get_origin, get_type_hints
 
 from embedkit.errors import UsageError
 
-DEFAULT_MODEL = Path(__file__).parent / "default_model"  # embedkit's own
-# Fingerprints of those before it, float32 and int8, and the last version that brought them.
+DEFAULT_MODEL = Path(__file__).parent / "default_model"
+FAST_MODEL = Path(__file__).parent / "fast_model"  # half the work
+# embedkit's own models, by the names that `--model` takes.
+OWN_MODELS = {"default": DEFAULT_MODEL, "fast": FAST_MODEL}
+# Fingerprints of the defaults before it, float32 and int8, and the last version that brought them.
 FORMER_MODELS = {
     "88a5ea87840eb07f6cee755b3ff372f70dc1c867a2994b637a6a59182b2ad0e7": "0.1.0",
     "558c3199520b0783295ad8704eab137604aefd0b2a76d6136ec4786a3cede199": "0.1.0",

@@ -16,6 +16,7 @@ from embedkit.models.hub import download
 from embedkit.runtime import Embedder, Program, Runtime, prepare
 from embedkit.runtime.description import is_description
 from embedkit.runtime.function import Function, prepare_function
+from embedkit.runtime.installed import resolve
 
 
 class Extractor:
@@ -71,7 +72,9 @@ class Extractor:
 
         Args:
             folder: a folder that `embedkit train` or `distil` wrote, by default embedkit's own
-                model; or an `extractor.toml` of any name, such as `birdnet.toml`.
+                model; an `extractor.toml` of any name, such as `birdnet.toml`; or a name: `fast`
+                is embedkit's own model that does half the work, and `embedkit models add` gives
+                names to other extractors.
             device: where to compute. On any device but `cpu` torch computes models of embedkit, and
                 ONNX Runtime computes others' extractors.
             dim: the size of the embedding, where the model was trained for several; by default the
@@ -85,7 +88,7 @@ class Extractor:
             ModelFolderError: it is no model folder, is damaged, or has no network for the runtime.
             UsageError: there is no such device or size, or torch is needed and not installed.
         """
-        folder = Path(folder)
+        folder = resolve(Path(folder))
         program = prepare(folder, runtime=runtime, device=device, dim=dim)
         return cls(program, None if is_description(folder) else load_config(folder))
 
@@ -155,7 +158,9 @@ class Extractor:
             ModelFolderError: there is no such model, it cannot be reached, or as for `load`.
             UsageError: as for `load`, or huggingface_hub is not installed.
         """
-        folder = Path(name) if Path(name).exists() else download(str(name), revision)
+        folder = resolve(Path(name))
+        if not folder.exists():
+            folder = download(str(name), revision)
         return cls.load(folder, device, dim=dim, runtime=runtime)
 
     def embed_segments(self, segments: Samples) -> NDArray[np.float32]:

@@ -18,6 +18,7 @@ from embedkit.extraction import Extraction, Settings
 from embedkit.extraction import extract as run_extraction
 from embedkit.extractor import Extractor
 from embedkit.hearing import Band
+from embedkit.runtime.installed import resolve
 from embedkit.store import EmbeddingTable
 
 if TYPE_CHECKING:
@@ -51,8 +52,8 @@ def embed(
 
     Args:
         path: the sound file.
-        model: a model folder, or the description of somebody else's extractor; by default
-            embedkit's own model.
+        model: a model folder, the description of somebody else's extractor, or a name, as
+            `Extractor.load` takes it; by default embedkit's own model.
         dim: length of a vector, where the model was trained for several sizes.
         channel: `mix`, `left`, `right` or a number from 1 on.
 
@@ -101,8 +102,8 @@ def extract(
     Args:
         sounds: a folder of sounds, or one file.
         out: the embedding folder; it is made, or gone on with.
-        model: a model folder, or the description of somebody else's extractor; by default
-            embedkit's own model.
+        model: a model folder, the description of somebody else's extractor, or a name, as
+            `Extractor.load` takes it; by default embedkit's own model.
         extractor: a ready extractor instead of a model, such as `Extractor.of` makes of a function.
             It is called in this process, while other processes decode and write.
         report: is called with the state of the run at least twice a second.
@@ -124,7 +125,7 @@ def extract(
         settings["band"] = Band.parse(settings["band"])
     if isinstance(settings.get("channel"), str):
         settings["channel"] = Channel.parse(settings["channel"])
-    made_by = Path(model) if extractor is None else extractor.program
+    made_by = resolve(Path(model)) if extractor is None else extractor.program
     return run_extraction(Path(sounds), made_by, Path(out), Settings(**settings), report)
 
 

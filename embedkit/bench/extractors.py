@@ -17,13 +17,11 @@ from embedkit.classifiers import evaluate as classify
 from embedkit.classifiers.classifier import find_method
 from embedkit.classifiers.few import few_shot
 from embedkit.classifiers.splits import Indices, choose
-from embedkit.config import DEFAULT_MODEL
 from embedkit.errors import DatasetError, UsageError
 from embedkit.extraction import Extraction, Settings, extract
 from embedkit.labels.join import Labelled, join_labels
 from embedkit.progress import Track, untracked
-from embedkit.runtime.description import EXTRACTOR
-from embedkit.runtime.installed import resolve
+from embedkit.runtime.installed import name_of, resolve
 from embedkit.search.clusters import agreement
 from embedkit.store import EmbeddingTable
 from embedkit.vectors import unit
@@ -104,7 +102,7 @@ def compare_extractors(
     Args:
         audio: folder of audio.
         labels: what `join_labels` takes.
-        models: model folders, others' `extractor.toml`s, or the word `default`.
+        models: model folders, others' `extractor.toml`s, or names as `Extractor.load` takes them.
         folder: gets the embedding folders.
         label_column: the heading of the labels, where the table has none of the known headings.
         fold: the fold to hold out, as for `splits.choose`.
@@ -163,10 +161,8 @@ def _named(models: Sequence[str]) -> dict[str, Path]:
     """The path of each model by a name for its folder."""
     found: dict[str, Path] = {}
     for text in models:
-        path = DEFAULT_MODEL if text == "default" else resolve(Path(text))
-        plain = path.parent if path.name == EXTRACTOR else path.with_suffix("")
-        name = "default" if text == "default" else plain.resolve().name
-        name = re.sub(r"[^\w.-]", "-", name)
+        path = resolve(Path(text))
+        name = re.sub(r"[^\w.-]", "-", name_of(path))
         if name in found:
             raise UsageError(
                 f"two models are called {name!r}: {found[name]} and {path}; rename one"

@@ -38,7 +38,7 @@ def load_model(path: str = "", **options: Any) -> HearModel:
     """Load a model folder; without a path, embedkit's own model.
 
     Args:
-        path: the folder.
+        path: the folder, or a name as `Extractor.load` takes it.
         options: options of Extractor.load: device, dim.
 
     Returns:

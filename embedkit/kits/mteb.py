@@ -14,10 +14,11 @@ from embedkit.checkpoint import count_parameters, fingerprint
 from embedkit.config import DEFAULT_MODEL
 from embedkit.errors import UsageError
 from embedkit.extractor import Extractor
+from embedkit.runtime.installed import name_of, resolve
 
 
 class EmbedkitEncoder(AbsEncoder):
-    """A model folder, or embedkit's own model, as `mteb.evaluate` takes it."""
+    """A model folder, or one of embedkit's own models, as `mteb.evaluate` takes it."""
 
     def __init__(
         self,
@@ -30,7 +31,7 @@ class EmbedkitEncoder(AbsEncoder):
         """Load a model.
 
         Args:
-            model_name: a model folder.
+            model_name: a model folder, or the name of one of embedkit's own models.
             revision: the name under which MTEB stores the results, and finds them again; by default
                 the beginning of the weights' fingerprint.
             device: where torch computes.
@@ -39,16 +40,16 @@ class EmbedkitEncoder(AbsEncoder):
         Raises:
             ModelFolderError: it is no model folder.
         """
-        self.model = Extractor.load(model_name, device, dim=dim)
+        folder = resolve(Path(model_name))
+        self.model = Extractor.load(folder, device, dim=dim)
         size = self.model.embedding_size
-        own = Path(model_name) == DEFAULT_MODEL
         self.mteb_model_meta = ModelMeta(
             loader=None,
-            name=f"embedkit/{'default' if own else Path(model_name).resolve().name}-{size}",
-            revision=revision or fingerprint(Path(model_name))[:12],
+            name=f"embedkit/{name_of(folder)}-{size}",
+            revision=revision or fingerprint(folder)[:12],
             release_date=None,
             languages=None,
-            n_parameters=count_parameters(Path(model_name)),
+            n_parameters=count_parameters(folder),
             memory_usage_mb=None,
             max_tokens=None,
             embed_dim=size,

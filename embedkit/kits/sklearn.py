@@ -26,7 +26,7 @@ class EmbeddingTransformer(
     while a search goes through classifiers.
 
     Attributes:
-        model: a model folder; None: embedkit's own.
+        model: a model folder, or a name as `Extractor.load` takes it; None: embedkit's own.
         dim: size of the embedding, where the model was trained for several.
         device: where torch computes.
     """

@@ -1,4 +1,4 @@
-"""Extractors that a person has installed, each a folder with a name."""
+"""Models that have a name: embedkit's own, and extractors that a person has installed."""
 
 import json
 import re
@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from platformdirs import user_data_path
 
+from embedkit.config import OWN_MODELS
 from embedkit.errors import ModelFolderError, UsageError
 from embedkit.runtime.description import EXTRACTOR, Layout
 from embedkit.runtime.onnx import open_session
@@ -25,21 +26,34 @@ Facts = dict[str, dict[str, object]]  # tables of an extractor.toml
 
 
 def models_folder() -> Path:
-    """The folder that holds them."""
+    """The folder of the extractors that a person has installed."""
     return user_data_path("embedkit") / "models"
 
 
 def installed() -> list[Path]:
-    """Their folders, sorted by name."""
+    """The folders of these extractors, sorted by name."""
     return sorted(path.parent for path in models_folder().glob(f"*/{EXTRACTOR}"))
 
 
 def resolve(model: Path) -> Path:
-    """The model of a name: a path, or if there is none, an installed extractor."""
-    place = models_folder() / model
-    if model.exists() or model.name != str(model) or not (place / EXTRACTOR).exists():
+    """A model by its path or, where there is no such path, by its name."""
+    if model.exists() or model.name != str(model):
         return model
-    return place
+    if model.name in OWN_MODELS:
+        return OWN_MODELS[model.name]
+    place = models_folder() / model
+    return place if (place / EXTRACTOR).exists() else model
+
+
+def name_of(model: Path) -> str:
+    """What a model is called: one of embedkit's own by its name, another by its folder or file."""
+    place = model.resolve()
+    for name, folder in OWN_MODELS.items():
+        if folder.resolve() == place:
+            return name
+    if model.is_dir():
+        return place.name
+    return place.parent.name if place.name == EXTRACTOR else place.stem
 
 
 def known(sha256: str) -> Facts | None:
@@ -117,6 +131,8 @@ def install(
     """
     if not re.fullmatch(r"[\w][\w. -]*", name):
         raise UsageError(f"a model called {name!r}: expected letters, digits and - . _")
+    if name in OWN_MODELS:
+        raise UsageError(f"{name} is the name of a model of embedkit's own; choose another --name")
     place = models_folder() / name
     if place.exists():
         raise UsageError(f"{name} is installed already, in {place}; choose another --name")

@@ -13,7 +13,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from embedkit.checkpoint import NETWORK, NETWORK_INT8, fingerprint
+from embedkit.checkpoint import CALIBRATION, NETWORK, NETWORK_INT8, fingerprint
 from embedkit.errors import EmbedkitError, ModelFolderError, UsageError, missing
 from embedkit.runtime.embedder import EMBEDDINGS, FEATURES, Network, is_cpu
 
@@ -57,14 +57,18 @@ def read_network(model: Path, *, int8: bool = False) -> OnnxNetwork:
         ModelFolderError: the folder has none, it is damaged, or it was made from other weights.
     """
     path = model / (NETWORK_INT8 if int8 else NETWORK)
-    remedy = f"`embedkit export {model}{' --int8' if int8 else ''}` makes it"
+    what, remedy = "the network for ONNX Runtime", f"`embedkit export {model}` makes it"
+    if int8:
+        what = "the network in 8 bits; --runtime onnx and openvino run this model without it"
+        sounds = "" if (model / CALIBRATION).exists() else " --calibration SOUNDS"
+        remedy = f"`embedkit export {model} --int8{sounds}` makes it"
     try:
         graph = path.read_bytes()
     except FileNotFoundError as error:
         # Models of version 0.1.0 come without.
         raise ModelFolderError(
-            f"{model}: has no {path.name}, the network for ONNX Runtime; {remedy}, once, where"
-            " torch is installed: pip install 'embedkit[train]'"
+            f"{model}: has no {path.name}, {what}; {remedy}, once, where torch is installed: pip"
+            " install 'embedkit[train]'"
         ) from error
     except OSError as error:
         raise ModelFolderError(f"{path}: cannot be read: {error}") from error

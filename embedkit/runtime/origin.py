@@ -1,8 +1,9 @@
 """Finds the model that made some vectors, wherever it is now."""
 
+from contextlib import suppress
 from pathlib import Path
 
-from embedkit.config import DEFAULT_MODEL, FORMER_MODELS
+from embedkit.config import FORMER_MODELS, OWN_MODELS
 from embedkit.errors import EmbeddingFolderError, ModelFolderError
 from embedkit.runtime.description import is_description
 from embedkit.runtime.embedder import Runtime
@@ -25,8 +26,10 @@ def find_model(provenance: Provenance, runtime: Runtime, named: Path | None) -> 
         EmbeddingFolderError: it is not there, or what is there is another model.
     """
     # embedkit's own may have been elsewhere: in another environment, on another machine.
-    if named is None and fingerprint(DEFAULT_MODEL, runtime) == provenance.fingerprint:
-        return DEFAULT_MODEL
+    for own in OWN_MODELS.values() if named is None else ():
+        with suppress(ModelFolderError):  # one that has no quantised network made none of these
+            if fingerprint(own, runtime) == provenance.fingerprint:
+                return own
     folder = named or Path(provenance.model)
     wanted = f"the model that made these vectors (it was {provenance.model})"
     former = FORMER_MODELS.get(provenance.fingerprint)

@@ -12,6 +12,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from embedkit.audio.decode import Channel
 from embedkit.config import DEFAULT_MODEL
 from embedkit.extraction import Extraction, Settings, extract
+from embedkit.runtime import Runtime
+from embedkit.runtime.origin import find_model
 from embedkit.store import MANIFEST, read_manifest
 from embedkit.web.edition import API, ENTRY
 from embedkit.web.page import page_files
@@ -93,9 +95,9 @@ class Embedding:
     def _work(self, end: Callable[[], None]) -> None:
         try:
             sounds, model, folder = self._arguments
-            made_by, settings = _begun(folder)
+            made_by, settings = _begun(folder, model)
             with suppress(_Stopped):
-                extract(sounds, model or made_by, folder, settings, self._report)
+                extract(sounds, made_by, folder, settings, self._report)
                 self._explorer = self._explore()
         except Exception as error:
             self.error = error
@@ -111,13 +113,12 @@ class _Stopped(Exception):  # noqa: N818 - no error
     """The person has stopped the server."""
 
 
-def _begun(folder: Path) -> tuple[Path, Settings]:
+def _begun(folder: Path, named: Path | None) -> tuple[Path, Settings]:
     """The model and the settings that an embedding folder was begun with, if it was."""
     if not (folder / MANIFEST).exists():
-        return DEFAULT_MODEL, Settings()
+        return named or DEFAULT_MODEL, Settings()
     found = read_manifest(folder)
-    model = Path(found.model)
-    return model if model.exists() else DEFAULT_MODEL, Settings(
+    return find_model(found, Runtime.that_made(found), named), Settings(
         dim=found.embedding_size,
         hop_s=found.hop_s,
         channel=Channel.parse(found.channel),

@@ -57,10 +57,14 @@ def test_models_lists_the_table_as_json() -> None:
     assert {row["name"]: rows[row["name"]]["parameters"] - row["parameters"] for row in fewer}[
         "gap"
     ] == (527 - 10) * 257
-    own = found["default"]
-    assert (own["network"], own["embedding_size"]) == ("gap-lite", 256)
-    assert [row["size"] for row in own["sizes"]] == [64, 128, 256, 512, 1024]
-    assert own["sizes"][0]["bytes_an_hour"] == 64 * 4 * 3600
+    for name in ("default", "fast"):
+        own = found[name]
+        assert (own["network"], own["embedding_size"]) == ("gap-lite", 256)
+        assert [row["size"] for row in own["sizes"]] == [64, 128, 256, 512, 1024]
+        assert own["sizes"][0]["bytes_an_hour"] == 64 * 4 * 3600
+    [line] = [line for line in succeed("models").splitlines() if line.startswith("    256 ")]
+    accuracies = [found[name]["sizes"][2]["esc10_accuracy"] for name in ("default", "fast")]
+    assert line.split() == ["256", "3.7", *(f"{accuracy:.1%}" for accuracy in accuracies)]
 
 
 def test_extract_counts_what_the_table_holds(work: Path, model_dir: Path) -> None:

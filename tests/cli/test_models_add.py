@@ -46,6 +46,11 @@ def test_adds_what_it_sees_and_lists_it(place: Path, tmp_path: Path, write_audio
     assert "my toy  my toy  8000" in succeed("models")
     done = run("models", "add", file, *words)
     assert (done.returncode, "is installed already" in done.stderr) == (2, True)
+    done = run("models", "add", file, *words[:-1], "fast")
+    assert (done.returncode, "fast is the name of a model" in done.stderr) == (
+        2,
+        True,
+    )
 
     sound = np.random.default_rng(0).uniform(-0.5, 0.5, 2000).astype(np.float32)
     write_audio(tmp_path / "sounds" / "one.wav", sound, RATE)

@@ -13,12 +13,14 @@ import pytest
 from embedkit import __version__
 
 ROOT = Path(__file__).parents[2]
-DEFAULT_FILES = (
-    "config.json", "model.safetensors", "network.onnx", "network-int8.onnx",
-    "figures.json", "README.md",
-    *(f"names/{size}/classifier.{kind}" for size in (64, 128, 256, 512, 1024)
-      for kind in ("json", "safetensors")),
-)  # fmt: skip
+OWN_FILES = {
+    f"embedkit/{model}/{name}"
+    for model, sizes in (("default_model", (64, 128, 256, 512, 1024)), ("fast_model", (64, 256)))
+    for name in (
+        "config.json", "model.safetensors", "network.onnx", "figures.json", "README.md",
+        *(f"names/{size}/classifier.{kind}" for size in sizes for kind in ("json", "safetensors")),
+    )
+} | {"embedkit/default_model/network-int8.onnx"}  # fmt: skip
 
 pytestmark = pytest.mark.install
 
@@ -76,14 +78,13 @@ def test_the_wheel_holds_every_module_and_no_package_named_cli(wheel: Path) -> N
     names = set(zipfile.ZipFile(wheel).namelist())
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "embedkit").rglob("*.py")}
     commands = {f"embedkit_cli/{path.name}" for path in (ROOT / "cli").glob("*.py")}
-    model = {f"embedkit/default_model/{name}" for name in DEFAULT_FILES}
     page = {
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / "embedkit" / "web" / "static").rglob("*.*")
     }
     words = {f"embedkit/names/{name}" for name in ("README.md", "ontology.json", "synonyms.toml")}
-    data = {"embedkit/py.typed", "embedkit/pages/templates/report.html.j2"} | model | page | words
-    assert modules | commands | data <= names
+    data = {"embedkit/py.typed", "embedkit/pages/templates/report.html.j2"} | page | words
+    assert modules | commands | data | OWN_FILES <= names
     assert {name.split("/")[0].split("-")[0] for name in names} == {"embedkit", "embedkit_cli"}
 
 

@@ -78,6 +78,7 @@ def test_other_weights_are_another_revision(save_model: Callable[[int], Path]) -
     assert first != second
     weights = (folders[0] / "model.safetensors").read_bytes()
     assert first == hashlib.sha256(weights).hexdigest()[:12]
+    assert EmbedkitEncoder("fast", dim=64).mteb_model_meta.name == "embedkit/fast-64"
 
 
 def test_vectors_are_the_mean_of_the_segments_at_the_models_rate(encoder: EmbedkitEncoder) -> None:
