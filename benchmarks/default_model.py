@@ -1,4 +1,4 @@
-r"""What embedkit's own model is worth: ESC-10 by size of the vectors, and its speed.
+r"""What embedkit's own models are worth: ESC-10 by size of the vectors, and its speed.
 
     python benchmarks/default_model.py ESC10 [--yamnet yamnet.tflite] [--gap DIR]
         [--teacher extractor.toml] [--speed AUDIO_DIR] [--write]
@@ -47,12 +47,12 @@ from embedkit.classifiers import evaluate as classify
 from embedkit.classifiers.classifier import Classifier
 from embedkit.classifiers.logistic import Logistic
 from embedkit.classifiers.splits import hold_out_fold
-from embedkit.config import DEFAULT_MODEL
+from embedkit.config import DEFAULT_MODEL, FAST_MODEL
 from embedkit.export import write_network
 from embedkit.extraction import Settings, extract
 from embedkit.labels.join import Labelled, join_labels
 from embedkit.models.module import ExtractorModule
-from embedkit.names.bundled import NAMES
+from embedkit.names.bundled import NAMES, named_sizes
 from embedkit.pages.plots import save_png
 from embedkit.runtime import Runtime, prepare
 from embedkit.runtime.foreign import open_foreign
@@ -75,7 +75,13 @@ OBVIOUS = {
 }
 C = 0.1
 TIMED_S, ROUNDS = 1.0, 7
-OWN, INT8, TEACHER, YAMNET = "embedkit's own", "the same in int8", "its teacher", "YAMNet"
+OWN, INT8, FAST = "embedkit's own", "the same in int8", "`fast`"
+TEACHER, YAMNET = "its teacher", "YAMNet"
+OURS = (
+    (OWN, DEFAULT_MODEL, Runtime.ONNX),
+    (INT8, DEFAULT_MODEL, Runtime.ONNX_INT8),
+    (FAST, FAST_MODEL, Runtime.ONNX),
+)
 MEGABYTE_AN_HOUR = 4 * 3600 / 1e6  # of one float32 number a second
 
 Row = dict[str, str | int | float]
@@ -90,9 +96,11 @@ def score(name: str, data: Labelled, size: int | None = None, **more: float) -> 
     return {**row_of(name, correct, data.vectors.shape[1]), **more}
 
 
-def own(name: str, data: Labelled, size: int) -> Row:
-    """Our own model at a size: by labels, and by its names."""
-    names = Classifier.load(DEFAULT_MODEL / NAMES / str(size))
+def own(name: str, model: Path, data: Labelled, size: int) -> Row:
+    """One of our own models at a size: by labels, and by its names, if it has some of that size."""
+    if size not in named_sizes(model):
+        return score(name, data, size)
+    names = Classifier.load(model / NAMES / str(size))
     named = count_named(names.scores(data.vectors[:, :size]), names.labels, data)
     return score(name, data, size, named=named)
 
@@ -124,8 +132,8 @@ def costs(options: argparse.Namespace) -> dict[str, float]:
     rng = np.random.default_rng(0)
     second = rng.uniform(-0.1, 0.1, (8, 16000)).astype(np.float32)
     systems: dict[str, tuple[Callable[[NDArray[np.float32]], Any], NDArray[np.float32]]] = {}
-    for name, runtime in ((OWN, Runtime.ONNX), (INT8, Runtime.ONNX_INT8)):
-        embedder = prepare(DEFAULT_MODEL, runtime=runtime).start(threads=1)
+    for name, model, runtime in OURS:
+        embedder = prepare(model, runtime=runtime).start(threads=1)
         systems[name] = embedder.embed_segments, second
     if options.yamnet:
         import yamnet
@@ -203,11 +211,10 @@ def rows(options: argparse.Namespace) -> Iterator[Row]:
     """Score every system."""
     root, sizes = options.esc10, load_config(DEFAULT_MODEL).model.dims
     data = embed(root, DEFAULT_MODEL, Runtime.ONNX, sizes)
-    for size in sizes:
-        yield own(OWN, data, size)
-    small = embed(root, DEFAULT_MODEL, Runtime.ONNX_INT8, sizes)
-    for size in sizes:
-        yield own(INT8, small, size)
+    for name, model, runtime in OURS:
+        ours = embed(root, model, runtime, sizes)
+        for size in sizes:
+            yield own(name, model, ours, size)
     yield score("the same, untrained", untrained(root, sizes), 256)
     yield score("MFCC", replace(data, vectors=mfcc_vectors(data, root)))
     if options.gap:
@@ -231,7 +238,7 @@ def picture(found: list[Row], timed: list[Row]) -> Figure:
     """Accuracy and speed over the bytes of an hour of audio."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     quality, speed = figure.subplots(1, 2)
-    for name, style in ((OWN, "o-"), (INT8, "s--")):
+    for name, style in ((OWN, "o-"), (INT8, "s--"), (FAST, "^:")):
         mine = [row for row in found if row["system"] == name]
         quality.plot(
             [row["size"] * MEGABYTE_AN_HOUR for row in mine],
@@ -240,7 +247,7 @@ def picture(found: list[Row], timed: list[Row]) -> Figure:
             label=name,
         )
     for row in found:
-        if row["system"] not in {OWN, INT8}:
+        if row["system"] not in {OWN, INT8, FAST}:
             place = row["size"] * MEGABYTE_AN_HOUR, 100 * row["correct"] / row["clips"]
             quality.plot(*place, "x", color="0.4")
             quality.annotate(
@@ -302,13 +309,14 @@ def main() -> None:
         for row in timed:
             print(f"| {row['runtime']} | {row['size']} | {row['speed']:,.0f} |")
     if options.write:
-        figures = {
-            str(row["size"]): {"esc10_accuracy": row["correct"] / row["clips"]}
-            for row in found
-            if row["system"] == OWN
-        }
-        with atomic_write(DEFAULT_MODEL / "figures.json") as file:
-            file.write(json.dumps(figures, indent=2).encode() + b"\n")
+        for name, model in ((OWN, DEFAULT_MODEL), (FAST, FAST_MODEL)):
+            figures = {
+                str(row["size"]): {"esc10_accuracy": row["correct"] / row["clips"]}
+                for row in found
+                if row["system"] == name
+            }
+            with atomic_write(model / "figures.json") as file:
+                file.write(json.dumps(figures, indent=2).encode() + b"\n")
         save_png(picture(found, timed), Path("docs/default_model.png"))
 
 

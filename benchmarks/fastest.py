@@ -2,7 +2,7 @@
 
     pip install 'embedkit[openvino,peers]'
     python benchmarks/fastest.py yamnet.tflite SOUNDS [--minutes 65] [--repeats 3] [--workers 2]
-        [--runtimes onnx openvino openvino-bf16 openvino-int8] [--models MODEL_DIR ...]
+        [--runtimes onnx openvino openvino-bf16 openvino-int8] [--models default fast MODEL_DIR]
 
 SOUNDS, a folder of any sounds, is strung together to files of a minute, 44.1 kHz stereo, 16 bits.
 Each system is a command of its own with as many processes as there are --workers: `embedkit
@@ -40,9 +40,10 @@ import soundfile
 from embedkit.audio.decode import decode
 from embedkit.audio.files import find_audio
 from embedkit.bench.extraction import measure_extraction, processor_name
-from embedkit.config import DEFAULT_MODEL
+from embedkit.checkpoint import NETWORK_INT8
 from embedkit.processes import WorkerPool
 from embedkit.runtime import Runtime
+from embedkit.runtime.installed import name_of, resolve
 
 EMBEDKIT = Path(sysconfig.get_path("scripts")) / "embedkit"
 YAMNET_TFLITE = Path(__file__).with_name("yamnet_tflite.py")
@@ -176,7 +177,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=int, default=65)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--models", nargs="+", type=Path, default=[DEFAULT_MODEL])
+    parser.add_argument("--models", nargs="+", default=["default"])
     parser.add_argument(
         "--runtimes",
         nargs="+",
@@ -185,8 +186,12 @@ def main() -> None:
     )
     options = parser.parse_args()
     systems = [PEER]
-    for model, runtime in product(options.models, options.runtimes):
-        systems.append(System(f"{model.name}, {runtime}", model, runtime))
+    for text, runtime in product(options.models, options.runtimes):
+        model = resolve(Path(text))
+        if runtime.is_quantised and not (model / NETWORK_INT8).exists():
+            print(f"{text}: has no network in 8 bits, left out of {runtime}", file=sys.stderr)
+            continue
+        systems.append(System(f"{name_of(model)}, {runtime}", model, runtime))
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         write_files(scratch / "audio", options.sounds, options.minutes)
