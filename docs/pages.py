@@ -10,6 +10,7 @@ ROOT = Path(__file__).parent.parent
 TEXTS = {
     "changelog.md": "CHANGELOG.md",
     "contributing.md": "CONTRIBUTING.md",
+    "how/fast.md": "embedkit/fast_model/README.md",
     "how/model.md": "embedkit/default_model/README.md",
     "results.md": "benchmarks/RESULTS.md",
     "security.md": "SECURITY.md",
@@ -17,6 +18,7 @@ TEXTS = {
 LINKS = {
     "../docs/": "",
     "../embedkit/default_model/README.md": "how/model.md",
+    "../embedkit/fast_model/README.md": "how/fast.md",
     "SECURITY.md": "security.md",
 }
 

@@ -13,7 +13,7 @@ PAGES = sorted(
     path.relative_to(ROOT)
     for path in (
         *ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "benchmarks/RESULTS.md",
-        ROOT / "embedkit/default_model/README.md",
+        *ROOT.glob("embedkit/*_model/README.md"),
     )
 )  # fmt: skip
 COMMAND = re.compile(r"^(?:    |\$ )?(?:[A-Z_]+=\S+ )*(embedkit|python benchmarks/\S+) ?(.*)$")
