@@ -75,7 +75,7 @@ OBVIOUS = {
 }
 C = 0.1
 TIMED_S, ROUNDS = 1.0, 7
-OWN, INT8, FAST = "embedkit's own", "the same in int8", "`fast`"
+OWN, INT8, FAST = "embedkit's own", "the same in int8", "the fast model"
 TEACHER, YAMNET = "its teacher", "YAMNet"
 OURS = (
     (OWN, DEFAULT_MODEL, Runtime.ONNX),
