@@ -63,7 +63,7 @@ def listed(
         ],
     )
     network, size = own["default"]["network"], own["default"]["embedding_size"]
-    print(f"\nembedkit's own models: {network}, distilled; {size} numbers, if no --dim is given")
+    print(f"\nembedkit's own models: {network}, distilled; {size} numbers by default")
     print_table(
         ["numbers", "MB an hour", *(f"{name}, ESC-10" for name in own)],
         [
