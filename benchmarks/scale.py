@@ -363,7 +363,7 @@ def table(log: Log, group: str, one: str) -> None:
             more = ""
             if before:
                 extra = (step["cpu_s"] - before["cpu_s"]) / (step["size"] - before["size"])
-                more = f"{extra:.2f} s" if extra > 0.1 else f"{1e6 * extra:,.1f} µs"
+                more = f"{extra:.2f} s" if abs(extra) > 0.1 else f"{1e6 * extra:,.1f} µs"
             print(
                 f"| {step['size']:,} | {name} | {step['cpu_s']:,.1f} | {more} |"
                 f" {step['peak_mb']:,.0f} | {step['wall_s']:,.1f} |"
