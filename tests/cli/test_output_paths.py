@@ -26,7 +26,7 @@ READ = {
     ("convert", "audio"), ("convert", "rows"), ("convert", "source"),
     ("describe", "audio"), ("describe", "emb_dir"), ("describe", "sites"),
     ("detect", "classifier"), ("detect", "emb_dir"), ("detect", "thresholds"),
-    ("distil", "audio_dir"), ("distil", "targets"), ("distil", "teacher"),
+    ("distil", "audio_dir"), ("distil", "init"), ("distil", "targets"), ("distil", "teacher"),
     ("duplicates", "emb_dir"),
     ("evaluate", "data"), ("evaluate", "model_dir"), ("evaluate", "root"),
     ("explore", "audio"), ("explore", "emb_dir"), ("explore", "model"),
@@ -42,7 +42,7 @@ READ = {
     ("scene", "data"), ("scene", "root"), ("scene", "source"),
     ("search", "classifier"), ("search", "emb_dir"), ("search", "labels"), ("search", "model"),
     ("tag", "classifier"), ("tag", "emb_dir"), ("tag", "model"),
-    ("train", "data"), ("train", "root"),
+    ("train", "data"), ("train", "init"), ("train", "root"),
     ("verify", "classifier"), ("verify", "emb_dir"), ("verify", "model"), ("verify", "trials"),
 }  # fmt: skip
 

@@ -1,6 +1,7 @@
 """Clusters of made vectors whose groups are known; scikit-learn and plain loops are the oracles."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +123,27 @@ def test_what_is_not_drawn_is_in_the_cluster_of_the_nearest_that_is(
     near = NearestNeighbors(n_neighbors=1).fit(sounds.points[sounds.drawn])
     nearest = near.kneighbors(sounds.points, return_distance=False)[:, 0]
     np.testing.assert_array_equal(found, found[sounds.drawn][nearest])
+
+
+def test_k_means_does_not_depend_on_the_order_of_the_rows(tmp_path: Path) -> None:
+    """Of noise, which has many partitions that are nearly as good."""
+    rng = np.random.default_rng(3)
+    made = {f"{n:03d}.wav": rng.standard_normal((1, SIZE)).astype(np.float32) for n in range(200)}
+    sounds = read_sounds(write_table_of(tmp_path / "emb", made, last_s=1.0))
+    order = rng.permutation(len(made))
+    mixed = replace(
+        sounds,
+        clips=[sounds.clips[number] for number in order],
+        points=sounds.points[order],
+        vectors=sounds.vectors[order],
+    )
+    found, again = (
+        dict(zip(each.clips, find_clusters(each, count=12), strict=True))
+        for each in (sounds, mixed)
+    )
+    assert adjusted_rand_score(
+        [found[clip] for clip in made], [again[clip] for clip in made]
+    ) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("sample", [20_000, 100])
