@@ -34,6 +34,13 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: now and then tests wait for what they started."""
+    from embedkit.extraction.settings import count_processors
+
+    return count_processors() + 1
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest begins, so that in the end no process has a long file left."""
     items.sort(key=lambda item: item.path.parent.name not in LONG)

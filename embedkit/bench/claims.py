@@ -63,6 +63,10 @@ CLAIMS = (
         ),
     ),
     Claim(
+        "a bottleneck > FC layers of its size",
+        tuple((f"bneck-mid-{size}", f"fc-{size}") for size in (64, 256, 1024)),
+    ),
+    Claim(
         "Bneck-Mid-1024 is as good as AlexNet(BN)",
         (("bneck-mid-1024", "alexnet-bn"),),
         near=True,

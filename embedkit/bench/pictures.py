@@ -43,12 +43,15 @@ def _picture(rows: Sequence[Row], title: str, across: Axis, up: Axis) -> Figure:
     axes = figure.subplots()
     points = np.array([(across[1](row), up[1](row)) for row in rows], np.float64)
     for number, (row, (x, y)) in enumerate(zip(rows, points, strict=True), start=1):
-        axes.scatter(x, y, color="#0072b2", s=24, label=f"{number}  {row.system.name}")
+        # Its number covers a point; what a number that had to move points at must be seen.
+        axes.scatter(x, y, color="#0072b2", s=6, label=f"{number}  {row.system.name}")
     axes.set_xscale("log")
     axes.set(xlabel=across[0], ylabel=up[0])
     axes.grid(color="#e4e4e4", linewidth=0.7)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside right upper", frameon=False, fontsize=8.5, handlelength=0)
+    figure.legend(
+        loc="outside right upper", frameon=False, fontsize=8.5, markerscale=0, handlelength=0
+    )
     mark_points(figure, axes, [str(number) for number in range(1, len(rows) + 1)], points)
     words = (f"{row.system.name} {up[1](row):.3f}" for row in rows)
     figure.set_label(f"{title}: {', '.join(words)}.")
