@@ -66,6 +66,9 @@ def paper(
     seeds: Annotated[
         int, typer.Option(help="The number of trainings of each row and fold.", min=1)
     ] = 1,
+    keep_models: Annotated[
+        bool, typer.Option("--keep-models", help="Keep the trained networks: 5 GB a fold.")
+    ] = False,
     workers: Annotated[
         int, typer.Option(help="The number of processes that compute features.", min=1)
     ] = 1,
@@ -104,6 +107,7 @@ def paper(
         folds=manifest.folds if folds == "all" else _names(folds) or [""],
         seeds=range(seeds),
         recurrent_epochs=recurrent_epochs,
+        keep_models=keep_models,
         workers=workers,
         device=device,
         track=track,

@@ -20,7 +20,7 @@ from embedkit.bench.extraction import processor_name
 from embedkit.bench.products import judge_vectors
 from embedkit.bench.speed import Speed, measure_speed
 from embedkit.bench.systems import System, by_cost
-from embedkit.checkpoint import load_config
+from embedkit.checkpoint import CONFIG, load_config
 from embedkit.config import FeatureSpec, FrontEnd, Precision, SegmentSpec, TrainSpec
 from embedkit.datasets import Manifest
 from embedkit.errors import DatasetError
@@ -31,6 +31,8 @@ from embedkit.models.table import FAMILIES, resolve
 from embedkit.progress import Track, untracked
 from embedkit.training import train
 from embedkit.training.evaluation import evaluate, held_out
+from embedkit.training.folder import METRICS
+from embedkit.training.running import Running
 
 log = logging.getLogger(__name__)
 
@@ -146,6 +148,7 @@ def run(
     folds: Sequence[str] = ("",),
     seeds: Sequence[int] = (0,),
     recurrent_epochs: int | None = None,
+    keep_models: bool = False,
     workers: int = 1,
     device: str = "cpu",
     track: Track = untracked,
@@ -160,6 +163,7 @@ def run(
         folds: each is held out and scored in turn; an empty one stands for the split `test`.
         seeds: seeds of the trainings; all folds are gone through with each.
         recurrent_epochs: epochs of LSTM and B-GRU-ATT, where they shall have fewer.
+        keep_models: keep the trained networks: those of a fold are 5 GB.
         workers: number of processes that compute features.
         device: where torch computes.
         track: shows the progress.
@@ -191,7 +195,17 @@ def run(
             hold_out_fold=key.fold,
             seed=key.seed,
         )
-        _try(system, key, manifest, held[key.fold], folder, recipe, workers, device, track)
+        running = Running(
+            cache=folder / "features" / system.front_end,
+            workers=workers,
+            device=device,
+            resume=True,
+            export=keep_models,
+            track=track,
+        )
+        _try(system, key, manifest, held[key.fold], place, recipe, running)
+        if not keep_models:
+            _forget(place / "model")
     return read_rows(folder)
 
 
@@ -288,13 +302,12 @@ def _try(
     key: Key,
     manifest: Manifest,
     held: Manifest,
-    folder: Path,
+    place: Path,
     spec: TrainSpec,
-    workers: int,
-    device: str,
-    track: Track,
+    running: Running,
 ) -> None:
-    place, cache = _place(folder, system) / key.folder, folder / "features" / system.front_end
+    cache, device = running["cache"], running["device"]
+    assert cache is not None
     trained = train(
         manifest,
         place / "model",
@@ -302,14 +315,10 @@ def _try(
         features=FeatureSpec(kind=system.front_end),
         segments=SegmentSpec(),
         spec=spec,
-        cache=cache,
-        workers=workers,
-        device=device,
-        resume=True,
-        track=track,
+        **running,
     )
     extractor = ExtractorModule.load(place / "model", device)
-    scored = evaluate(extractor, held, track)
+    scored = evaluate(extractor, held, running["track"])
     if scored.failures:
         log.warning("%d held-out clips are damaged", len(scored.failures))
     products, plda = judge_vectors(
@@ -338,6 +347,13 @@ def _try(
     }
     with atomic_write(place / "trial.json") as file:
         file.write(json.dumps(record).encode())
+
+
+def _forget(model: Path) -> None:
+    """Keep of a trained network how it was made and how it learned."""
+    for path in model.iterdir():
+        if path.name not in (CONFIG, METRICS):
+            path.unlink()
 
 
 def _machine(device: str, precision: Precision) -> str:

@@ -148,6 +148,8 @@ def finish(
     counts: Mapping[str, int],
     history: History,
     kept: Mapping[str, float],
+    *,
+    export: bool,
 ) -> None:
     """Draw the curves, write the card, and remove what only a resumed training needs.
 
@@ -158,10 +160,12 @@ def finish(
         counts: number of clips and of segments, by name.
         history: the figures of all epochs.
         kept: the figures of the weights.
+        export: whether to write the network for ONNX Runtime too.
     """
     save_png(training_curves(history), folder / CURVES)
     write_card(folder, extractor, manifest, counts, kept)
-    write_network(ExtractorModule.load(folder), folder)
+    if export:
+        write_network(ExtractorModule.load(folder), folder)
     # Renamed first: half of a removed state must not look like a training to resume.
     shutil.rmtree((folder / SCRATCH).rename(_done(folder)))
 

@@ -178,6 +178,7 @@ def run_training(
     assert isinstance(spec, TrainSpec)
     device, resume = running.get("device", "cpu"), running.get("resume", False)
     tensorboard, track = running.get("tensorboard", False), running.get("track", untracked)
+    export = running.get("export", True)
     check_device(device)
     with torch.device("meta"):  # refuse what cannot be built before the work begins
         build_model(config.model, config.feature_shape)
@@ -246,7 +247,8 @@ def run_training(
     if ranks.rank == 0:
         spread = np.linspace(0, len(training) - 1, CALIBRATION_SEGMENTS).astype(np.int64)
         save_calibration(folder, training.rows(np.unique(spread)))
-        finish(folder, trainer.extractor, manifest, counts, history, history[best(history) - 1])
+        kept = history[best(history) - 1]
+        finish(folder, trainer.extractor, manifest, counts, history, kept, export=export)
     ranks.wait()  # until the folder is what it will be
     return Trained(
         history=history,

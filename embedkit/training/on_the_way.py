@@ -183,7 +183,8 @@ def distil_on_the_way(
         "training segments": spec.steps * spec.batch_size,
         "validation segments": spec.validation,
     }
-    finish(folder, extractor, manifest, counts, learner.history, learner.history[-1])
+    kept, export = learner.history[-1], running.get("export", True)
+    finish(folder, extractor, manifest, counts, learner.history, kept, export=export)
     return Trained(
         history=learner.history,
         best_epoch=len(learner.history),

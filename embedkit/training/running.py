@@ -15,6 +15,7 @@ class Running(TypedDict, total=False):
         workers: number of processes that compute features; by default one.
         device: where torch computes; by default the CPU.
         resume: continue an interrupted training with the same settings.
+        export: give the finished folder a network for ONNX Runtime; by default yes.
         tensorboard: also write the figures of each epoch for TensorBoard, into the model folder.
         track: shows the progress.
     """
@@ -23,5 +24,6 @@ class Running(TypedDict, total=False):
     workers: int
     device: str
     resume: bool
+    export: bool
     tensorboard: bool
     track: Track

@@ -86,7 +86,9 @@ def test_trials_are_trained_once_with_the_papers_weight_decay_and_scored_on_thei
 ) -> None:
     asked = systems(["mlp", "lstm"], ["mfcc"], "mlp")
     budget = replace(BUDGET, epochs=2)
-    found = paper.run(manifest, tmp_path, asked, budget, folds=["1"], recurrent_epochs=1)
+    found = paper.run(
+        manifest, tmp_path, asked, budget, folds=["1"], recurrent_epochs=1, keep_models=True
+    )
     assert [(row.system.name, row.epochs, row.clips) for row in found] == [
         *(("mlp", 2, 4), ("mlp, mfcc", 2, 4), ("lstm", 1, 4))
     ]
@@ -121,6 +123,12 @@ def test_trials_are_trained_once_with_the_papers_weight_decay_and_scored_on_thei
     paper.run(manifest, tmp_path, alone, budget, folds=["1"], seeds=[0, 1])
     more = paper.run(manifest, tmp_path, alone, budget, folds=["1", "2"])
     assert trained == [("fold-1-seed-1", "1", 1), ("fold-2-seed-0", "2", 0)]
+    places = [
+        tmp_path / "rows" / "mlp" / f"fold-{name}" / "model" for name in ("1-seed-0", "2-seed-0")
+    ]
+    kept, forgotten = ({path.name for path in place.iterdir()} for place in places)
+    assert {"model.safetensors", "network.onnx"} < kept
+    assert forgotten == {"config.json", "metrics.jsonl"}
     assert [(row.system.name, row.clips) for row in more] == [
         *(("mlp", 8), ("mlp, mfcc", 4), ("lstm", 4))
     ]
@@ -187,7 +195,9 @@ def test_several_labels_and_a_damaged_held_out_clip_have_a_table(
 def test_vectors_are_judged_with_what_the_network_was_trained_and_chosen_with(
     tmp_path: Path, manifest: Manifest, narrow: None
 ) -> None:
-    [row] = paper.run(manifest, tmp_path, [System(model="gap-lite")], BUDGET, folds=["1"])
+    [row] = paper.run(
+        manifest, tmp_path, [System(model="gap-lite")], BUDGET, folds=["1"], keep_models=True
+    )
     [trial] = row.trials.values()
     place = tmp_path / "rows" / "gap-lite" / "fold-1-seed-0" / "model"
     extractor = ExtractorModule.load(place)
