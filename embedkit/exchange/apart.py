@@ -1,5 +1,6 @@
 """Writes a folder of another format completely or not at all."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,6 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from embedkit.atomic import publish
 from embedkit.errors import UsageError
 
 
@@ -29,8 +31,17 @@ def written_apart(out: Path) -> Iterator[Path]:
                 yield folder
                 if out.exists():
                     out.rmdir()  # it is empty
-                folder.rename(out)
+                _sync(folder)
+                publish(folder, out)
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
     except Timeout as error:
         raise UsageError(f"{out}: another import or export is writing to it") from error
+
+
+def _sync(folder: Path) -> None:
+    """What a library wrote is on the disk before it is published."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("r+b") as file:
+                os.fsync(file.fileno())

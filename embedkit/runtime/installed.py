@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from platformdirs import user_data_path
 
+from embedkit.atomic import atomic_write, publish
 from embedkit.config import OWN_MODELS
 from embedkit.errors import ModelFolderError, UsageError
 from embedkit.runtime.description import EXTRACTOR, Layout
@@ -141,10 +142,12 @@ def install(
         folder = Path(scratch) / name
         folder.mkdir()
         for one in filter(None, (file, labels)):
-            shutil.copy(one, folder / one.name)
-        (folder / EXTRACTOR).write_text(as_toml(facts), encoding="utf-8")
+            with one.open("rb") as there, atomic_write(folder / one.name) as here:
+                shutil.copyfileobj(there, here)
+        with atomic_write(folder / EXTRACTOR) as here:
+            here.write(as_toml(facts).encode())
         prove(folder)
-        folder.rename(place)
+        publish(folder, place)
     return place
 
 

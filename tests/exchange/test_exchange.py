@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from command import run, succeed
 from filelock import FileLock
 
 from embedkit.errors import DatasetError, EmbedkitError, UsageError
-from embedkit.exchange import EXPORTS, Foreign, export, import_vectors, imports
+from embedkit.exchange import EXPORTS, Foreign, apart, export, import_vectors, imports
 from embedkit.store import EmbeddingTable, EmbeddingWriter, FileRecord, Provenance
 from embedkit.store.table import Rows
 
@@ -383,3 +384,29 @@ def test_wrong_usage_is_said(
 ) -> None:
     done = run("convert", table.folder, "--out", tmp_path / "out", *options)
     assert (done.returncode, message in done.stderr) == (2, True), done.stderr
+
+
+def test_a_folder_is_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced, sync, publish = set(), os.fsync, apart.publish
+    before: set[int] = set()
+
+    def watched(descriptor: int) -> None:
+        synced.add(os.fstat(descriptor).st_ino)
+        sync(descriptor)
+
+    def published(temporary: Path, path: Path) -> None:
+        before.update(synced)
+        publish(temporary, path)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    monkeypatch.setattr(apart, "publish", published)
+    with apart.written_apart(tmp_path / "out") as folder:
+        (folder / "deep").mkdir(parents=True)
+        for name in ("one", "deep/another"):
+            (folder / name).write_bytes(b"content")
+    files = {path.stat().st_ino for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert len(files) == 2
+    assert files <= before
+    assert tmp_path.stat().st_ino in synced  # the folder that now names it
