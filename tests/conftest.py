@@ -20,8 +20,9 @@ from embedkit.models.table import resolve
 
 Samples = NDArray[np.float32]
 
-# Folders whose files take longest, since they train, export, start browsers or wait.
-LONG = ("bench", "extraction", "models", "runtime", "training", "web")
+# Folders whose files take longest, since they train, export, start browsers or wait; those of
+# "tests" itself run the pages of docs/ and the notebooks.
+LONG = ("bench", "extraction", "models", "runtime", "tests", "training", "web")
 
 # Tests of what works without torch run without it too: it is imported where it is needed.
 
