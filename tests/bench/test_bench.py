@@ -1,7 +1,9 @@
 """The paper's tables on data of one's own: small networks on tones."""
 
 import json
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -163,6 +165,25 @@ def test_without_a_fold_the_split_test_is_scored(
     [row] = paper.run(split, tmp_path / "split", rows, BUDGET)
     assert row.clips == 4
     assert (tmp_path / "split" / "rows" / "mlp" / "test-seed-0" / "trial.json").exists()
+
+
+def test_parts_that_run_at_the_same_time_have_one_table(
+    tmp_path: Path, manifest: Manifest, narrow: None
+) -> None:
+    together = threading.Barrier(2)
+
+    def part(name: str) -> None:
+        together.wait()
+        rows = systems([name], ["log-mel"])
+        paper.run(manifest, tmp_path / "out", rows, BUDGET, folds=["1"])
+
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(part, ["mlp", "fc-64"]))
+    rows = paper.read_rows(tmp_path / "out")
+    assert [(row.system.name, row.clips) for row in rows] == [("mlp", 4), ("fc-64", 4)]
+    indices = (tmp_path / "out" / "features").glob("*/*/*.json")
+    computed = [clip[0] for index in indices for clip in json.loads(index.read_text())["clips"]]
+    assert sorted(computed) == sorted(str(clip.path) for clip in manifest.clips)  # each once
 
 
 def test_several_labels_and_a_damaged_held_out_clip_have_a_table(
