@@ -29,7 +29,10 @@ def numbered(names: NDArray[np.object_]) -> tuple[NDArray[np.object_], NDArray[n
     Returns:
         the different ones, sorted; and the number of the one that each name is, int64 [n].
     """
-    texts, numbers = _encoded(pa.array(names, pa.string()))
+    starts = range(0, len(names), AT_ONCE)
+    parts = (pa.array(names[start : start + AT_ONCE], pa.string()) for start in starts)
+    encoded = [part.dictionary_encode() for part in parts]  # their texts are gone at once
+    texts, numbers = _encoded(pa.chunked_array(encoded, pa.dictionary(pa.int32(), pa.string())))
     order = np.argsort(texts, kind="stable")
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))

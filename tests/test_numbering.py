@@ -16,7 +16,11 @@ def test_equal_names_are_one_object() -> None:
 
 
 @pytest.mark.parametrize("names", [NAMES, []])
-def test_they_are_numbered_as_numpy_numbers_them(names: list[str]) -> None:
+@pytest.mark.parametrize("at_once", [2, 100])
+def test_they_are_numbered_as_numpy_numbers_them(
+    monkeypatch: pytest.MonkeyPatch, names: list[str], at_once: int
+) -> None:
+    monkeypatch.setattr("embedkit.numbering.AT_ONCE", at_once)
     distinct, numbers = numbered(np.array(names, object))
     expected, inverse = np.unique(np.array(names, str), return_inverse=True)
     assert distinct.tolist() == expected.tolist()
