@@ -184,13 +184,14 @@ class _Kept:
         )
         wanted = min(rows, max(SAMPLES * lists, 20_000))
         rng = np.random.default_rng(0)
-        sample = [
-            vectors[rng.random(len(vectors)) < wanted / rows]
-            for vectors in track(
-                _vectors(self.table, list(self.now), self.metric), "Sampling vectors", None
-            )
-        ]
-        index.train(np.concatenate(sample))
+        every = _vectors(self.table, list(self.now), self.metric)
+        sample = np.concatenate(
+            [
+                vectors[rng.random(len(vectors)) < wanted / rows]
+                for vectors in track(every, "Sampling vectors", None)
+            ]
+        )
+        index.train(sample)
         return index
 
     def _extend(self, index: Any, parts: list[str], new: list[str], track: Track) -> None:
