@@ -123,7 +123,7 @@ def paper(
         print_json(tables.as_values(rows, speeds, verdicts))
     else:
         print(text)
-    message(f"{out}: table.md, auc.png, bytes.png; {len(rows)} rows")
+    message(f"{out}: table.md, auc.png, bytes.png; {len(rows)} row{'s' * (len(rows) > 1)}")
 
 
 def _names(text: str) -> list[str]:

@@ -84,7 +84,7 @@ def choices(name: str, known: Iterable[str]) -> str:
     Returns:
         the text to add to the message.
     """
-    there = list(map(str, known))
+    there = list(dict.fromkeys(map(str, known)))
     near = get_close_matches(name, there, n=1)
     return f"; did you mean {near[0]}?" if near else f"; there are: {', '.join(there)}"
 

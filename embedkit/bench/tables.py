@@ -302,7 +302,8 @@ def _budgets(rows: Sequence[Row]) -> str:
         for made in sorted({trial.made for trial in row.trials.values()}):
             alike.setdefault((row.epochs, seeds, made), []).append(row.system.name)
     return "\n".join(
-        f"- {epochs} epochs, {seeds} seed{'s' if seeds > 1 else ''}, {made}: {'; '.join(names)}."
+        f"- {epochs} epoch{'s' * (epochs > 1)}, {seeds} seed{'s' * (seeds > 1)}, {made}:"
+        f" {'; '.join(names)}."
         for (epochs, seeds, made), names in alike.items()
     )
 

@@ -71,8 +71,8 @@ def held_out(manifest: Manifest, spec: TrainSpec) -> Manifest:
         held, rest = manifest.split("test"), manifest.split("train")
     else:
         raise DatasetError(
-            "nothing to score on: name a fold with --hold-out-fold, or bring a split column with"
-            " `train` and `test`"
+            "nothing to score on: name a fold to hold out, or bring a split column with `train` and"
+            " `test`"
         )
     unknown = sorted(set(held.labels) - set(rest.labels))
     if unknown:
