@@ -71,7 +71,7 @@ def _create_locked(path: Path) -> BinaryIO:
         # A name of 255 bytes may stand there already: not all of it fits into a longer one.
         name = f".{path.name[:50]}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
         file = path.with_name(name).open("xb")
-        _lock(file, wait=True)
+        lock(file, wait=True)
         if os.fstat(file.fileno()).st_nlink:
             return file
         file.close()  # removed as a leftover before it was locked
@@ -82,12 +82,20 @@ def _remove_leftovers(folder: Path) -> None:
     for path in folder.iterdir():
         if HIDDEN.fullmatch(path.name):
             with suppress(OSError), path.open("r+b") as file:
-                if _lock(file, wait=False):
+                if lock(file, wait=False):
                     path.unlink()
 
 
-def _lock(file: BinaryIO, *, wait: bool) -> bool:
-    """Lock a file until it is closed; says whether that was possible."""
+def lock(file: BinaryIO, *, wait: bool) -> bool:
+    """Lock a file until it is closed, or its process ends.
+
+    Args:
+        file: the file.
+        wait: until another process unlocks it.
+
+    Returns:
+        whether that was possible.
+    """
     if sys.platform == "win32":
         return False
     import fcntl

@@ -1,6 +1,9 @@
 """A full folder for temporary files is named, whatever is at hand; real limits, no made-up ones."""
 
+import os
 import resource
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from command import run
 
+from embedkit import scratch
 from embedkit.errors import EmbedkitError
 from embedkit.exchange import Foreign, import_vectors
 from embedkit.export.quantise import quantise
@@ -111,3 +115,51 @@ def test_no_folder_for_temporary_files_at_all(
         scratch_folder().__enter__()
     done = run("extract", audio, "--model", model_dir, "--out", tmp_path / "emb")
     assert (done.returncode, "TMPDIR" in done.stderr) == (1, True)
+
+
+HOLDER = """
+import time
+from embedkit.scratch import scratch_folder
+
+with scratch_folder() as folder:
+    (folder / "upload").write_text("a sound")
+    print(folder, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_what_a_killed_process_left_is_removed_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-c", HOLDER]
+    processes = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+        for _ in range(2)
+    ]
+    try:
+        alive, killed = (
+            Path((process.stdout or sys.stdin).readline().strip()) for process in processes
+        )
+        processes[1].kill()
+        processes[1].wait()
+        own = tmp_path / "elsewhere"  # a folder that a link leads to
+        own.mkdir()
+        (own / scratch.HELD).touch()
+        (tmp_path / "embedkit-link").symlink_to(own)
+        (tmp_path / "embedkit-new").mkdir()  # not locked yet
+        assert (killed / "upload").exists()
+        scratch._remove_leftovers.cache_clear()
+        with scratch_folder() as folder:
+            assert sorted(path.name for path in folder.iterdir()) == [scratch.HELD]
+            assert not killed.exists()
+            assert (alive / "upload").exists()
+        assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+            [alive.name, "elsewhere", "embedkit-link", "embedkit-new"]
+        )
+        assert (own / scratch.HELD).exists()
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
