@@ -20,9 +20,8 @@ from embedkit.models.table import resolve
 
 Samples = NDArray[np.float32]
 
-# Folders whose files take longest, since they train, export, start browsers or wait; those of
-# "tests" itself run the pages of docs/ and the notebooks.
-LONG = ("bench", "extraction", "models", "runtime", "tests", "training", "web")
+# Folders whose files take longest, since they train, export, start browsers or wait.
+LONG = ("bench", "extraction", "models", "runtime", "training", "web")
 
 # Tests of what works without torch run without it too: it is imported where it is needed.
 
@@ -33,13 +32,6 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("numprocesses", None):
         os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-
-def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores: now and then tests wait for what they started."""
-    from embedkit.extraction.settings import count_processors
-
-    return count_processors() + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
