@@ -58,8 +58,8 @@ def into_scratch() -> Iterator[None]:
 def _hold(folder: Path) -> BinaryIO:
     """Lock a folder until the file is closed."""
     file = (folder / f"{HELD}.tmp").open("wb")
-    lock(file, wait=True)
-    Path(file.name).rename(folder / HELD)  # nobody sees it before it is locked
+    if lock(file, wait=True):  # else nobody may take it for left
+        Path(file.name).rename(folder / HELD)  # nobody sees it before it is locked
     return file
 
 

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -25,13 +26,13 @@ from embedkit.checkpoint import load_config
 from embedkit.classifiers.classifier import find_method
 from embedkit.classifiers.method import Training
 from embedkit.classifiers.plda import Plda
-from embedkit.config import FrontEnd, Schedule, TrainSpec
+from embedkit.config import FeatureSpec, FrontEnd, Schedule, SegmentSpec, TrainSpec
 from embedkit.datasets import Clip, Manifest
 from embedkit.errors import DatasetError, UsageError
 from embedkit.models.build import count_macs
 from embedkit.models.module import ExtractorModule
 from embedkit.models.table import MODELS
-from embedkit.training import Trained, train
+from embedkit.training import Trained, features, train
 from embedkit.training.evaluation import evaluate
 
 pytestmark = pytest.mark.usefixtures("unexported")
@@ -121,6 +122,7 @@ def test_trials_are_trained_once_with_the_papers_weight_decay_and_scored_on_thei
         return train(manifest, folder, **options)
 
     monkeypatch.setattr(paper, "train", watched)
+    monkeypatch.setattr("embedkit.training.folder.write_network", None)  # what nobody keeps
     alone = systems(["mlp"], ["log-mel"])
     paper.run(manifest, tmp_path, alone, budget, folds=["1"], seeds=[0, 1])
     more = paper.run(manifest, tmp_path, alone, budget, folds=["1", "2"])
@@ -167,23 +169,27 @@ def test_without_a_fold_the_split_test_is_scored(
     assert (tmp_path / "split" / "rows" / "mlp" / "test-seed-0" / "trial.json").exists()
 
 
-def test_parts_that_run_at_the_same_time_have_one_table(
-    tmp_path: Path, manifest: Manifest, narrow: None
+def test_parts_that_run_at_the_same_time_have_one_table_and_compute_features_once(
+    tmp_path: Path, manifest: Manifest, narrow: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    together = threading.Barrier(2)
+    together, computed, write = threading.Barrier(2), [], features._write_shard
+
+    def slow(folder: Path, spec: FeatureSpec, segments: SegmentSpec, keys: list[Any]) -> None:
+        computed.extend(key[0] for key in keys)
+        time.sleep(0.3)  # the other part wants the same meanwhile
+        write(folder, spec, segments, keys)
 
     def part(name: str) -> None:
         together.wait()
         rows = systems([name], ["log-mel"])
-        paper.run(manifest, tmp_path / "out", rows, BUDGET, folds=["1"])
+        paper.run(manifest, tmp_path, rows, BUDGET, folds=["1"])
 
+    monkeypatch.setattr(features, "_write_shard", slow)
     with ThreadPoolExecutor(2) as threads:
         list(threads.map(part, ["mlp", "fc-64"]))
-    rows = paper.read_rows(tmp_path / "out")
+    rows = paper.read_rows(tmp_path)
     assert [(row.system.name, row.clips) for row in rows] == [("mlp", 4), ("fc-64", 4)]
-    indices = (tmp_path / "out" / "features").glob("*/*/*.json")
-    computed = [clip[0] for index in indices for clip in json.loads(index.read_text())["clips"]]
-    assert sorted(computed) == sorted(str(clip.path) for clip in manifest.clips)  # each once
+    assert sorted(computed) == sorted(str(clip.path) for clip in manifest.clips)
 
 
 def test_several_labels_and_a_damaged_held_out_clip_have_a_table(
